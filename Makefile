@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+# GeoStream. `make help` lists the targets; everything made lands in build/.
+
+BUILD   ?= build
+PREFIX  ?= /usr
+DESTDIR ?=
+CC      ?= gcc
+CLANG   ?= clang
+BPFTOOL ?= $(shell command -v bpftool || echo /usr/sbin/bpftool)
+VERSION := 0.1.0
+
+LIBS      := libbpf libxdp libpq libmaxminddb jansson libcurl libmnl
+WARNINGS  := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 \
+             -Wundef -Wpointer-arith -Wwrite-strings -Werror
+CORE_WARNINGS := -Wconversion -Wno-sign-conversion
+CPPFLAGS  += -I. -I$(BUILD)/gen -D_GNU_SOURCE -DGS_VERSION='"$(VERSION)"' -DGS_PREFIX='"$(PREFIX)"'
+CFLAGS    ?= -O2 -g
+ALL_CFLAGS = -std=gnu11 $(WARNINGS) -fno-strict-aliasing $(CFLAGS) $(shell pkg-config --cflags $(LIBS) 2>/dev/null)
+LDLIBS     = $(shell pkg-config --libs $(LIBS) 2>/dev/null) -lm -lpthread
+SANITIZE  := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror -I. \
+              -I/usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
+
+V ?= 0
+ifeq ($(V),0)
+Q := @
+msg = @printf '  %-8s %s\n' '$(1)' '$(2)'
+else
+Q :=
+msg = @:
+endif
+
+CORE_SRC    := $(wildcard user/core/*.c)
+LIB_SRC     := $(wildcard user/base/*.c user/app/*.c user/adapters/*.c)
+CTL_SRC     := $(wildcard user/ctl/*.c) user/geostreamctl.c
+LOADER_LIB_SRC := $(filter-out loader/geostream-loader.c,$(wildcard loader/*.c))
+BPF_SRC     := $(wildcard bpf/*.bpf.c)
+TEST_BPF_SRC := $(wildcard tests/bpf/*.bpf.c tests/bench/*.bpf.c tests/lab/*.bpf.c)
+UNIT_SRC    := $(wildcard tests/unit/test_*.c)
+DB_SRC      := $(wildcard tests/db/test_*.c)
+BPF_TEST_SRC := $(wildcard tests/bpf/test_*.c)
+TEST_LIB_SRC := $(filter-out $(BPF_TEST_SRC) %.bpf.c,$(wildcard tests/fakes/*.c tests/bpf/*.c))
+
+OBJ       = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+ASAN_OBJ  = $(patsubst %.c,$(BUILD)/asan/%.o,$(1))
+BPF_OBJ   = $(patsubst %.bpf.c,$(BUILD)/bpf/%.bpf.o,$(notdir $(1)))
+PROGRAMS := $(BUILD)/geostreamd $(BUILD)/geostreamctl $(BUILD)/geostream-loader
+SQL      := $(sort $(wildcard user/migrations/*.sql))
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all help build run test check check-db check-bpf check-e2e bench bench-quick lint format \
+        clean install deps migrate-up geoip
+all: build
+
+help: ## what one can do here
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+deps: $(BUILD)/.deps
+$(BUILD)/.deps: .ci/packages.sh
+	@mkdir -p $(@D)
+	$(Q).ci/packages.sh
+	@touch $@
+
+# The goals come again, so that variables which ask pkg-config see what was just installed.
+build: deps ## programs, BPF objects, GeoIP database of this machine's packages
+	@$(MAKE) --no-print-directory programs bpf
+programs: $(PROGRAMS)
+bpf: $(call BPF_OBJ,$(BPF_SRC) $(TEST_BPF_SRC))
+.PHONY: programs bpf
+
+# ---- compile ---------------------------------------------------------------------------------
+$(BUILD)/obj/user/core/%.o $(BUILD)/asan/user/core/%.o: ALL_CFLAGS += $(CORE_WARNINGS)
+$(BUILD)/obj/%.o: %.c | $(BUILD)/.deps
+	$(call msg,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+$(BUILD)/asan/%.o: %.c | $(BUILD)/.deps
+	$(call msg,CC asan,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(SANITIZE) -MMD -MP -c $< -o $@
+
+define BPF_RULE
+$(BUILD)/bpf/%.bpf.o: $(1)/%.bpf.c | $(BUILD)/.deps
+	$$(call msg,BPF,$$<)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CLANG) $$(BPF_CFLAGS) -MMD -MP -MF $$(@:.o=.d) -MT $$@ -c $$< -o $$@.tmp
+	$$(Q)llvm-strip -g $$@.tmp && mv $$@.tmp $$@
+endef
+$(foreach dir,bpf tests/bpf tests/bench tests/lab,$(eval $(call BPF_RULE,$(dir))))
+
+# Migrations travel inside the programs.
+$(BUILD)/gen/migrations.inc: $(SQL) user/migrations/embed.sh
+	@mkdir -p $(@D)
+	$(Q)user/migrations/embed.sh $(SQL) > $@
+$(BUILD)/obj/user/adapters/migrate.o $(BUILD)/asan/user/adapters/migrate.o: $(BUILD)/gen/migrations.inc
+
+$(BUILD)/libgscore.a: $(call OBJ,$(CORE_SRC))
+$(BUILD)/libgs.a: $(call OBJ,$(LIB_SRC))
+$(BUILD)/libloader.a: $(call OBJ,$(LOADER_LIB_SRC))
+$(BUILD)/libtest.a: $(call OBJ,$(TEST_LIB_SRC))
+$(BUILD)/asan/libgscore.a: $(call ASAN_OBJ,$(CORE_SRC))
+$(BUILD)/asan/libgs.a: $(call ASAN_OBJ,$(LIB_SRC))
+$(BUILD)/asan/libtest.a: $(call ASAN_OBJ,$(TEST_LIB_SRC))
+$(BUILD)/%.a:
+	$(call msg,AR,$@)
+	@mkdir -p $(@D)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+LINK = $(call msg,LINK,$@)$(if $(filter 0,$(V)),@,)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS)
+$(BUILD)/geostreamd: $(call OBJ,user/geostreamd.c) $(BUILD)/libgs.a $(BUILD)/libgscore.a
+	$(call msg,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $^ $(LDLIBS) -o $@
+$(BUILD)/geostreamctl: $(call OBJ,$(CTL_SRC)) $(BUILD)/libgs.a $(BUILD)/libgscore.a
+	$(call msg,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $^ $(LDLIBS) -o $@
+$(BUILD)/geostream-loader: $(call OBJ,loader/geostream-loader.c) $(BUILD)/libloader.a
+	$(call msg,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $^ $(LDLIBS) -o $@
+
+# ---- tests -----------------------------------------------------------------------------------
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(UNIT_SRC))
+DB_TESTS   := $(patsubst tests/db/%.c,$(BUILD)/tests/db/%,$(DB_SRC))
+BPF_TESTS  := $(patsubst tests/bpf/%.c,$(BUILD)/tests/bpf/%,$(BPF_TEST_SRC))
+ASAN_LIBS  := $(BUILD)/asan/libtest.a $(BUILD)/asan/libgs.a $(BUILD)/asan/libgscore.a
+$(BUILD)/tests/unit/% $(BUILD)/tests/db/%: $(BUILD)/asan/tests/unit/%.o
+$(BUILD)/tests/unit/%: $(BUILD)/asan/tests/unit/%.o $(ASAN_LIBS)
+	$(call msg,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(SANITIZE) $^ $(LDLIBS) -lcmocka -o $@
+$(BUILD)/tests/db/%: $(BUILD)/asan/tests/db/%.o $(ASAN_LIBS)
+	$(call msg,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(SANITIZE) $^ $(LDLIBS) -lcmocka -o $@
+$(BUILD)/tests/bpf/%: $(BUILD)/obj/tests/bpf/%.o $(BUILD)/libtest.a $(BUILD)/libloader.a $(BUILD)/libgs.a $(BUILD)/libgscore.a
+	$(call msg,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $^ $(LDLIBS) -lcmocka -o $@
+$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libtest.a $(BUILD)/libloader.a $(BUILD)/libgs.a $(BUILD)/libgscore.a
+	$(call msg,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $^ $(LDLIBS) -o $@
+
+unit-tests: $(UNIT_TESTS)
+db-tests: $(DB_TESTS)
+bpf-tests: $(BPF_TESTS)
+.PHONY: unit-tests db-tests bpf-tests
+
+check: build ## unit tests (anyone; ASan, UBSan)
+	@$(MAKE) --no-print-directory unit-tests
+	@BUILD=$(BUILD) tests/run.sh unit
+check-db: build ## the database adapter and CLI on a private PostgreSQL
+	@$(MAKE) --no-print-directory db-tests
+	@BUILD=$(BUILD) tests/run.sh db
+check-bpf: build ## packets through the real program (root)
+	@$(MAKE) --no-print-directory bpf-tests
+	@BUILD=$(BUILD) tests/run.sh bpf
+check-e2e: build ## the lab, the loader, other kernels (root)
+	@BUILD=$(BUILD) tests/run.sh e2e
+test: build ## everything: lint, unit, database, packets, end to end (root)
+	@$(MAKE) --no-print-directory lint unit-tests db-tests bpf-tests
+	@BUILD=$(BUILD) tests/run.sh all
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The hashes that decide: compiled into the packet path and into the controller, so that both draw
+ * the same slot and the same ring position. Pure functions of their arguments.
+ */
+#pragma once
+
+#include "gs_maps.h"
+
+/* Addresses as in struct gs_service_key; ports in network byte order; zeroed padding. */
+struct gs_flow_tuple {
+	__be32 src[4];
+	__be32 dst[4];
+	__be16 src_port;
+	__be16 dst_port;
+	__u8 protocol;
+	__u8 _pad[3];
+};
+GS_ASSERT_SIZE(gs_flow_tuple, 40);
+
+/* The finaliser of MurmurHash3 (Appleby, public domain): every input bit reaches every output bit.
+ */
+static inline __attribute__((always_inline)) __u64 gs_hash_mix(__u64 h)
+{
+	h ^= h >> 33;
+	h *= 0xff51afd7ed558ccdULL;
+	h ^= h >> 33;
+	h *= 0xc4ceb9fe1a85ec53ULL;
+	h ^= h >> 33;
+	return h;
+}
+
+static inline __attribute__((always_inline)) __u64 gs_hash_step(__u64 h, __u64 word)
+{
+	h = (h ^ word) * 0x9e3779b97f4a7c15ULL;
+	return h ^ (h >> 32);
+}
+
+static inline __attribute__((always_inline)) __u64 gs_hash_pair(__be32 a, __be32 b)
+{
+	return (__u64)(__u32)a << 32 | (__u32)b;
+}
+
+/* Of a whole flow, under the table seed (flow table) or the selection seed (rings). */
+static inline __attribute__((always_inline)) __u64 gs_hash_flow(const struct gs_flow_tuple *t,
+								__u64 seed)
+{
+	__u64 h = seed;
+
+	h = gs_hash_step(h, gs_hash_pair(t->src[0], t->src[1]));
+	h = gs_hash_step(h, gs_hash_pair(t->src[2], t->src[3]));
+	h = gs_hash_step(h, gs_hash_pair(t->dst[0], t->dst[1]));
+	h = gs_hash_step(h, gs_hash_pair(t->dst[2], t->dst[3]));
+	h = gs_hash_step(h, (__u64)(__u16)t->src_port << 24 | (__u64)(__u16)t->dst_port << 8 |
+				    t->protocol);
+	return gs_hash_mix(h);
+}
+
+/*
+ * Of the client's prefix, under the selection seed: a client's /24 or /48 shares one draw. The low
+ * 16 bits are its slot for gs_plan_value.share; bits 16 .. 47 its second draw, for spare.
+ * addr as in struct gs_service_key.
+ */
+static inline __attribute__((always_inline)) __u64 gs_hash_client(const __be32 addr[4], __u64 seed)
+{
+	int is_v4 =
+		addr[0] == 0 && addr[1] == 0 && addr[2] == (__be32)__builtin_bswap32(0x0000ffffu);
+	__u64 high = gs_hash_pair(addr[0], addr[1] & (__be32)__builtin_bswap32(0xffff0000u));
+	__u64 low =
+		is_v4 ? gs_hash_pair(addr[2], addr[3] & (__be32)__builtin_bswap32(0xffffff00u)) : 0;
+
+	return gs_hash_mix(gs_hash_step(gs_hash_step(seed, high), low));
+}
+
+/* The n-th try in a ring of a flow whose selection hash is h: a slot below `slots`. */
+static inline __attribute__((always_inline)) __u32 gs_hash_slot(__u64 h, __u32 n, __u32 slots)
+{
+	__u64 draw = n == 0 ? h : gs_hash_mix(h + n * 0x9e3779b97f4a7c15ULL);
+
+	return (__u32)(((draw >> 32) * slots) >> 32);
+}

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The contract between the packet path and everything else: every map key and value, every limit
+ * and every reason. Both compilers read this file and both evaluate its asserts.
+ *
+ * maps/README.md has the table of maps and the update protocol. Whoever changes a size, an offset
+ * or a meaning here raises GS_MAPS_VERSION: the loader refuses pinned maps of another version.
+ *
+ * Rules: fixed-width types only, padding is explicit and zero, an id of 0 is never a valid object
+ * (location 0 is the one exception: it means "unknown"), what changes in place is one aligned
+ * word of at most 8 bytes.
+ */
+#pragma once
+
+#include <linux/types.h>
+
+#define GS_MAPS_VERSION 1u
+
+/* Where everything is pinned unless the user names another folder. */
+#define GS_PIN_DIR_DEFAULT "/sys/fs/bpf/geostream"
+
+/* Names of pinned objects in that folder. The kernel keeps 15 characters of a name. */
+#define GS_MAP_META "meta"
+#define GS_MAP_SERVICES "services"
+#define GS_MAP_GEO4 "geo4"
+#define GS_MAP_GEO6 "geo6"
+#define GS_MAP_OVERRIDE4 "override4"
+#define GS_MAP_OVERRIDE6 "override6"
+#define GS_MAP_ROUTES "routes"
+#define GS_MAP_PLANS "plans"
+#define GS_MAP_POOLS "pools"
+#define GS_MAP_RINGS "rings"
+#define GS_MAP_USABLE_REGION "usable_region"
+#define GS_MAP_USABLE_POOL "usable_pool"
+#define GS_MAP_USABLE_BACKEND "usable_backend"
+#define GS_MAP_BACKENDS "backends"
+#define GS_MAP_HOPS "hops"
+#define GS_MAP_FLOWS "flows"
+#define GS_MAP_COUNT_REASON "count_reason"
+#define GS_MAP_COUNT_SERVICE "count_service"
+#define GS_MAP_COUNT_REGION "count_region"
+#define GS_MAP_COUNT_BACKEND "count_backend"
+#define GS_PIN_PROG "prog"
+#define GS_PIN_LINK_PREFIX "link-" /* followed by the interface's name */
+
+/* ---- limits ---------------------------------------------------------------------------------- */
+
+#define GS_GENERATIONS 3u	       /* slots: in force, kept for rollback, being built */
+#define GS_MAX_SERVICES 1024u	       /* ids 1 .. 1023 */
+#define GS_MAX_SERVICE_KEYS 4096u      /* keys of `services`: one a service, one marker a VIP */
+#define GS_MAX_REGIONS 256u	       /* ids 1 .. 255 */
+#define GS_MAX_POLICIES 256u	       /* ids 1 .. 255 */
+#define GS_MAX_ROUTE_ROWS 1024u	       /* rows 0 .. 1023: (policy, set of regions) pairs */
+#define GS_MAX_BACKENDS 16384u	       /* ids 1 .. 16383 */
+#define GS_MAX_HOPS 4096u	       /* ids 1 .. 4095 */
+#define GS_MAX_LOCATIONS 65536u	       /* ids 0 (unknown) .. 65535 */
+#define GS_MAX_PLANS 65536u	       /* ids 1 .. 65535; 0: no plan */
+#define GS_MAX_OVERRIDES 65536u	       /* prefixes per family and generation */
+#define GS_PLAN_REGIONS 16u	       /* regions one plan can hold */
+#define GS_FLOW_WAYS 8u		       /* entries of one flow bucket */
+#define GS_FLOW_BUCKETS_DEFAULT 65536u /* 4 MB, 524,288 flows; a power of two */
+#define GS_RING_TRIES 8u	       /* hashes tried before a pool's fallback backend is taken */
+
+#define GS_BLOCK_BYTES 64u
+#define GS_BLOCK_U16 32u
+#define GS_BLOCK_U32 16u
+#define GS_BLOCK_NODES 2u
+
+/* ---- reasons ---------------------------------------------------------------------------------
+ *
+ * Every packet counts exactly one. X(name, verdict, text): the enum, the names in bpftool, the
+ * metric labels and the tests all come from this list. `verdict` is PASS, DROP or TX.
+ */
+#define GS_REASONS(X)                                                                   \
+	X(pass_truncated, PASS, "too short to carry a destination address")             \
+	X(pass_not_ip, PASS, "neither IPv4 nor IPv6 (ARP, LLDP, ...)")                  \
+	X(pass_vlan, PASS, "802.1Q or 802.1ad tag")                                     \
+	X(pass_bad_ip, PASS, "malformed IP header, no service address")                 \
+	X(pass_protocol, PASS, "neither TCP nor UDP (ICMP, ...)")                       \
+	X(pass_fragment, PASS, "fragment, no service address")                          \
+	X(pass_not_service, PASS, "no service at this address, port and protocol")      \
+	X(pass_no_meta, PASS, "maps are not initialised")                               \
+	X(drop_bad_ip, DROP, "malformed IP header, for a service address")              \
+	X(drop_truncated, DROP, "transport header cut short, for a service address")    \
+	X(drop_bad_l4, DROP, "malformed transport header, for a service address")       \
+	X(drop_fragment, DROP, "fragment for a service address")                        \
+	X(drop_headers, DROP, "too many IPv6 extension headers, for a service address") \
+	X(drop_no_plan, DROP, "the service's policy has no plan for the location")      \
+	X(drop_no_region, DROP, "no region of the plan is usable")                      \
+	X(drop_no_backend, DROP, "the region's pool has no usable backend")             \
+	X(drop_no_hop, DROP, "the backend has no next hop")                             \
+	X(drop_mode, DROP, "forward mode unknown to this program")                      \
+	X(drop_too_big, DROP, "larger than the next hop's MTU once encapsulated")       \
+	X(drop_headroom, DROP, "no room in front of the packet for the outer header")   \
+	X(tx_flow, TX, "forwarded: known flow")                                         \
+	X(tx_new, TX, "forwarded: new flow, remembered")                                \
+	X(tx_untracked, TX,                                                             \
+	  "forwarded: new flow, not remembered (its bucket holds only proven "          \
+	  "flows)")                                                                     \
+	X(tx_repicked, TX, "forwarded: known flow whose backend is no longer usable, moved")
+
+#define GS_REASON_ENUM_(name, verdict, text) GS_REASON_##name,
+enum gs_reason { GS_REASONS(GS_REASON_ENUM_) GS_REASON__COUNT };
+#undef GS_REASON_ENUM_
+
+/* ---- generations and meta --------------------------------------------------------------------*/
+
+/* What a packet needs to know of one generation; written before the generation is in force. */
+struct gs_generation_value {
+	__u64 number;	    /* counts up; 0: this slot was never filled */
+	__u64 seed;	    /* selection seed: slots and rings; shared by all edges */
+	__u64 digest;	    /* of everything in it: equal digests, equal decisions */
+	__u64 built_unix_s; /* when */
+	__u32 locations;    /* stride of `routes`, a multiple of GS_BLOCK_U16 */
+	__u32 regions;	    /* stride of `pools` */
+	__u32 overrides4;   /* entries of the override tries; 0: need not be asked */
+	__u32 overrides6;
+	__u32 geo4_prefixes; /* for people */
+	__u32 geo6_prefixes;
+	__u32 plans; /* ids in use, the unused 0 included */
+	__u32 _pad;
+};
+
+/* `meta`: one element, mapped into the controller. */
+struct gs_meta_value {
+	__u32 layout_version; /* GS_MAPS_VERSION of whoever created the maps */
+	__u32 active;	      /* slot of the generation in force; one 4-byte store flips it */
+	__u64 table_seed;     /* secret of this edge, new with every new flow table */
+	__u64 heartbeat_ns;   /* CLOCK_MONOTONIC of the controller's last turn */
+	__u32 flow_mask;      /* buckets of `flows` - 1 */
+	__u32 controller_pid;
+	__u64 _pad[4];
+	struct gs_generation_value generation[GS_GENERATIONS];
+};
+
+/* ---- services --------------------------------------------------------------------------------*/
+
+/*
+ * Key of `services`. addr is an IPv6 address, or an IPv4 one as ::ffff:a.b.c.d. port is 0 for
+ * "every port". protocol 0 with port 0 is the marker every VIP has besides its services: "this
+ * address is ours", with service id 0.
+ */
+struct gs_service_key {
+	__be32 addr[4];
+	__be16 port;
+	__u8 protocol; /* IPPROTO_TCP, IPPROTO_UDP; 0: marker */
+	__u8 _pad;
+};
+
+struct gs_service_value {
+	__u16 service; /* id; 0: marker */
+	__u16 _pad;
+	__u32 flags; /* none yet */
+};
+
+/* ---- location: overrides and the compiled geo table ------------------------------------------*/
+
+struct gs_override4_key {
+	__u32 prefix_len;
+	__be32 addr;
+};
+
+struct gs_override6_key {
+	__u32 prefix_len;
+	__be32 addr[4];
+};
+
+struct gs_override_value {
+	__u32 location;
+	__u32 _pad;
+};
+
+/*
+ * The compiled geo table of one family and generation: one array of 64-byte blocks holding, one
+ * section behind the other, the direct root, the nodes and the long leaf runs (after "Poptrie",
+ * Asai and Ohara, SIGCOMM 2015, with leaves of up to four runs kept in the node itself).
+ *
+ *   root  entry i covers the i-th prefix of ROOT_BITS bits: GS_GEO_LEAF | location, or the
+ *	   absolute number of a node.   entry i = block[i / 16].root[i % 16]
+ *   node  64 slots, one for each value of the next 6 bits.  node n = block[n / 2].node[n % 2]
+ *	   slot v has a child if bit v of child_map is set: node child_base + (number of bits
+ *	   set in child_map below v). Otherwise it is a leaf: run = (bits set in leaf_map up to
+ *	   and including v) - 1, where leaf_map has a bit for each slot that starts a run of equal
+ *	   locations (child slots neither start nor end a run). With leaf_base == GS_GEO_INLINE
+ *	   the location is leaf[run], otherwise leaf number leaf_base + run.
+ *   leaf  leaf l = block[l / 32].leaf[l % 32]
+ *
+ * Numbers are absolute in the array: node 2 is in block 1, leaf 32 is in block 1.
+ * An address's bits beyond its length (IPv4: 32, IPv6: 128) read as zero.
+ */
+#define GS_GEO4_ROOT_BITS 18u
+#define GS_GEO6_ROOT_BITS 20u
+#define GS_GEO_STRIDE 6u
+#define GS_GEO_LEAF 0x80000000u
+#define GS_GEO_INLINE_LEAVES 4u
+#define GS_GEO4_LEVELS 3u  /* ceil((32 - 18) / 6) */
+#define GS_GEO6_LEVELS 18u /* ceil((128 - 20) / 6) */
+
+struct gs_geo_node {
+	__u64 child_map;
+	__u64 leaf_map;
+	__u32 child_base;
+	__u32 leaf_base; /* GS_GEO_INLINE: the leaves are in leaf[] */
+	__u16 leaf[GS_GEO_INLINE_LEAVES];
+};
+#define GS_GEO_INLINE 0xffffffffu /* value of leaf_base */
+
+struct gs_geo_block {
+	union {
+		__u32 root[GS_BLOCK_U32];
+		struct gs_geo_node node[GS_BLOCK_NODES];
+		__u16 leaf[GS_BLOCK_U16];
+	};
+};
+
+/* ---- plans -----------------------------------------------------------------------------------*/
+
+/*
+ * `routes`: entry row * generation.locations + location, 32 to a block; plan 0: none. A row is a
+ * policy as applied to a set of regions: services of one policy that are in the same regions share
+ * it. Which row a service has stands in `pools`, so that it changes with the generation.
+ */
+struct gs_route_block {
+	__u16 plan[GS_BLOCK_U16];
+};
+
+/*
+ * Regions in order of preference. A client draws a slot (0 .. 65535, hash of its prefix):
+ *   1. the first i with slot <= share[i]; its region is taken if usable.
+ *   2. otherwise a second draw over `spare`: weights, those of unusable regions left out.
+ *   3. otherwise (all usable ones weigh 0) the first usable region in order.
+ * share[] is cumulative and share[count - 1] is 65535, so that 1 always finds an i.
+ */
+struct gs_plan_value {
+	__u8 count;
+	__u8 _pad[15];
+	__u8 region[GS_PLAN_REGIONS];
+	__u16 share[GS_PLAN_REGIONS];
+	__u16 spare[GS_PLAN_REGIONS];
+	__u8 _pad2[32];
+};
+
+/* ---- pools and rings -------------------------------------------------------------------------*/
+
+/*
+ * `pools`: entry service * generation.regions + region. slots 0: the service is not in the region.
+ * Region 0 is no region: that entry's `base` is the service's row in `routes`.
+ */
+struct gs_pool_value {
+	__u32 base;  /* first slot in `rings`; region 0: row in `routes` */
+	__u32 slots; /* length, a prime; region 0: 0 */
+};
+
+/* `rings`: slot s = block[s / 32].backend[s % 32]; a flow takes slot base + (hash32 * slots >> 32)
+ */
+struct gs_ring_block {
+	__u16 backend[GS_BLOCK_U16];
+};
+
+/* ---- usable words ----------------------------------------------------------------------------*/
+
+enum gs_usable_state {
+	GS_USABLE_DOWN = 0,  /* no flow, old or new */
+	GS_USABLE_DRAIN = 1, /* known flows only */
+	GS_USABLE_UP = 2,
+};
+
+/* One 8-byte word a region, a pool (service * GS_MAX_REGIONS + region), a backend. */
+struct gs_usable_word {
+	__u16 state;	/* enum gs_usable_state */
+	__u16 accept;	/* new flows whose 16-bit hash is at most this are taken: ramps */
+	__u16 fallback; /* pool: a usable backend for flows whose tries found none; else 0 */
+	__u16 epoch;	/* counts changes, for people and for late results */
+};
+
+/* ---- backends and hops -----------------------------------------------------------------------*/
+
+enum gs_forward_mode { GS_FORWARD_NONE = 0, GS_FORWARD_IPIP = 1 };
+
+struct gs_backend_value {
+	__u32 hop; /* switched by one 4-byte store */
+	__u16 service;
+	__u8 region;
+	__u8 mode;   /* enum gs_forward_mode */
+	__u8 family; /* of the outer header: 4 or 6 */
+	__u8 _pad[7];
+	__be32 addr[4]; /* IPv4 in addr[3], as in ::ffff:a.b.c.d */
+};
+
+/* Never changed in place: a changed hop is a new entry and a switched index. */
+#define GS_HOP_REFLECT 1u /* MACs of the received frame, swapped: back to whoever sent it */
+struct gs_hop_value {
+	__u8 dst_mac[6];
+	__u8 src_mac[6];
+	__u32 ifindex; /* 0: the interface it came in by */
+	__u32 mtu;     /* of the path to the backend: largest outer IP packet */
+	__u32 flags;   /* GS_HOP_* */
+	__be32 src4;   /* source of outer IPv4 headers */
+	__u32 _pad;
+	__be32 src6[4]; /* source of outer IPv6 headers */
+	__u8 _pad2[16];
+};
+
+/* ---- flows -----------------------------------------------------------------------------------
+ *
+ * A bucket is one cache line; an entry is one 8-byte word, read and written whole. Bucket =
+ * low bits of the flow's keyed hash, tag = its high 32 bits (never 0: 0 marks an empty entry).
+ */
+#define GS_FLOW_PROVEN 0x8000u /* in `seen`: a packet that is no SYN came after the first */
+struct gs_flow_entry {
+	__u32 tag;
+	__u16 backend;
+	__u16 seen; /* bit 15: GS_FLOW_PROVEN; else ktime >> 30, 15 bits */
+};
+
+struct gs_flow_bucket {
+	struct gs_flow_entry entry[GS_FLOW_WAYS];
+};
+
+/* ---- counters --------------------------------------------------------------------------------*/
+
+struct gs_count {
+	__u64 packets;
+	__u64 bytes; /* of the frames as received */
+};
+
+/* ---- asserts ---------------------------------------------------------------------------------*/
+
+#define GS_ASSERT_SIZE(type, size) \
+	_Static_assert(sizeof(struct type) == (size), "size of struct " #type)
+#define GS_ASSERT_OFFSET(type, member, offset)                              \
+	_Static_assert(__builtin_offsetof(struct type, member) == (offset), \
+		       "offset of " #type "." #member)
+
+GS_ASSERT_SIZE(gs_generation_value, 64);
+GS_ASSERT_SIZE(gs_meta_value, 256);
+GS_ASSERT_OFFSET(gs_meta_value, active, 4);
+GS_ASSERT_OFFSET(gs_meta_value, table_seed, 8);
+GS_ASSERT_OFFSET(gs_meta_value, heartbeat_ns, 16);
+GS_ASSERT_OFFSET(gs_meta_value, generation, 64);
+GS_ASSERT_SIZE(gs_service_key, 20);
+GS_ASSERT_SIZE(gs_service_value, 8);
+GS_ASSERT_SIZE(gs_override4_key, 8);
+GS_ASSERT_SIZE(gs_override6_key, 20);
+GS_ASSERT_SIZE(gs_override_value, 8);
+GS_ASSERT_SIZE(gs_geo_node, 32);
+GS_ASSERT_SIZE(gs_geo_block, GS_BLOCK_BYTES);
+GS_ASSERT_SIZE(gs_route_block, GS_BLOCK_BYTES);
+GS_ASSERT_SIZE(gs_plan_value, 128);
+GS_ASSERT_OFFSET(gs_plan_value, region, 16);
+GS_ASSERT_OFFSET(gs_plan_value, share, 32);
+GS_ASSERT_OFFSET(gs_plan_value, spare, 64);
+GS_ASSERT_SIZE(gs_pool_value, 8);
+GS_ASSERT_SIZE(gs_ring_block, GS_BLOCK_BYTES);
+GS_ASSERT_SIZE(gs_usable_word, 8);
+GS_ASSERT_SIZE(gs_backend_value, 32);
+GS_ASSERT_OFFSET(gs_backend_value, addr, 16);
+GS_ASSERT_SIZE(gs_hop_value, 64);
+GS_ASSERT_OFFSET(gs_hop_value, src6, 32);
+GS_ASSERT_SIZE(gs_flow_entry, 8);
+GS_ASSERT_SIZE(gs_flow_bucket, GS_BLOCK_BYTES);
+GS_ASSERT_SIZE(gs_count, 16);

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The one event loop (epoll, timerfd, signalfd) and its one worker thread. Everything except jobs'
+ * run() happens on the loop's thread. Callbacks may add and remove anything, themselves included.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct gs_loop;
+
+/* Caller's storage; must stay where it is while it is set. */
+struct gs_io {
+	int fd; /* not owned */
+	void (*on_ready)(struct gs_io *io, uint32_t epoll_events);
+	void *context;
+	bool is_set_; /* the loop's own */
+};
+
+struct gs_timer {
+	void (*on_due)(struct gs_timer *timer);
+	void *context;
+	uint64_t due_ms_;     /* the loop's own */
+	uint32_t heap_index_; /* 0: not set */
+};
+
+/* run() on the worker, then done() on the loop. Jobs run one after the other, in order. */
+struct gs_job {
+	void (*run)(struct gs_job *job);
+	void (*done)(struct gs_job *job);
+	void *context;
+	struct gs_job *next_;
+};
+
+int gs_loop_new(struct gs_loop **ret_loop);
+/* Waits for the job that is running; jobs not yet begun are dropped without done(). */
+void gs_loop_free(struct gs_loop *loop);
+/* Until gs_loop_stop. 0 or -errno. */
+int gs_loop_run(struct gs_loop *loop);
+void gs_loop_stop(struct gs_loop *loop);
+
+/* CLOCK_MONOTONIC, read once a turn. */
+uint64_t gs_loop_now_ms(const struct gs_loop *loop);
+/* CLOCK_MONOTONIC, read now. */
+uint64_t gs_now_us(void);
+/* Worst delay between a timer's due time and its call since last asked, ms: the loop's own lag. */
+uint32_t gs_loop_take_lag_ms(struct gs_loop *loop);
+
+/* epoll_events: EPOLLIN ...; sets or changes. 0 or -errno. */
+int gs_loop_io_set(struct gs_loop *loop, struct gs_io *io, uint32_t epoll_events);
+/* Before the fd is closed. Harmless if not set. */
+void gs_loop_io_clear(struct gs_loop *loop, struct gs_io *io);
+
+/* One shot; setting again moves it. -ENOMEM or 0. */
+int gs_loop_timer_set(struct gs_loop *loop, struct gs_timer *timer, uint32_t delay_ms);
+void gs_loop_timer_clear(struct gs_loop *loop, struct gs_timer *timer);
+
+/* At most 8 signals; blocks the signal in this thread. */
+int gs_loop_signal(struct gs_loop *loop, int signal, void (*on_signal)(int signal, void *context),
+		   void *context);
+
+void gs_loop_work(struct gs_loop *loop, struct gs_job *job);

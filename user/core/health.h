@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Health of one target, seen from one edge: a state machine stepped by probe results. Pure: time is
+ * a parameter, randomness a seed. Semantics and defaults: user/core/README.md.
+ */
+#pragma once
+
+#include "types.h"
+
+enum gs_health_state {
+	GS_HEALTH_UNKNOWN, /* no verdict yet: not eligible while anything is up */
+	GS_HEALTH_UP,
+	GS_HEALTH_SUSPECT, /* up, with failures counted */
+	GS_HEALTH_DOWN,
+	GS_HEALTH_RECOVERING, /* down, with successes counted */
+	GS_HEALTH__COUNT,
+};
+
+/* Why a probe failed. LOCAL (no file descriptors, no route, own lag) never counts against a target.
+ */
+enum gs_probe_class {
+	GS_PROBE_OK,
+	GS_PROBE_REFUSED,
+	GS_PROBE_TIMEOUT,
+	GS_PROBE_RESET,
+	GS_PROBE_HTTP_STATUS,
+	GS_PROBE_BAD_REPLY,
+	GS_PROBE_LOCAL,
+	GS_PROBE_CLASS__COUNT,
+};
+
+#define GS_HEALTH_INTERVAL_MS 400u
+#define GS_HEALTH_JITTER_PERCENT 10u
+#define GS_HEALTH_FAST_INTERVAL_MS 100u
+#define GS_HEALTH_TIMEOUT_MS 250u
+#define GS_HEALTH_DOWN_INTERVAL_MS 1000u
+#define GS_HEALTH_RISE 4u
+#define GS_HEALTH_FALL 3u
+#define GS_HEALTH_CLEAR 10u
+#define GS_HEALTH_FAILOVER_BUDGET_MS 1000u
+
+/* The defaults above, kind TCP, port 0. */
+struct gs_probe_spec gs_probe_spec_default(void);
+
+struct gs_health {
+	enum gs_health_state state;
+	uint8_t successes;	 /* consecutive */
+	uint8_t failures;	 /* accumulated; forgotten after `clear` successes */
+	enum gs_probe_class why; /* class of the last failure that counted */
+	uint64_t since_ms;	 /* of the up/down verdict */
+	uint64_t results;	 /* counted */
+};
+
+/* What a step changed. */
+enum gs_health_change { GS_HEALTH_SAME, GS_HEALTH_WENT_UP, GS_HEALTH_WENT_DOWN };
+
+/* state UNKNOWN, or (warm start from the maps) UP or DOWN. */
+void gs_health_init(struct gs_health *health, enum gs_health_state state, uint64_t now_ms);
+/* One result. The first verdict of an UNKNOWN target takes one success or `fall` failures. */
+enum gs_health_change gs_health_step(struct gs_health *health, const struct gs_probe_spec *spec,
+				     enum gs_probe_class result, uint64_t now_ms);
+/* UP and SUSPECT */
+bool gs_health_is_up(const struct gs_health *health);
+/*
+ * Milliseconds from the start of one probe to the start of the next, given the state after what is
+ * known now (fast while suspect or recovering, slow while down), jittered by `random` (any value).
+ */
+uint32_t gs_health_next_ms(const struct gs_health *health, const struct gs_probe_spec *spec,
+			   uint32_t random);
+/* How long a probe may be silent before the next one is sent beside it (pipelining). */
+uint32_t gs_health_soft_deadline_ms(const struct gs_probe_spec *spec);
+/* Worst case from the target's last answer to the verdict, in ms: what the checker compares. */
+uint32_t gs_health_worst_case_ms(const struct gs_probe_spec *spec);
+
+const char *gs_health_state_name(enum gs_health_state state);
+const char *gs_probe_class_name(enum gs_probe_class class);

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Looking things up in a snapshot (arrays sorted by id) and checking that it makes sense. Pure. */
+#pragma once
+
+#include "types.h"
+
+/* NULL if there is none. */
+const struct gs_region *gs_snapshot_region(const struct gs_snapshot *snapshot, gs_id id);
+const struct gs_policy *gs_snapshot_policy(const struct gs_snapshot *snapshot, gs_id id);
+const struct gs_service *gs_snapshot_service(const struct gs_snapshot *snapshot, gs_id id);
+const struct gs_backend *gs_snapshot_backend(const struct gs_snapshot *snapshot, gs_id id);
+const struct gs_region *gs_snapshot_region_named(const struct gs_snapshot *snapshot,
+						 const char *name);
+const struct gs_service *gs_snapshot_service_named(const struct gs_snapshot *snapshot,
+						   const char *name);
+const struct gs_backend *gs_snapshot_backend_named(const struct gs_snapshot *snapshot,
+						   const char *name);
+
+const char *gs_admin_name(enum gs_admin admin); /* auto force_up drain maintenance force_down */
+int gs_admin_parse(const char *text, enum gs_admin *ret_admin); /* -EINVAL */
+const char *gs_protocol_name(enum gs_protocol protocol);	/* tcp udp */
+const char *gs_policy_kind_name(enum gs_policy_kind kind);	/* geo failover */
+const char *gs_probe_kind_name(enum gs_probe_kind kind);	/* none tcp http */
+
+/*
+ * What the database's constraints say as well, checked again because rows and files are hostile:
+ * sorted by id, ids in range, names, references, ports, coordinates, VIPs that are no backend's
+ * address, a default order that names each region at most once. 0 or -EINVAL, *error names the
+ * place.
+ */
+int gs_snapshot_check(const struct gs_snapshot *snapshot, struct gs_error *error);

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Value types of the domain: what PostgreSQL stores, the planner reads and people name. Plain
+ * data, no pointers to anything shared, host byte order unless a type says otherwise.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+	GS_NAME_MAX = 64, /* bytes, the final zero included; [a-z0-9][a-z0-9-]* */
+	GS_ERROR_MAX = 320,
+	GS_POLICY_ORDER_MAX = 16,
+	GS_PATH_MAX = 256,
+	GS_HTTP_PATH_MAX = 256,
+};
+
+/* Ids are small, come from the database, and index the maps. 0 is no object (location: unknown). */
+typedef uint16_t gs_id;
+
+/* An error for people: what is wrong and where ("file:line: ...", "services.port: ..."). */
+struct gs_error {
+	char text[GS_ERROR_MAX];
+};
+
+/* Network byte order; IPv4 as ::ffff:a.b.c.d, so that one comparison serves both families. */
+struct gs_addr {
+	uint8_t bytes[16];
+};
+
+/* length counts from the family's first bit: 0 .. 32 for IPv4, 0 .. 128 for IPv6. Host bits are 0.
+ */
+struct gs_prefix {
+	struct gs_addr addr;
+	uint8_t length;
+	bool is_v4;
+};
+
+/* Degrees, WGS 84; latitude -90 .. 90 north positive, longitude -180 .. 180 east positive. */
+struct gs_coord {
+	double lat_deg;
+	double lon_deg;
+};
+
+enum gs_protocol { GS_PROTOCOL_TCP = 6, GS_PROTOCOL_UDP = 17 };
+
+enum gs_admin {
+	GS_ADMIN_AUTO,
+	GS_ADMIN_FORCE_UP,
+	GS_ADMIN_DRAIN,
+	GS_ADMIN_MAINTENANCE,
+	GS_ADMIN_FORCE_DOWN,
+	GS_ADMIN__COUNT
+};
+
+enum gs_probe_kind { GS_PROBE_NONE, GS_PROBE_TCP, GS_PROBE_HTTP, GS_PROBE__COUNT };
+
+/* How a service's backends are probed. Times in milliseconds; defaults in health.h. */
+struct gs_probe_spec {
+	enum gs_probe_kind kind;
+	uint16_t port; /* 0: the service's port */
+	char path[GS_HTTP_PATH_MAX];
+	char host[GS_NAME_MAX * 4]; /* HTTP Host header; empty: the VIP */
+	uint32_t interval_ms;
+	uint32_t timeout_ms;
+	uint32_t fast_interval_ms;
+	uint32_t down_interval_ms;
+	uint8_t rise;
+	uint8_t fall;
+	uint8_t clear;
+};
+
+/* In arrays below, objects are sorted by id and have distinct ids and names. */
+struct gs_region {
+	gs_id id;
+	char name[GS_NAME_MAX];
+	struct gs_coord coord;
+	double cost;	   /* per GB, any currency; 0: free */
+	uint64_t capacity; /* new connections a second; 0: not stated */
+	enum gs_admin admin;
+};
+
+enum gs_policy_kind { GS_POLICY_GEO, GS_POLICY_FAILOVER, GS_POLICY__COUNT };
+
+struct gs_policy {
+	gs_id id;
+	char name[GS_NAME_MAX];
+	enum gs_policy_kind kind; /* geo: nearest first; failover: `order` for everybody */
+	uint8_t order_count;
+	gs_id order[GS_POLICY_ORDER_MAX]; /* default order of regions, for unknown locations */
+};
+
+struct gs_service {
+	gs_id id;
+	char name[GS_NAME_MAX];
+	struct gs_addr vip;
+	uint16_t port; /* host byte order; 0: every port */
+	enum gs_protocol protocol;
+	gs_id policy;
+	struct gs_probe_spec probe;
+};
+
+struct gs_backend {
+	gs_id id;
+	char name[GS_NAME_MAX];
+	gs_id service;
+	gs_id region;
+	struct gs_addr addr;
+	uint16_t weight; /* 1 .. 1000 */
+	enum gs_admin admin;
+};
+
+/* Sends a client prefix to `region` first, whatever the geo table says. */
+struct gs_override {
+	struct gs_prefix prefix;
+	gs_id region;
+	char reason[GS_NAME_MAX * 2];
+};
+
+/*
+ * The desired state at one revision. Owned by whoever got it; gs_snapshot_free (snapshot.h)
+ * releases the arrays and the struct.
+ */
+struct gs_snapshot {
+	uint64_t revision;
+	uint64_t selection_seed;
+	uint32_t region_count, policy_count, service_count, backend_count, override_count;
+	struct gs_region *regions;
+	struct gs_policy *policies;
+	struct gs_service *services;
+	struct gs_backend *backends;
+	struct gs_override *overrides;
+};
+
+/* One class of clients: a cell of one degree in one country, or a country. Id = index; 0: unknown.
+ */
+struct gs_location {
+	char country[3];     /* ISO 3166-1 alpha-2, or "" */
+	char continent[3];   /* AF AN AS EU NA OC SA, or "" */
+	char subdivision[8]; /* ISO 3166-2 part after the dash, or "" */
+	bool has_coord;
+	struct gs_coord coord;
+	gs_id override_region; /* != 0: synthetic location of an override */
+};

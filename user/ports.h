@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The outside world as the app sees it, on one screen. Each port is implemented by one adapter (or
+ * a fake in tests/fakes). Named after what the app needs, never after a technology. Unless said
+ * otherwise everything is called on the loop's thread, returns 0 or -errno, and does not block.
+ */
+#pragma once
+
+#include "user/app/tables.h"
+#include "user/core/geodata.h"
+#include "user/core/health.h"
+#include "user/core/types.h"
+
+/* ---- store: desired and shared state (adapters/pg.c) ---------------------------------------- */
+
+enum gs_object_kind { GS_OBJECT_REGION, GS_OBJECT_POOL, GS_OBJECT_BACKEND };
+
+/* A change worth keeping: what, from which state to which, and why. Names are of the snapshot. */
+struct gs_transition {
+	int64_t unix_ms;
+	enum gs_object_kind kind;
+	char region[GS_NAME_MAX];
+	char service[GS_NAME_MAX]; /* pool, backend */
+	char backend[GS_NAME_MAX]; /* backend */
+	char from[16];		   /* "up", "down", "drain", "unknown" */
+	char to[16];
+	char why[96];
+};
+
+/* The edge's row: what it runs on. Written when it changes and every 10 s. */
+struct gs_edge_report {
+	uint64_t generation;
+	uint64_t revision;
+	uint64_t digest;
+	int64_t published_unix_ms;
+	char geo_path[GS_PATH_MAX];
+	uint64_t geo_build_unix_s;
+};
+
+struct gs_store_events {
+	/* A newer revision, whole. The callee owns it. */
+	void (*on_snapshot)(void *context, struct gs_snapshot *snapshot);
+	/* Connected or not; why: for people, "" when connected. */
+	void (*on_connection)(void *context, bool connected, const char *why);
+};
+
+struct gs_store_ops {
+	/* Connect, listen, deliver the first snapshot, reconnect for ever. */
+	int (*start)(void *self, const struct gs_store_events *events, void *context);
+	/* Queued (oldest dropped beyond 10,000, counted and logged); written when it can be. */
+	void (*record_transition)(void *self, const struct gs_transition *transition);
+	void (*report_edge)(void *self, const struct gs_edge_report *report);
+	void (*close)(void *self);
+};
+
+struct gs_store {
+	const struct gs_store_ops *ops;
+	void *self;
+};
+
+/* ---- geodb: a GeoIP file to compiled tables (adapters/mmdb.c) -------------------------------- */
+
+struct gs_geodb_ops {
+	/* On the worker. On failure *error says what is wrong and where in the file. */
+	int (*load)(void *self, const char *path, struct gs_geodata **ret_geo,
+		    struct gs_error *error);
+	void (*release)(void *self, struct gs_geodata *geo);
+};
+
+struct gs_geodb {
+	const struct gs_geodb_ops *ops;
+	void *self;
+};
+
+/* ---- prober: one probe at a time (adapters/probe.c); app/monitor.c decides when -------------- */
+
+struct gs_probe_target {
+	gs_id backend;
+	struct gs_addr addr;
+	uint16_t port;
+	struct gs_probe_spec spec; /* kind, path, host, timeout_ms */
+};
+
+struct gs_prober_events {
+	void (*on_result)(void *context, uint64_t token, enum gs_probe_class result,
+			  uint32_t latency_us);
+};
+
+struct gs_prober_ops {
+	int (*start)(void *self, const struct gs_prober_events *events, void *context);
+	/* Exactly one on_result(token) follows, later, within the target's timeout; unless
+	 * cancelled. */
+	int (*probe)(void *self, const struct gs_probe_target *target, uint64_t token);
+	/* No on_result for this backend's running probes any more. */
+	void (*cancel)(void *self, gs_id backend);
+	void (*close)(void *self);
+};
+
+struct gs_prober {
+	const struct gs_prober_ops *ops;
+	void *self;
+};
+
+/* ---- nexthop: how an address is reached (adapters/neighbour.c) ------------------------------- */
+
+struct gs_hop {
+	uint8_t dst_mac[6];
+	uint8_t src_mac[6];
+	uint32_t ifindex; /* egress */
+	uint32_t mtu;
+	bool reflect;	     /* MACs unknown: answer to whoever sent the packet */
+	struct gs_addr src4; /* outer sources; all zero: none */
+	struct gs_addr src6;
+};
+
+struct gs_nexthop_ops {
+	/* What the kernel knows now; asks it to resolve what it does not. Always fills *ret_hop. */
+	int (*resolve)(void *self, const struct gs_addr *addr, struct gs_hop *ret_hop);
+	void (*close)(void *self);
+};
+
+struct gs_nexthop {
+	const struct gs_nexthop_ops *ops;
+	void *self;
+};
+
+/* ---- dataplane: the pinned maps (adapters/dataplane.c) --------------------------------------- */
+
+struct gs_usable {
+	uint16_t state; /* GS_USABLE_DOWN, _DRAIN, _UP */
+	uint16_t accept;
+	gs_id fallback; /* pool only */
+};
+
+struct gs_counter {
+	const char *name; /* reason; NULL for others */
+	gs_id id;	  /* service, region, backend */
+	uint64_t packets;
+	uint64_t bytes;
+};
+
+struct gs_counters {
+	struct gs_counter *reasons, *services, *regions, *backends;
+	uint32_t reason_count, service_count, region_count, backend_count; /* those not zero */
+};
+
+struct gs_dataplane_info {
+	uint64_t generation; /* number in force; 0: none */
+	uint64_t digest;
+	int64_t built_unix_s;
+	uint32_t slot;
+};
+
+struct gs_dataplane_ops {
+	/*
+	 * On the worker: writes backends and hops, fills the free slot, removes services, flips,
+	 * adds services. hops[i] belongs to tables->snapshot->backends[i]. On failure nothing in
+	 * force has changed.
+	 */
+	int (*publish)(void *self, const struct gs_tables *tables, const struct gs_hop *hops,
+		       struct gs_dataplane_info *ret_info, struct gs_error *error);
+	/* One 8-byte store, seen by the next packet. index: region; backend; pool_index(). */
+	void (*set_usable)(void *self, enum gs_object_kind kind, uint32_t index,
+			   struct gs_usable usable);
+	struct gs_usable (*get_usable)(void *self, enum gs_object_kind kind, uint32_t index);
+	/* A new hop entry and a switched index; nothing if it is what it was. */
+	int (*set_hop)(void *self, gs_id backend, const struct gs_hop *hop);
+	/* In force, counters (caller frees the arrays), and "I am alive". */
+	void (*info)(void *self, struct gs_dataplane_info *ret_info);
+	int (*count)(void *self, struct gs_counters *ret_counters);
+	void (*heartbeat)(void *self);
+	void (*close)(void *self);
+};
+
+struct gs_dataplane {
+	const struct gs_dataplane_ops *ops;
+	void *self;
+};
+
+static inline uint32_t gs_pool_index(gs_id service, gs_id region)
+{
+	return (uint32_t)service * GS_MAX_REGIONS + region;
+}
