@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * geostreamctl's command table. OBJECT VERB [ARGUMENT ...], as ip and bpftool have it. A command
+ * prints its result on standard output (JSON with -j), its errors on standard error as
+ * "geostreamctl: ...", and returns the exit code.
+ */
+#pragma once
+
+#include "user/core/types.h"
+
+#include <stdbool.h>
+
+enum gs_ctl_exit { GS_CTL_DONE = 0, GS_CTL_FAILED = 1, GS_CTL_USAGE = 2 };
+
+struct gs_ctl {
+	bool json;
+	const char *config_path; /* geostream.conf; flag, then GEOSTREAM_CONFIG, then /etc */
+	const char *socket_path; /* the daemon's; flag, GEOSTREAM_SOCKET, config file, default */
+	const char *conninfo;	 /* flag, GEOSTREAM_DATABASE, config file, "" (libpq's own PG*) */
+};
+
+struct gs_ctl_command {
+	const char *object; /* "region"; with verb "" a command of one word: "status" */
+	const char *verb;
+	const char *arguments; /* as usage shows them */
+	const char *summary;
+	/* argv: what follows the verb */
+	int (*run)(const struct gs_ctl *ctl, int argc, char **argv);
+};
+
+/* Each ends with a row whose object is NULL. */
+extern const struct gs_ctl_command gs_ctl_db_commands[];     /* ctl_db.c: straight to PostgreSQL */
+extern const struct gs_ctl_command gs_ctl_daemon_commands[]; /* ctl_daemon.c: asks geostreamd */
+extern const struct gs_ctl_command gs_ctl_file_commands[];   /* ctl_file.c: files only */
+
+/* "geostreamctl: <format>" and a newline; returns GS_CTL_FAILED. */
+int gs_ctl_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Prints the command's usage line; returns GS_CTL_USAGE. */
+int gs_ctl_usage(const char *object, const char *verb, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
