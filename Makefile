@@ -107,7 +107,6 @@ $(BUILD)/%.a:
 	@mkdir -p $(@D)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-LINK = $(call msg,LINK,$@)$(if $(filter 0,$(V)),@,)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS)
 $(BUILD)/geostreamd: $(call OBJ,user/geostreamd.c) $(BUILD)/libgs.a $(BUILD)/libgscore.a
 	$(call msg,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $^ $(LDLIBS) -o $@
@@ -123,7 +122,6 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(UNIT_SRC))
 DB_TESTS   := $(patsubst tests/db/%.c,$(BUILD)/tests/db/%,$(DB_SRC))
 BPF_TESTS  := $(patsubst tests/bpf/%.c,$(BUILD)/tests/bpf/%,$(BPF_TEST_SRC))
 ASAN_LIBS  := $(BUILD)/asan/libtest.a $(BUILD)/asan/libgs.a $(BUILD)/asan/libgscore.a
-$(BUILD)/tests/unit/% $(BUILD)/tests/db/%: $(BUILD)/asan/tests/unit/%.o
 $(BUILD)/tests/unit/%: $(BUILD)/asan/tests/unit/%.o $(ASAN_LIBS)
 	$(call msg,LINK,$@)
 	@mkdir -p $(@D)
@@ -160,5 +158,19 @@ check-e2e: build ## the lab, the loader, other kernels (root)
 test: build ## everything: lint, unit, database, packets, end to end (root)
 	@$(MAKE) --no-print-directory lint unit-tests db-tests bpf-tests
 	@BUILD=$(BUILD) tests/run.sh all
+
+# ---- care ------------------------------------------------------------------------------------
+lint: build ## layers, purity, headers, shellcheck, clang-format, both compilers, clang-tidy
+	@BUILD=$(BUILD) tests/lint/run.sh
+format: ## put the C files into the project's shape
+	clang-format -i $$(git ls-files -co --exclude-standard '*.c' '*.h')
+clean: ## remove build/
+	rm -rf $(BUILD)
+install: build ## programs, BPF objects, GeoIP data under $(DESTDIR)$(PREFIX)
+	install -D -t $(DESTDIR)$(PREFIX)/sbin $(BUILD)/geostreamd $(BUILD)/geostream-loader
+	install -D -t $(DESTDIR)$(PREFIX)/bin $(BUILD)/geostreamctl
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/geostream/bpf $(call BPF_OBJ,$(BPF_SRC))
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/geostream $(BUILD)/geoip/geostream-country.mmdb
+	install -D -m 644 maps/gs_maps.h $(DESTDIR)$(PREFIX)/include/geostream/gs_maps.h
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

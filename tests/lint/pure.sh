@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Purity: what libgscore.a asks of others is this list. No malloc, no clock, no I/O, no logging.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+lib=${BUILD:-build}/libgscore.a
+allowed='^(mem(cmp|cpy|move|set|chr)|str(cmp|ncmp|casecmp|ncasecmp|len|nlen|chr|rchr|cspn|spn|pbrk|tod|toul|tol|toull)|strtok_r|__isoc99_sscanf|bsearch|qsort|a?sin|a?cos|atan2?|sqrt|fabs|fm(in|ax|od)|floor|ceil|l?round|lround|pow|log2?|exp|hypot|isfinite|inet_(pton|ntop)|snprintf|__ctype_(b|tolower|toupper)_loc|tolower|toupper|__errno_location|__stack_chk_fail|__popcountdi2|_GLOBAL_OFFSET_TABLE_|__snprintf_chk|__mem(cpy|set|move)_chk)$'
+
+defined=$(nm --defined-only "$lib" 2>/dev/null | awk 'NF == 3 { print $3 }' | sort -u)
+bad=0
+while IFS= read -r symbol; do
+	grep -qxF "$symbol" <<<"$defined" && continue
+	[[ $symbol =~ $allowed ]] && continue
+	printf '%s: needs %s: core has no I/O, clock, allocation or logging\n' "$lib" "$symbol" >&2
+	bad=1
+done < <(nm -u "$lib" | awk '$1 == "U" { print $2 }' | sort -u)
+
+# Globals: nothing writable.
+while read -r _ kind symbol; do
+	printf '%s: writable global %s (%s)\n' "$lib" "$symbol" "$kind" >&2
+	bad=1
+done < <(nm "$lib" | awk 'NF == 3 && $2 ~ /^[bBcC]$/ || NF == 3 && $2 ~ /^[dD]$/ && $3 !~ /\.rel\.ro/')
+exit "$bad"

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Things text can tell: licences, waiting by the clock, goto, names no part should have.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+bad=0
+fail() {
+	printf '%s\n' "$1" >&2
+	bad=1
+}
+
+while IFS= read -r file; do
+	[[ -f $file ]] || continue
+	head -n 3 "$file" | grep -q 'SPDX-License-Identifier: ' || fail "$file: no SPDX line at the top"
+	case $file in
+	bpf/* | maps/*.h) head -n 3 "$file" | grep -q 'GPL-2.0-only OR BSD-2-Clause' ||
+		fail "$file: loads into the kernel, must be GPL-2.0-only OR BSD-2-Clause" ;;
+	esac
+done < <(git ls-files -co --exclude-standard '*.c' '*.h' '*.sh' '*.sql' '*.pl' Makefile .ci/run)
+
+while IFS= read -r hit; do
+	fail "$hit: a test waits for a condition, not for the clock"
+done < <(git ls-files -co --exclude-standard 'tests/*.c' 'tests/*.h' 'tests/*.sh' |
+	grep -v '^tests/lint/' | xargs grep -nE '(^|[^a-z_.])(u|nano)?sleep([^a-z_]|$)' || true)
+
+while IFS= read -r hit; do
+	fail "$hit: cleanup attributes instead of goto"
+done < <(git ls-files -co --exclude-standard 'user/*.c' 'loader/*.c' | grep -v 'user/geostreamd.c' |
+	xargs grep -nE '^[[:space:]]+goto ' || true)
+
+while IFS= read -r file; do
+	fail "$file: name it after what it does"
+done < <(git ls-files -co --exclude-standard | grep -E '(^|/)(common|utils?|misc|helpers?)(\.[ch]|/)' || true)
+
+for folder in bpf maps loader tests vagrant user user/core user/app user/adapters user/base user/ctl; do
+	[[ -d $folder && -n $(git ls-files "$folder") && ! -f $folder/README.md ]] &&
+		fail "$folder: no README.md"
+done
+exit "$bad"
