@@ -225,11 +225,15 @@ struct gs_route_block {
 };
 
 /*
- * Regions in order of preference. A client draws a slot (0 .. 65535, hash of its prefix):
- *   1. the first i with slot <= share[i]; its region is taken if usable.
- *   2. otherwise a second draw over `spare`: weights, those of unusable regions left out.
- *   3. otherwise (all usable ones weigh 0) the first usable region in order.
- * share[] is cumulative and share[count - 1] is 65535, so that 1 always finds an i.
+ * Regions in order of preference. A client draws 64 bits (gs_hash_client); its slot is the low 16.
+ *   1. slot = draw & 0xffff. The first i with slot <= share[i]; its region is taken if usable.
+ *   2. otherwise a second draw over `spare`, unusable regions left out:
+ *	  total = sum of spare[i] over usable i		(at most 16 * 65535, fits 20 bits)
+ *	  point = (((draw >> 16) & 0xffffffff) * total) >> 32	(64-bit; 0 .. total - 1)
+ *	in order over usable i: taken if point < spare[i], else point -= spare[i].
+ *   3. total == 0 (all usable ones weigh nothing): the first usable region in order.
+ * No usable region, or count 0: no region. share[] is cumulative and share[count - 1] is 65535, so
+ * that 1 always finds an i. user/core/plan.c has the same walk (gs_plan_pick).
  */
 struct gs_plan_value {
 	__u8 count;
