@@ -1,0 +1,143 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Runs tests and counts: tests/run.sh unit|db|bpf|e2e|all, or the tests themselves by path.
+#
+# Every test speaks TAP (cmocka's, or tests/e2e/lib.sh's). Failed counts: "not ok", "# SKIP" (a test
+# that did not run has shown nothing), a plan not kept, no plan, an exit that contradicts the lines,
+# a test that ran longer than TEST_TIMEOUT seconds, a suite without tests. What a failed test said
+# is shown; everything is in $BUILD/tests/log. The last line is "N passed, N failed".
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+BUILD=${BUILD:-build}
+TEST_TIMEOUT=${TEST_TIMEOUT:-300}
+LOG=${TEST_LOG:-$BUILD/tests/log}
+export BUILD CMOCKA_MESSAGE_OUTPUT=TAP LC_ALL=C.UTF-8
+unset MAKEFLAGS MAKELEVEL MFLAGS
+
+passed=0
+failed=0
+
+# Reads TAP; prints "PASSED FAILED", then what failed and why. Plans add up: a cmocka program has
+# one a group. Lines that are no TAP belong to the test before them.
+judge() { # EXIT_STATUS
+	awk -v status="$1" '
+	function blame(text) { failed++; story = story text "\n"; showing = 1 }
+	/^1\.\.[0-9]+/ { plans++; planned += substr($1, 4); next }
+	/^ok / {
+		seen++
+		showing = 0
+		if (toupper($0) ~ /# *SKIP/)
+			blame("skipped: " $0)
+		else
+			passed++
+		next
+	}
+	/^not ok / { seen++; blame($0); next }
+	/^Bail out!/ { blame($0); next }
+	showing { story = story "    " $0 "\n" }
+	END {
+		showing = 0
+		if (!plans)
+			blame("no plan: it died, or it is no test")
+		else if (seen < planned)
+			blame("planned " planned " tests, ran " seen)
+		else if (seen > planned)
+			blame("ran " seen " tests, planned " planned)
+		if (plans && !planned)
+			blame("a plan of no tests")
+		if (status == 124)
+			blame("stopped: ran too long")
+		else if (status != 0 && !failed)
+			blame("every test passed, yet it exited with " status)
+		printf "%d %d\n%s", passed, failed, story
+	}'
+}
+
+run_test() { # PROGRAM
+	local program=$1 name status=0 began=${EPOCHREALTIME//[.,]/} result counts took
+	name=${program#"$BUILD"/}
+	name=${name#tests/}
+	local log=$LOG/${name//\//-}
+	if [[ ! -x $program ]]; then
+		printf 'FAIL  %-44s not built, or not executable\n' "$name"
+		failed=$((failed + 1))
+		return
+	fi
+	timeout -k 20 "$TEST_TIMEOUT" "$program" </dev/null >"$log.tap" 2>"$log.err" || status=$?
+	result=$(judge "$status" <"$log.tap")
+	read -ra counts <<<"${result%%$'\n'*}"
+	passed=$((passed + counts[0]))
+	failed=$((failed + counts[1]))
+	took=$(((${EPOCHREALTIME//[.,]/} - began) / 1000))
+	if ((counts[1] == 0)); then
+		printf 'pass  %-44s %3d tests %7d ms\n' "$name" "${counts[0]}" "$took"
+		return
+	fi
+	printf 'FAIL  %-44s %3d of %d failed, exit %d, %d ms\n' "$name" "${counts[1]}" \
+		$((counts[0] + counts[1])) "$status" "$took"
+	sed 1d <<<"$result" | sed 's/^/      /'
+	if [[ -s $log.err ]]; then
+		printf '      standard error, the last 60 lines (%s):\n' "$log.err"
+		tail -n 60 "$log.err" | sed 's/^/      | /'
+	fi
+}
+
+# The programs of a suite, one a line. By source, so that a stale binary is no test and one that
+# was not built is missed.
+suite_tests() { # SUITE
+	local source
+	for source in tests/"$1"/test_*.c; do
+		if [[ -e $source ]]; then
+			source=${source%.c}
+			printf '%s/%s\n' "$BUILD" "$source"
+		fi
+	done
+	for source in tests/"$1"/[0-9]*.sh; do
+		if [[ -e $source ]]; then
+			printf '%s\n' "$source"
+		fi
+	done
+}
+
+run_suite() { # NAME TEST...
+	local name=$1 began=$SECONDS test
+	shift
+	printf -- '---- %s\n' "$name"
+	if (($# == 0)); then
+		printf 'FAIL  %s: a suite without tests\n' "$name"
+		failed=$((failed + 1))
+	fi
+	for test in "$@"; do
+		run_test "$test"
+	done
+	printf -- '---- %s: %d s\n\n' "$name" $((SECONDS - began))
+}
+
+usage() {
+	sed -n '4s/^# //p' "$0" >&2
+	exit 2
+}
+
+(($#)) || usage
+mkdir -p "$LOG"
+suites=()
+for argument in "$@"; do
+	case $argument in
+	all) suites+=(unit db bpf e2e) ;;
+	unit | db | bpf | e2e) suites+=("$argument") ;;
+	*/*) suites+=("$argument") ;;
+	*) usage ;;
+	esac
+done
+for suite in "${suites[@]}"; do
+	case $suite in
+	*/*) run_suite "${suite##*/}" "$suite" ;;
+	*)
+		mapfile -t tests < <(suite_tests "$suite")
+		run_suite "$suite" "${tests[@]}"
+		;;
+	esac
+done
+printf '%d passed, %d failed\n' "$passed" "$failed"
+((failed == 0))
