@@ -38,6 +38,8 @@ enum gs_probe_class {
 #define GS_HEALTH_FALL 3u
 #define GS_HEALTH_CLEAR 10u
 #define GS_HEALTH_FAILOVER_BUDGET_MS 1000u
+/* Probes of one target that may be unanswered at the same time. */
+#define GS_HEALTH_PIPELINE_MAX 16u
 
 /* The defaults above, kind TCP, port 0. */
 struct gs_probe_spec gs_probe_spec_default(void);
@@ -45,7 +47,8 @@ struct gs_probe_spec gs_probe_spec_default(void);
 struct gs_health {
 	enum gs_health_state state;
 	uint8_t successes;	 /* consecutive */
-	uint8_t failures;	 /* accumulated; forgotten after `clear` successes */
+	uint8_t failures;	 /* accumulated; forgotten after `clear` successes; while DOWN:
+				  * those since, for the back-off */
 	enum gs_probe_class why; /* class of the last failure that counted */
 	uint64_t since_ms;	 /* of the up/down verdict */
 	uint64_t results;	 /* counted */

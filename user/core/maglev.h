@@ -15,7 +15,12 @@ struct gs_maglev_member {
 	uint64_t key;	 /* identity that survives renumbering: hash of address; distinct */
 };
 
-/* Smallest prime >= 1000 * members (1,009 at least, 65,537 at most): see the design's rings. */
+/*
+ * A prime, about 1,000 x the members or more, in three classes: 4,099 up to 4 members, 16,411 up to
+ * 16, 65,537 beyond. Classes, because a ring of another length is another ring: with a length of
+ * its own for every member count, one backend more or less would move nearly every client.
+ * Count members that are in maintenance, too: then maintenance never changes the class.
+ */
 uint32_t gs_maglev_slots(uint32_t members);
 /* Bytes of scratch gs_maglev_build needs. */
 size_t gs_maglev_scratch(uint32_t members);
