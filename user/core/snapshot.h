@@ -4,12 +4,16 @@
 
 #include "types.h"
 
+#include <stddef.h>
+
 /* NULL if there is none. */
 const struct gs_region *gs_snapshot_region(const struct gs_snapshot *snapshot, gs_id id);
 const struct gs_policy *gs_snapshot_policy(const struct gs_snapshot *snapshot, gs_id id);
 const struct gs_service *gs_snapshot_service(const struct gs_snapshot *snapshot, gs_id id);
 const struct gs_backend *gs_snapshot_backend(const struct gs_snapshot *snapshot, gs_id id);
 const struct gs_region *gs_snapshot_region_named(const struct gs_snapshot *snapshot,
+						 const char *name);
+const struct gs_policy *gs_snapshot_policy_named(const struct gs_snapshot *snapshot,
 						 const char *name);
 const struct gs_service *gs_snapshot_service_named(const struct gs_snapshot *snapshot,
 						   const char *name);
@@ -21,11 +25,25 @@ int gs_admin_parse(const char *text, enum gs_admin *ret_admin); /* -EINVAL */
 const char *gs_protocol_name(enum gs_protocol protocol);	/* tcp udp */
 const char *gs_policy_kind_name(enum gs_policy_kind kind);	/* geo failover */
 const char *gs_probe_kind_name(enum gs_probe_kind kind);	/* none tcp http */
+/* -EINVAL */
+int gs_protocol_parse(const char *text, enum gs_protocol *ret_protocol);
+int gs_policy_kind_parse(const char *text, enum gs_policy_kind *ret_kind);
+int gs_probe_kind_parse(const char *text, enum gs_probe_kind *ret_kind);
+
+/* [a-z0-9][a-z0-9-]*, 1 to 63 characters */
+bool gs_name_is_valid(const char *name);
+/* Up to max_bytes of UTF-8 (RFC 3629) without control characters. */
+bool gs_text_is_valid(const char *text, size_t max_bytes);
+/*
+ * One unicast address other machines can have: not unspecified, "this network", loopback,
+ * multicast, reserved, broadcast or (IPv6) link-local.
+ */
+bool gs_addr_is_host(const struct gs_addr *addr);
 
 /*
  * What the database's constraints say as well, checked again because rows and files are hostile:
  * sorted by id, ids in range, names, references, ports, coordinates, VIPs that are no backend's
  * address, a default order that names each region at most once. 0 or -EINVAL, *error names the
- * place.
+ * place: "services[0].port: ...", counted in the snapshot's arrays. Needs 80 kB of stack.
  */
 int gs_snapshot_check(const struct gs_snapshot *snapshot, struct gs_error *error);

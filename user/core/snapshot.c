@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "snapshot.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* ---- look-ups --------------------------------------------------------------------------------*/
+
+/*
+ * Every object begins with its id and its name, so that one search serves all kinds. Arrays are
+ * sorted by id; names are not, and asked for by people only.
+ */
+struct object {
+	gs_id id;
+	char name[GS_NAME_MAX];
+};
+
+#define ASSERT_OBJECT(type)                                                     \
+	_Static_assert(__builtin_offsetof(struct type, id) == 0 &&              \
+			       __builtin_offsetof(struct type, name) ==         \
+				       __builtin_offsetof(struct object, name), \
+		       "struct " #type " begins as struct object does")
+ASSERT_OBJECT(gs_region);
+ASSERT_OBJECT(gs_policy);
+ASSERT_OBJECT(gs_service);
+ASSERT_OBJECT(gs_backend);
+
+static const void *find_id(const void *array, uint32_t count, size_t size, gs_id id)
+{
+	uint32_t low = 0, high = count;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+		const void *at = (const char *)array + middle * size;
+		gs_id found;
+
+		memcpy(&found, at, sizeof(found));
+		if (found == id)
+			return at;
+		if (found < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+static const void *find_name(const void *array, uint32_t count, size_t size, const char *name)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		const char *at = (const char *)array + i * size;
+
+		if (strcmp(at + __builtin_offsetof(struct object, name), name) == 0)
+			return at;
+	}
+	return NULL;
+}
+
+const struct gs_region *gs_snapshot_region(const struct gs_snapshot *snapshot, gs_id id)
+{
+	return find_id(snapshot->regions, snapshot->region_count, sizeof(struct gs_region), id);
+}
+
+const struct gs_policy *gs_snapshot_policy(const struct gs_snapshot *snapshot, gs_id id)
+{
+	return find_id(snapshot->policies, snapshot->policy_count, sizeof(struct gs_policy), id);
+}
+
+const struct gs_service *gs_snapshot_service(const struct gs_snapshot *snapshot, gs_id id)
+{
+	return find_id(snapshot->services, snapshot->service_count, sizeof(struct gs_service), id);
+}
+
+const struct gs_backend *gs_snapshot_backend(const struct gs_snapshot *snapshot, gs_id id)
+{
+	return find_id(snapshot->backends, snapshot->backend_count, sizeof(struct gs_backend), id);
+}
+
+const struct gs_region *gs_snapshot_region_named(const struct gs_snapshot *snapshot,
+						 const char *name)
+{
+	return find_name(snapshot->regions, snapshot->region_count, sizeof(struct gs_region), name);
+}
+
+const struct gs_policy *gs_snapshot_policy_named(const struct gs_snapshot *snapshot,
+						 const char *name)
+{
+	return find_name(snapshot->policies, snapshot->policy_count, sizeof(struct gs_policy),
+			 name);
+}
+
+const struct gs_service *gs_snapshot_service_named(const struct gs_snapshot *snapshot,
+						   const char *name)
+{
+	return find_name(snapshot->services, snapshot->service_count, sizeof(struct gs_service),
+			 name);
+}
+
+const struct gs_backend *gs_snapshot_backend_named(const struct gs_snapshot *snapshot,
+						   const char *name)
+{
+	return find_name(snapshot->backends, snapshot->backend_count, sizeof(struct gs_backend),
+			 name);
+}
+
+/* ---- words -----------------------------------------------------------------------------------*/
+
+static const char *const admin_names[] = {
+	[GS_ADMIN_AUTO] = "auto",
+	[GS_ADMIN_FORCE_UP] = "force_up",
+	[GS_ADMIN_DRAIN] = "drain",
+	[GS_ADMIN_MAINTENANCE] = "maintenance",
+	[GS_ADMIN_FORCE_DOWN] = "force_down",
+};
+static const char *const policy_kind_names[] = {
+	[GS_POLICY_GEO] = "geo",
+	[GS_POLICY_FAILOVER] = "failover",
+};
+static const char *const probe_kind_names[] = {
+	[GS_PROBE_NONE] = "none",
+	[GS_PROBE_TCP] = "tcp",
+	[GS_PROBE_HTTP] = "http",
+};
+
+_Static_assert(sizeof(admin_names) / sizeof(admin_names[0]) == GS_ADMIN__COUNT, "names");
+_Static_assert(sizeof(policy_kind_names) / sizeof(policy_kind_names[0]) == GS_POLICY__COUNT,
+	       "names");
+_Static_assert(sizeof(probe_kind_names) / sizeof(probe_kind_names[0]) == GS_PROBE__COUNT, "names");
+
+static int find_word(const char *const *words, int count, const char *text)
+{
+	for (int i = 0; i < count; i++)
+		if (strcmp(words[i], text) == 0)
+			return i;
+	return -EINVAL;
+}
+
+const char *gs_admin_name(enum gs_admin admin)
+{
+	return admin < GS_ADMIN__COUNT ? admin_names[admin] : "?";
+}
+
+const char *gs_protocol_name(enum gs_protocol protocol)
+{
+	return protocol == GS_PROTOCOL_TCP ? "tcp" : protocol == GS_PROTOCOL_UDP ? "udp" : "?";
+}
+
+const char *gs_policy_kind_name(enum gs_policy_kind kind)
+{
+	return kind < GS_POLICY__COUNT ? policy_kind_names[kind] : "?";
+}
+
+const char *gs_probe_kind_name(enum gs_probe_kind kind)
+{
+	return kind < GS_PROBE__COUNT ? probe_kind_names[kind] : "?";
+}
+
+int gs_admin_parse(const char *text, enum gs_admin *ret_admin)
+{
+	int found = find_word(admin_names, GS_ADMIN__COUNT, text);
+
+	if (found < 0)
+		return found;
+	*ret_admin = (enum gs_admin)found;
+	return 0;
+}
+
+int gs_protocol_parse(const char *text, enum gs_protocol *ret_protocol)
+{
+	if (strcmp(text, "tcp") != 0 && strcmp(text, "udp") != 0)
+		return -EINVAL;
+	*ret_protocol = text[0] == 't' ? GS_PROTOCOL_TCP : GS_PROTOCOL_UDP;
+	return 0;
+}
+
+int gs_policy_kind_parse(const char *text, enum gs_policy_kind *ret_kind)
+{
+	int found = find_word(policy_kind_names, GS_POLICY__COUNT, text);
+
+	if (found < 0)
+		return found;
+	*ret_kind = (enum gs_policy_kind)found;
+	return 0;
+}
+
+int gs_probe_kind_parse(const char *text, enum gs_probe_kind *ret_kind)
+{
+	int found = find_word(probe_kind_names, GS_PROBE__COUNT, text);
+
+	if (found < 0)
+		return found;
+	*ret_kind = (enum gs_probe_kind)found;
+	return 0;
+}
+
+/* ---- what names, texts and addresses may be --------------------------------------------------*/
+
+bool gs_name_is_valid(const char *name)
+{
+	size_t length = strnlen(name, GS_NAME_MAX);
+
+	if (length == 0 || length == GS_NAME_MAX || name[0] == '-')
+		return false;
+	return strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == length;
+}
+
+/* Bytes of the well-formed UTF-8 sequence at c that is no control character, or 0. RFC 3629, 4. */
+static size_t utf8_length(const unsigned char *c)
+{
+	unsigned char low = 0x80, high = 0xbf;
+	size_t length = c[0] < 0xe0 ? 2 : c[0] < 0xf0 ? 3 : 4;
+
+	if (c[0] < 0x80)
+		return c[0] >= 0x20 && c[0] != 0x7f;
+	if (c[0] < 0xc2 || c[0] > 0xf4)
+		return 0;
+	if (c[0] == 0xc2 || c[0] == 0xe0)
+		low = 0xa0; /* U+0080 .. U+009F are controls; E0 80 .. 9F would be overlong */
+	else if (c[0] == 0xed)
+		high = 0x9f;
+	else if (c[0] == 0xf0)
+		low = 0x90;
+	else if (c[0] == 0xf4)
+		high = 0x8f;
+	if (c[1] < low || c[1] > high)
+		return 0;
+	for (size_t i = 2; i < length; i++)
+		if ((c[i] & 0xc0) != 0x80)
+			return 0;
+	return length;
+}
+
+bool gs_text_is_valid(const char *text, size_t max_bytes)
+{
+	const unsigned char *c = (const unsigned char *)text;
+
+	if (strnlen(text, max_bytes + 1) > max_bytes)
+		return false;
+	while (*c) {
+		size_t length = utf8_length(c);
+
+		if (!length)
+			return false;
+		c += length;
+	}
+	return true;
+}
+
+bool gs_addr_is_host(const struct gs_addr *addr)
+{
+	static const uint8_t v4_mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+	static const uint8_t zero[15];
+	const uint8_t *b = addr->bytes;
+
+	if (memcmp(b, v4_mapped, sizeof(v4_mapped)) == 0)
+		return b[12] != 0 && b[12] != 127 && b[12] < 224;
+	if (memcmp(b, zero, sizeof(zero)) == 0 && b[15] <= 1)
+		return false;
+	return b[0] != 0xff && !(b[0] == 0xfe && (b[1] & 0xc0) == 0x80);
+}

@@ -1,0 +1,509 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Does a snapshot make sense? Rows and files are hostile, whatever constraints once stood. */
+#include "cidr.h"
+#include "geo.h"
+#include "maps/gs_maps.h"
+#include "snapshot.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+	PROBE_INTERVAL_MIN_MS = 10,
+	PROBE_INTERVAL_MAX_MS = 3600000,
+	PROBE_TIMEOUT_MAX_MS = 60000,
+	PROBE_COUNT_MAX = 100,
+	WEIGHT_MAX = 1000,
+};
+
+/* Sets *error and is -EINVAL. */
+#define refuse(error, ...) (snprintf((error)->text, sizeof((error)->text), __VA_ARGS__), -EINVAL)
+
+/* ---- duplicates ------------------------------------------------------------------------------
+ *
+ * Without allocating: a hash table of a fixed size on the stack, and as many passes over the
+ * elements as it takes to fit them, each over those whose hash falls to it.
+ */
+enum { TABLE_SLOTS = 16384, TABLE_FILL = TABLE_SLOTS / 2 };
+
+struct key {
+	const void *bytes[2];
+	size_t length[2];
+};
+
+struct keys {
+	uint32_t count;
+	struct key (*get)(const struct gs_snapshot *snapshot, uint32_t index);
+};
+
+/* FNV-1a (Fowler, Noll, Vo), finished by a multiplication so that its high bits are good. */
+static uint64_t hash_key(const struct key *key)
+{
+	uint64_t hash = 0xcbf29ce484222325u;
+
+	for (int part = 0; part < 2; part++)
+		for (size_t i = 0; i < key->length[part]; i++)
+			hash = (hash ^ ((const uint8_t *)key->bytes[part])[i]) * 0x100000001b3u;
+	return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15u;
+}
+
+static bool same_key(const struct key *a, const struct key *b)
+{
+	for (int part = 0; part < 2; part++)
+		if (a->length[part] != b->length[part] ||
+		    (a->length[part] != 0 &&
+		     memcmp(a->bytes[part], b->bytes[part], a->length[part]) != 0))
+			return false;
+	return true;
+}
+
+/* Puts `index` into the table unless an equal one is there: its index + 1, otherwise 0. */
+static uint32_t table_add(const struct gs_snapshot *snapshot, const struct keys *keys,
+			  uint32_t *table, uint32_t index, uint64_t hash)
+{
+	struct key key = keys->get(snapshot, index);
+	uint32_t slot = (uint32_t)(hash >> 50);
+
+	for (; table[slot]; slot = (slot + 1) % TABLE_SLOTS) {
+		struct key other = keys->get(snapshot, table[slot] - 1);
+
+		if (same_key(&key, &other))
+			return table[slot];
+	}
+	table[slot] = index + 1;
+	return 0;
+}
+
+/* Two elements of one key, the later one in *ret_later. */
+static bool find_duplicate(const struct gs_snapshot *snapshot, const struct keys *keys,
+			   uint32_t *ret_earlier, uint32_t *ret_later)
+{
+	uint32_t passes = keys->count / TABLE_FILL + 1;
+	uint32_t table[TABLE_SLOTS];
+
+	for (uint32_t pass = 0; pass < passes; pass++) {
+		memset(table, 0, sizeof(table));
+		for (uint32_t i = 0; i < keys->count; i++) {
+			struct key key = keys->get(snapshot, i);
+			uint64_t hash = hash_key(&key);
+			uint32_t found;
+
+			if ((uint32_t)hash % passes != pass)
+				continue;
+			found = table_add(snapshot, keys, table, i, hash);
+			if (found) {
+				*ret_earlier = found - 1;
+				*ret_later = i;
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
+static struct key name_key(const char *name)
+{
+	return (struct key){{name, NULL}, {strlen(name), 0}};
+}
+
+static struct key region_name(const struct gs_snapshot *snapshot, uint32_t i)
+{
+	return name_key(snapshot->regions[i].name);
+}
+
+static struct key policy_name(const struct gs_snapshot *snapshot, uint32_t i)
+{
+	return name_key(snapshot->policies[i].name);
+}
+
+static struct key service_name(const struct gs_snapshot *snapshot, uint32_t i)
+{
+	return name_key(snapshot->services[i].name);
+}
+
+static struct key backend_name(const struct gs_snapshot *snapshot, uint32_t i)
+{
+	return name_key(snapshot->backends[i].name);
+}
+
+static struct key override_prefix(const struct gs_snapshot *snapshot, uint32_t i)
+{
+	const struct gs_prefix *prefix = &snapshot->overrides[i].prefix;
+
+	return (struct key){{prefix->addr.bytes, &prefix->length},
+			    {sizeof(prefix->addr.bytes), sizeof(prefix->length)}};
+}
+
+static struct key backend_place(const struct gs_snapshot *snapshot, uint32_t i)
+{
+	const struct gs_backend *backend = &snapshot->backends[i];
+
+	return (struct key){{backend->addr.bytes, &backend->service},
+			    {sizeof(backend->addr.bytes), sizeof(backend->service)}};
+}
+
+/* VIPs, then backends' addresses: an equal pair across the border is a loop. */
+static struct key vip_or_address(const struct gs_snapshot *snapshot, uint32_t i)
+{
+	const uint8_t *bytes = i < snapshot->service_count
+				       ? snapshot->services[i].vip.bytes
+				       : snapshot->backends[i - snapshot->service_count].addr.bytes;
+
+	return (struct key){{bytes, NULL}, {sizeof(struct gs_addr), 0}};
+}
+
+static int check_names(const struct gs_snapshot *snapshot, struct gs_error *error)
+{
+	const struct {
+		const char *what;
+		struct keys keys;
+	} lists[] = {
+		{"regions", {snapshot->region_count, region_name}},
+		{"policies", {snapshot->policy_count, policy_name}},
+		{"services", {snapshot->service_count, service_name}},
+		{"backends", {snapshot->backend_count, backend_name}},
+	};
+
+	for (size_t l = 0; l < sizeof(lists) / sizeof(lists[0]); l++) {
+		uint32_t earlier, later;
+
+		if (find_duplicate(snapshot, &lists[l].keys, &earlier, &later))
+			return refuse(error, "%s[%u].name: %s is also the name of %s[%u]",
+				      lists[l].what, later,
+				      (const char *)lists[l].keys.get(snapshot, later).bytes[0],
+				      lists[l].what, earlier);
+	}
+	return 0;
+}
+
+/* ---- one object each -------------------------------------------------------------------------*/
+
+static int check_object(const char *what, uint32_t i, gs_id id, gs_id previous, uint32_t limit,
+			const char *name, struct gs_error *error)
+{
+	if (id < 1 || id >= limit)
+		return refuse(error, "%s[%u].id: %u is not 1 to %u", what, i, id, limit - 1);
+	if (i > 0 && id <= previous)
+		return refuse(error, "%s[%u].id: %u does not come after %u", what, i, id, previous);
+	if (!gs_name_is_valid(name))
+		return refuse(error,
+			      "%s[%u].name: not 1 to 63 of a-z, 0-9 and -, beginning with no -",
+			      what, i);
+	return 0;
+}
+
+static int check_region(const struct gs_snapshot *snapshot, uint32_t i, struct gs_error *error)
+{
+	const struct gs_region *region = &snapshot->regions[i];
+	int ret = check_object("regions", i, region->id, i ? region[-1].id : 0, GS_MAX_REGIONS,
+			       region->name, error);
+
+	if (ret)
+		return ret;
+	if (!(fabs(region->coord.lat_deg) <= 90.0))
+		return refuse(error, "regions[%u].latitude: %g is not -90 to 90", i,
+			      region->coord.lat_deg);
+	if (!(fabs(region->coord.lon_deg) <= 180.0))
+		return refuse(error, "regions[%u].longitude: %g is not -180 to 180", i,
+			      region->coord.lon_deg);
+	if (!isfinite(region->cost) || region->cost < 0)
+		return refuse(error, "regions[%u].cost: %g is not a number of 0 or more", i,
+			      region->cost);
+	if (region->capacity > INT64_MAX)
+		return refuse(error, "regions[%u].capacity: more than the database can hold", i);
+	if (region->admin >= GS_ADMIN__COUNT)
+		return refuse(error, "regions[%u].admin: unknown state %u", i,
+			      (unsigned)region->admin);
+	return 0;
+}
+
+static int check_policy(const struct gs_snapshot *snapshot, uint32_t i, struct gs_error *error)
+{
+	const struct gs_policy *policy = &snapshot->policies[i];
+	int ret = check_object("policies", i, policy->id, i ? policy[-1].id : 0, GS_MAX_POLICIES,
+			       policy->name, error);
+
+	if (ret)
+		return ret;
+	if (policy->kind >= GS_POLICY__COUNT)
+		return refuse(error, "policies[%u].kind: unknown kind %u", i,
+			      (unsigned)policy->kind);
+	if (policy->order_count < 1 || policy->order_count > GS_POLICY_ORDER_MAX)
+		return refuse(error, "policies[%u].order: %u regions, not 1 to %d", i,
+			      policy->order_count, GS_POLICY_ORDER_MAX);
+	for (unsigned place = 0; place < policy->order_count; place++) {
+		if (!gs_snapshot_region(snapshot, policy->order[place]))
+			return refuse(error, "policies[%u].order[%u]: no region has id %u", i,
+				      place, policy->order[place]);
+		for (unsigned before = 0; before < place; before++)
+			if (policy->order[before] == policy->order[place])
+				return refuse(error, "policies[%u].order[%u]: names a region twice",
+					      i, place);
+	}
+	return 0;
+}
+
+static bool is_http_path(const char *path)
+{
+	size_t length = strnlen(path, GS_HTTP_PATH_MAX);
+
+	if (path[0] != '/' || length == GS_HTTP_PATH_MAX)
+		return false;
+	for (size_t c = 0; c < length; c++)
+		if (path[c] <= ' ' || path[c] > '~')
+			return false;
+	return true;
+}
+
+static bool is_http_host(const char *host, size_t size)
+{
+	size_t length = strnlen(host, size);
+
+	return length < size && strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+					     "0123456789.:_-[]") == length;
+}
+
+static int check_probe_times(const struct gs_probe_spec *probe, uint32_t i, struct gs_error *error)
+{
+	const struct {
+		const char *name;
+		uint32_t value, low, high;
+	} numbers[] = {
+		{"interval_ms", probe->interval_ms, PROBE_INTERVAL_MIN_MS, PROBE_INTERVAL_MAX_MS},
+		{"timeout_ms", probe->timeout_ms, PROBE_INTERVAL_MIN_MS, PROBE_TIMEOUT_MAX_MS},
+		{"fast_interval_ms", probe->fast_interval_ms, PROBE_INTERVAL_MIN_MS,
+		 PROBE_INTERVAL_MAX_MS},
+		{"down_interval_ms", probe->down_interval_ms, PROBE_INTERVAL_MIN_MS,
+		 PROBE_INTERVAL_MAX_MS},
+		{"rise", probe->rise, 1, PROBE_COUNT_MAX},
+		{"fall", probe->fall, 1, PROBE_COUNT_MAX},
+		{"clear", probe->clear, 1, PROBE_COUNT_MAX},
+	};
+
+	for (size_t n = 0; n < sizeof(numbers) / sizeof(numbers[0]); n++)
+		if (numbers[n].value < numbers[n].low || numbers[n].value > numbers[n].high)
+			return refuse(error, "services[%u].probe.%s: %u is not %u to %u", i,
+				      numbers[n].name, numbers[n].value, numbers[n].low,
+				      numbers[n].high);
+	return 0;
+}
+
+static int check_probe(const struct gs_service *service, uint32_t i, struct gs_error *error)
+{
+	const struct gs_probe_spec *probe = &service->probe;
+
+	if (probe->kind >= GS_PROBE__COUNT)
+		return refuse(error, "services[%u].probe.kind: unknown kind %u", i,
+			      (unsigned)probe->kind);
+	if (!is_http_path(probe->path) && (probe->path[0] != '\0' || probe->kind == GS_PROBE_HTTP))
+		return refuse(error,
+			      "services[%u].probe.path: not / and up to 254 printable ASCII "
+			      "characters without blanks",
+			      i);
+	if (!is_http_host(probe->host, sizeof(probe->host)))
+		return refuse(error, "services[%u].probe.host: not a host name or address", i);
+	if (probe->kind == GS_PROBE_NONE)
+		return 0;
+	if (probe->port == 0 && service->port == 0)
+		return refuse(error,
+			      "services[%u].probe.port: a service of every port (0) needs one, or "
+			      "probe kind none",
+			      i);
+	return check_probe_times(probe, i, error);
+}
+
+static int check_service(const struct gs_snapshot *snapshot, uint32_t i, struct gs_error *error)
+{
+	const struct gs_service *service = &snapshot->services[i];
+	int ret = check_object("services", i, service->id, i ? service[-1].id : 0, GS_MAX_SERVICES,
+			       service->name, error);
+	char text[GS_ADDR_TEXT_MAX];
+
+	if (ret)
+		return ret;
+	if (!gs_addr_is_host(&service->vip))
+		return refuse(error, "services[%u].vip: %s is not one unicast address", i,
+			      gs_addr_format(&service->vip, text));
+	if (service->protocol != GS_PROTOCOL_TCP && service->protocol != GS_PROTOCOL_UDP)
+		return refuse(error, "services[%u].protocol: %u is neither tcp nor udp", i,
+			      (unsigned)service->protocol);
+	if (!gs_snapshot_policy(snapshot, service->policy))
+		return refuse(error, "services[%u].policy: no policy has id %u", i,
+			      service->policy);
+	for (uint32_t before = 0; before < i; before++) {
+		const struct gs_service *other = &snapshot->services[before];
+
+		if (other->port == service->port && other->protocol == service->protocol &&
+		    memcmp(&other->vip, &service->vip, sizeof(other->vip)) == 0)
+			return refuse(error, "services[%u]: same VIP, port and protocol as %s", i,
+				      other->name);
+	}
+	return check_probe(service, i, error);
+}
+
+static int check_backend(const struct gs_snapshot *snapshot, uint32_t i, struct gs_error *error)
+{
+	const struct gs_backend *backend = &snapshot->backends[i];
+	int ret = check_object("backends", i, backend->id, i ? backend[-1].id : 0, GS_MAX_BACKENDS,
+			       backend->name, error);
+	char text[GS_ADDR_TEXT_MAX];
+
+	if (ret)
+		return ret;
+	if (!gs_snapshot_service(snapshot, backend->service))
+		return refuse(error, "backends[%u].service: no service has id %u", i,
+			      backend->service);
+	if (!gs_snapshot_region(snapshot, backend->region))
+		return refuse(error, "backends[%u].region: no region has id %u", i,
+			      backend->region);
+	if (!gs_addr_is_host(&backend->addr))
+		return refuse(error, "backends[%u].address: %s is not one unicast address", i,
+			      gs_addr_format(&backend->addr, text));
+	if (backend->weight < 1 || backend->weight > WEIGHT_MAX)
+		return refuse(error, "backends[%u].weight: %u is not 1 to %d", i, backend->weight,
+			      WEIGHT_MAX);
+	if (backend->admin >= GS_ADMIN__COUNT)
+		return refuse(error, "backends[%u].admin: unknown state %u", i,
+			      (unsigned)backend->admin);
+	return 0;
+}
+
+static int check_override(const struct gs_snapshot *snapshot, uint32_t i, struct gs_error *error)
+{
+	const struct gs_override *override = &snapshot->overrides[i];
+	const struct gs_prefix *prefix = &override->prefix;
+	struct gs_prefix clean;
+
+	if (prefix->length > (prefix->is_v4 ? 32 : 128))
+		return refuse(error, "overrides[%u].prefix: length %u", i, prefix->length);
+	/* An IPv6 prefix inside ::ffff:0:0/96 would be an IPv4 one in disguise. */
+	if (prefix->is_v4 != gs_addr_is_v4(&prefix->addr))
+		return refuse(error, "overrides[%u].prefix: of both families or none", i);
+	clean = gs_prefix_make(&prefix->addr, prefix->length);
+	if (memcmp(&clean.addr, &prefix->addr, sizeof(clean.addr)) != 0)
+		return refuse(error, "overrides[%u].prefix: host bits are set", i);
+	if (!gs_snapshot_region(snapshot, override->region))
+		return refuse(error, "overrides[%u].region: no region has id %u", i,
+			      override->region);
+	if (!gs_text_is_valid(override->reason, sizeof(override->reason) - 1))
+		return refuse(error,
+			      "overrides[%u].reason: not up to %zu bytes of UTF-8 without control "
+			      "characters",
+			      i, sizeof(override->reason) - 1);
+	return 0;
+}
+
+/* ---- whole lists -----------------------------------------------------------------------------*/
+
+static int check_counts(const struct gs_snapshot *snapshot, struct gs_error *error)
+{
+	const struct {
+		const char *what;
+		uint32_t count, limit;
+	} lists[] = {
+		{"regions", snapshot->region_count, GS_MAX_REGIONS - 1},
+		{"policies", snapshot->policy_count, GS_MAX_POLICIES - 1},
+		{"services", snapshot->service_count, GS_MAX_SERVICES - 1},
+		{"backends", snapshot->backend_count, GS_MAX_BACKENDS - 1},
+		{"overrides", snapshot->override_count, 2 * GS_MAX_OVERRIDES},
+	};
+	uint32_t overrides4 = 0;
+
+	for (size_t l = 0; l < sizeof(lists) / sizeof(lists[0]); l++)
+		if (lists[l].count > lists[l].limit)
+			return refuse(error, "%s: %u of them, %u at most", lists[l].what,
+				      lists[l].count, lists[l].limit);
+	for (uint32_t i = 0; i < snapshot->override_count; i++)
+		overrides4 += snapshot->overrides[i].prefix.is_v4;
+	if (overrides4 > GS_MAX_OVERRIDES ||
+	    snapshot->override_count - overrides4 > GS_MAX_OVERRIDES)
+		return refuse(error, "overrides: %u for IPv4 and %u for IPv6, %u of each at most",
+			      overrides4, snapshot->override_count - overrides4, GS_MAX_OVERRIDES);
+	return 0;
+}
+
+/* In this order: references are looked up in lists known to be sorted. */
+static int check_objects(const struct gs_snapshot *snapshot, struct gs_error *error)
+{
+	const struct {
+		uint32_t count;
+		int (*check)(const struct gs_snapshot *snapshot, uint32_t i,
+			     struct gs_error *error);
+	} lists[] = {
+		{snapshot->region_count, check_region},
+		{snapshot->policy_count, check_policy},
+		{snapshot->service_count, check_service},
+		{snapshot->backend_count, check_backend},
+		{snapshot->override_count, check_override},
+	};
+
+	for (size_t l = 0; l < sizeof(lists) / sizeof(lists[0]); l++)
+		for (uint32_t i = 0; i < lists[l].count; i++) {
+			int ret = lists[l].check(snapshot, i, error);
+
+			if (ret)
+				return ret;
+		}
+	return 0;
+}
+
+/* Services share VIPs, backends share addresses: only a pair of one of each is wrong. */
+static int check_loops(const struct gs_snapshot *snapshot, struct gs_error *error)
+{
+	uint32_t table[TABLE_SLOTS] = {0};
+	const struct keys keys = {snapshot->service_count + snapshot->backend_count,
+				  vip_or_address};
+
+	for (uint32_t i = 0; i < snapshot->service_count; i++) {
+		struct key key = vip_or_address(snapshot, i);
+
+		table_add(snapshot, &keys, table, i, hash_key(&key));
+	}
+	for (uint32_t b = 0; b < snapshot->backend_count; b++) {
+		struct key key = vip_or_address(snapshot, snapshot->service_count + b);
+		uint32_t slot = (uint32_t)(hash_key(&key) >> 50);
+
+		for (; table[slot]; slot = (slot + 1) % TABLE_SLOTS) {
+			const struct gs_service *service = &snapshot->services[table[slot] - 1];
+			char text[GS_ADDR_TEXT_MAX];
+
+			if (memcmp(&service->vip, key.bytes[0], sizeof(service->vip)) == 0)
+				return refuse(error,
+					      "backends[%u].address: %s is the VIP of service %s: "
+					      "packets would loop",
+					      b, gs_addr_format(&service->vip, text),
+					      service->name);
+		}
+	}
+	return 0;
+}
+
+static int check_pairs(const struct gs_snapshot *snapshot, struct gs_error *error)
+{
+	const struct keys places = {snapshot->backend_count, backend_place};
+	const struct keys prefixes = {snapshot->override_count, override_prefix};
+	uint32_t earlier, later;
+
+	if (find_duplicate(snapshot, &places, &earlier, &later))
+		return refuse(error, "backends[%u].address: backend %s of the service has it too",
+			      later, snapshot->backends[earlier].name);
+	if (find_duplicate(snapshot, &prefixes, &earlier, &later)) {
+		char text[GS_PREFIX_TEXT_MAX];
+
+		return refuse(error, "overrides[%u].prefix: %s is also overrides[%u]", later,
+			      gs_prefix_format(&snapshot->overrides[later].prefix, text), earlier);
+	}
+	return 0;
+}
+
+int gs_snapshot_check(const struct gs_snapshot *snapshot, struct gs_error *error)
+{
+	int ret = check_counts(snapshot, error);
+
+	ret = ret ? ret : check_objects(snapshot, error);
+	ret = ret ? ret : check_names(snapshot, error);
+	ret = ret ? ret : check_pairs(snapshot, error);
+	return ret ? ret : check_loops(snapshot, error);
+}
