@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The dataplane port over the maps the loader pinned. How a publish goes: dataplane_publish.c. */
+#include "dataplane.h"
+#include "adapters.h"
+
+#include "user/base/cleanup.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
+}
+
+static void info(void *self, struct gs_dataplane_info *ret_info)
+{
+	const struct gs_dataplane_state *state = self;
+	const struct gs_meta_value *meta = state->maps.meta;
+	uint32_t slot = __atomic_load_n(&meta->active, __ATOMIC_ACQUIRE);
+	struct gs_dataplane_info in_force = {.slot = slot};
+
+	if (slot < GS_GENERATIONS) {
+		in_force.generation = meta->generation[slot].number;
+		in_force.digest = meta->generation[slot].digest;
+		in_force.built_unix_s = (int64_t)meta->generation[slot].built_unix_s;
+	}
+	*ret_info = in_force;
+}
+
+static int publish(void *self, const struct gs_tables *tables, const struct gs_hop *hops,
+		   struct gs_dataplane_info *ret_info, struct gs_error *error)
+{
+	struct gs_error ignored;
+	int result = gs_dataplane_publish(self, tables, hops, error ? error : &ignored);
+
+	if (result)
+		return result;
+	info(self, ret_info);
+	return 0;
+}
+
+static void set_usable(void *self, enum gs_object_kind kind, uint32_t index,
+		       struct gs_usable usable)
+{
+	gs_dataplane_word_set(self, kind, index, usable);
+}
+
+static struct gs_usable get_usable(void *self, enum gs_object_kind kind, uint32_t index)
+{
+	return gs_dataplane_word_get(self, kind, index);
+}
+
+static int set_hop(void *self, gs_id backend, const struct gs_hop *hop)
+{
+	struct gs_dataplane_state *state = self;
+	struct gs_error ignored;
+	int result;
+
+	pthread_mutex_lock(&state->lock);
+	result = gs_dataplane_hop_set(state, backend, hop, now_ns() / 1000000, &ignored);
+	pthread_mutex_unlock(&state->lock);
+	return result;
+}
+
+static int count(void *self, struct gs_counters *ret_counters)
+{
+	return gs_dataplane_count(self, ret_counters);
+}
+
+static void heartbeat(void *self)
+{
+	struct gs_dataplane_state *state = self;
+	struct gs_meta_value *meta = state->maps.meta;
+
+	__atomic_store_n(&meta->controller_pid, (__u32)getpid(), __ATOMIC_RELAXED);
+	__atomic_store_n(&meta->heartbeat_ns, now_ns(), __ATOMIC_RELEASE);
+}
+
+/* Nothing in the kernel changes: packets go on by the tables in force. */
+static void close_dataplane(void *self)
+{
+	struct gs_dataplane_state *state = self;
+
+	if (!state)
+		return;
+	for (int i = 0; i < GS_DATAPLANE_FAMILIES; i++)
+		if (state->geo_fd[i] >= 0)
+			close(state->geo_fd[i]);
+	gs_dataplane_maps_close(&state->maps);
+	pthread_mutex_destroy(&state->lock);
+	pthread_mutex_destroy(&state->words_lock);
+	free(state);
+}
+
+static const struct gs_dataplane_ops ops = {
+	.publish = publish,
+	.set_usable = set_usable,
+	.get_usable = get_usable,
+	.set_hop = set_hop,
+	.info = info,
+	.count = count,
+	.heartbeat = heartbeat,
+	.close = close_dataplane,
+};
+
+int gs_dataplane_open(const char *pin_dir, struct gs_dataplane *ret_dataplane,
+		      struct gs_error *error)
+{
+	struct gs_dataplane_state *state = calloc(1, sizeof(*state));
+	struct gs_error ignored;
+	int result;
+
+	if (!error)
+		error = &ignored;
+	if (!state) {
+		snprintf(error->text, sizeof(error->text), "dataplane: out of memory");
+		return -ENOMEM;
+	}
+	for (int i = 0; i < GS_DATAPLANE_FAMILIES; i++)
+		state->geo_fd[i] = -1;
+	pthread_mutex_init(&state->lock, NULL);
+	pthread_mutex_init(&state->words_lock, NULL);
+	result = gs_dataplane_maps_open(pin_dir, &state->maps, error);
+	if (result == 0)
+		result = gs_dataplane_backends_read(state, now_ns() / 1000000, error);
+	if (result == 0)
+		result = gs_dataplane_services_read(state, error);
+	if (result) {
+		close_dataplane(state);
+		return result;
+	}
+	gs_dataplane_geo_adopt(state);
+	*ret_dataplane = (struct gs_dataplane){.ops = &ops, .self = state};
+	return 0;
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The dataplane adapter's own parts, for dataplane*.c only. Everything returns 0 or -errno and
+ * says in *error which map and why.
+ *
+ * Threads: publish runs on the worker while the loop sets usable words and hops. `lock` guards
+ * backends, hops and the lists of what exists; `words_lock` guards the usable words, so that
+ * taking a region out never waits for a publish. Order: lock, then words_lock. Only the worker
+ * writes slots, services and `active`.
+ */
+#pragma once
+
+#include "maps/gs_maps.h"
+#include "user/ports.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum gs_dataplane_map {
+	GS_DATAPLANE_META,
+	GS_DATAPLANE_SERVICES,
+	GS_DATAPLANE_GEO4,
+	GS_DATAPLANE_GEO6,
+	GS_DATAPLANE_OVERRIDE4,
+	GS_DATAPLANE_OVERRIDE6,
+	GS_DATAPLANE_ROUTES,
+	GS_DATAPLANE_PLANS,
+	GS_DATAPLANE_POOLS,
+	GS_DATAPLANE_RINGS,
+	GS_DATAPLANE_USABLE_REGION,
+	GS_DATAPLANE_USABLE_POOL,
+	GS_DATAPLANE_USABLE_BACKEND,
+	GS_DATAPLANE_BACKENDS,
+	GS_DATAPLANE_HOPS,
+	GS_DATAPLANE_COUNT_REASON,
+	GS_DATAPLANE_COUNT_SERVICE,
+	GS_DATAPLANE_COUNT_REGION,
+	GS_DATAPLANE_COUNT_BACKEND,
+	GS_DATAPLANE__MAP_COUNT,
+};
+
+enum {
+	GS_DATAPLANE_USABLE_KINDS = 3, /* enum gs_object_kind */
+	GS_DATAPLANE_FAMILIES = 2,
+	GS_DATAPLANE_NAME_MAX = 16, /* of a map, in the kernel */
+};
+
+/* ---- the pinned maps (dataplane_maps.c) ------------------------------------------------------ */
+
+struct gs_dataplane_maps {
+	int fd[GS_DATAPLANE__MAP_COUNT];
+	struct gs_meta_value *meta; /* mapped */
+	uint64_t *usable[GS_DATAPLANE_USABLE_KINDS];
+	uint32_t usable_count[GS_DATAPLANE_USABLE_KINDS];
+	struct btf *btf; /* of the loaded program; NULL: inner maps go without type names */
+	int btf_fd;
+};
+
+int gs_dataplane_maps_open(const char *pin_dir, struct gs_dataplane_maps *ret_maps,
+			   struct gs_error *error);
+/* Harmless on a zeroed or half-open one. */
+void gs_dataplane_maps_close(struct gs_dataplane_maps *maps);
+const char *gs_dataplane_map_name(enum gs_dataplane_map map);
+
+/* "MAP: ACTION: strerror"; returns result (-errno). */
+int gs_dataplane_refuse(struct gs_error *error, int result, enum gs_dataplane_map map,
+			const char *action);
+
+/* A new inner map for an outer one, filled. The caller owns *ret_fd. count >= 1. */
+struct gs_dataplane_array {
+	enum gs_dataplane_map outer;
+	const char *name;	  /* at most 15 characters of [A-Za-z0-9_.] */
+	const char *value_struct; /* its name in the BTF */
+	uint32_t value_size;
+	uint32_t count;
+	const void *values; /* count * value_size bytes */
+};
+int gs_dataplane_array_new(const struct gs_dataplane_maps *maps,
+			   const struct gs_dataplane_array *array, int *ret_fd,
+			   struct gs_error *error);
+
+struct gs_dataplane_trie {
+	enum gs_dataplane_map outer;
+	const char *name;
+	const char *key_struct;
+	uint32_t key_size;
+	uint32_t count; /* 0: an empty trie */
+	const void *keys;
+	const struct gs_override_value *values;
+};
+int gs_dataplane_trie_new(const struct gs_dataplane_maps *maps,
+			  const struct gs_dataplane_trie *trie, int *ret_fd,
+			  struct gs_error *error);
+
+/* Points slot at inner_fd's map; nothing if it does already. Waits for the kernel (ms). */
+int gs_dataplane_slot_set(const struct gs_dataplane_maps *maps, enum gs_dataplane_map outer,
+			  uint32_t slot, int inner_fd, struct gs_error *error);
+
+/* ---- backends and hops (dataplane_backends.c) ------------------------------------------------ */
+
+#define GS_DATAPLANE_GRACE_MS 10000u /* before an unused hop or backend is used again */
+
+struct gs_dataplane_hop_slot {
+	struct gs_hop_value value;
+	uint32_t users;	  /* backends that point here */
+	bool is_written;  /* not all zero in the map */
+	uint64_t free_ms; /* users == 0: since when */
+};
+
+struct gs_dataplane_backends {
+	struct gs_backend_value value[GS_MAX_BACKENDS]; /* what the map holds */
+	uint64_t retired_ms[GS_MAX_BACKENDS];		/* != 0: since when in no snapshot */
+	struct gs_dataplane_hop_slot hop[GS_MAX_HOPS];
+};
+
+struct gs_dataplane_state {
+	struct gs_dataplane_maps maps;
+	pthread_mutex_t lock;
+	pthread_mutex_t words_lock;
+	struct gs_dataplane_backends backends; /* lock */
+	bool has_service[GS_MAX_SERVICES];     /* lock; those worth counting */
+	bool retired[GS_MAX_BACKENDS];	       /* words_lock: words are kept DOWN */
+	uint64_t held[GS_MAX_BACKENDS];	       /* words_lock: what was set meanwhile */
+	/* Worker only: inner maps of the geo tables in force; -1: unknown. */
+	int geo_fd[GS_DATAPLANE_FAMILIES];
+	char geo_name[GS_DATAPLANE_FAMILIES][GS_DATAPLANE_NAME_MAX];
+};
+
+/* Reads what the maps hold, after a restart. */
+int gs_dataplane_backends_read(struct gs_dataplane_state *state, uint64_t now_ms,
+			       struct gs_error *error);
+
+/* What a publish has written to backends, to take back if it fails. */
+struct gs_dataplane_undo {
+	gs_id *ids;
+	struct gs_backend_value *old;
+	uint32_t count;
+};
+void gs_dataplane_undo_done(struct gs_dataplane_undo *undo);
+
+/* All with the lock held. hops[i] belongs to snapshot->backends[i]. */
+int gs_dataplane_backends_write(struct gs_dataplane_state *state,
+				const struct gs_snapshot *snapshot, const struct gs_hop *hops,
+				uint64_t now_ms, struct gs_dataplane_undo *ret_undo,
+				struct gs_error *error);
+void gs_dataplane_backends_restore(struct gs_dataplane_state *state,
+				   const struct gs_dataplane_undo *undo, uint64_t now_ms);
+/* Those in no snapshot any more: words DOWN, and after a grace forgotten. */
+void gs_dataplane_backends_retire(struct gs_dataplane_state *state,
+				  const struct gs_snapshot *snapshot, uint64_t now_ms);
+int gs_dataplane_hop_set(struct gs_dataplane_state *state, gs_id backend, const struct gs_hop *hop,
+			 uint64_t now_ms, struct gs_error *error);
+
+/* ---- usable words (dataplane_words.c) -------------------------------------------------------- */
+
+void gs_dataplane_word_set(struct gs_dataplane_state *state, enum gs_object_kind kind,
+			   uint32_t index, struct gs_usable usable);
+struct gs_usable gs_dataplane_word_get(const struct gs_dataplane_state *state,
+				       enum gs_object_kind kind, uint32_t index);
+/* A retired backend is DOWN whatever is set, until it is in a snapshot again. */
+void gs_dataplane_word_retire(struct gs_dataplane_state *state, gs_id backend, bool is_retired);
+
+/* ---- generations and counters (dataplane_publish.c, dataplane_count.c) ----------------------- */
+
+/* Takes over the geo maps in force, if it may ask the kernel for them. */
+void gs_dataplane_geo_adopt(struct gs_dataplane_state *state);
+/* Which services the map holds, after a restart. */
+int gs_dataplane_services_read(struct gs_dataplane_state *state, struct gs_error *error);
+int gs_dataplane_publish(struct gs_dataplane_state *state, const struct gs_tables *tables,
+			 const struct gs_hop *hops, struct gs_error *error);
+int gs_dataplane_count(struct gs_dataplane_state *state, struct gs_counters *ret_counters);

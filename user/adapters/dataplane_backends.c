@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Backends and their next hops. A hop entry that any packet may be reading is never written: a
+ * changed hop is another entry and a switched index, and what nobody points to rests for
+ * GS_DATAPLANE_GRACE_MS. Backends with one next hop share one entry.
+ */
+#include "dataplane.h"
+
+#include "user/base/cleanup.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_free(const struct gs_dataplane_hop_slot *slot, uint64_t now_ms)
+{
+	return slot->users == 0 &&
+	       (!slot->is_written || now_ms - slot->free_ms >= GS_DATAPLANE_GRACE_MS);
+}
+
+static struct gs_hop_value hop_value(const struct gs_hop *hop)
+{
+	struct gs_hop_value value = {.mtu = hop->mtu};
+
+	if (hop->reflect) {
+		value.flags = GS_HOP_REFLECT;
+	} else {
+		memcpy(value.dst_mac, hop->dst_mac, sizeof(value.dst_mac));
+		memcpy(value.src_mac, hop->src_mac, sizeof(value.src_mac));
+		value.ifindex = hop->ifindex;
+	}
+	memcpy(&value.src4, &hop->src4.bytes[12], sizeof(value.src4));
+	memcpy(value.src6, hop->src6.bytes, sizeof(value.src6));
+	return value;
+}
+
+/* The entry that says this, written if none did; one more user. */
+static int hop_hold(struct gs_dataplane_state *state, const struct gs_hop *hop, uint64_t now_ms,
+		    uint32_t *ret_hop, struct gs_error *error)
+{
+	struct gs_hop_value value = hop_value(hop);
+	uint32_t free_id = 0;
+
+	for (uint32_t id = 1; id < GS_MAX_HOPS; id++) {
+		struct gs_dataplane_hop_slot *slot = &state->backends.hop[id];
+
+		if (slot->is_written && memcmp(&slot->value, &value, sizeof(value)) == 0) {
+			slot->users++;
+			*ret_hop = id;
+			return 0;
+		}
+		if (free_id == 0 && is_free(slot, now_ms))
+			free_id = id;
+	}
+	if (free_id == 0)
+		return gs_dataplane_refuse(error, -ENOSPC, GS_DATAPLANE_HOPS, "finding a free hop");
+	if (bpf_map_update_elem(state->maps.fd[GS_DATAPLANE_HOPS], &free_id, &value, BPF_ANY))
+		return gs_dataplane_refuse(error, -errno, GS_DATAPLANE_HOPS, "writing a hop");
+	state->backends.hop[free_id] =
+		(struct gs_dataplane_hop_slot){.value = value, .users = 1, .is_written = true};
+	*ret_hop = free_id;
+	return 0;
+}
+
+static void hop_release(struct gs_dataplane_state *state, uint32_t hop, uint64_t now_ms)
+{
+	struct gs_dataplane_hop_slot *slot;
+
+	if (hop == 0 || hop >= GS_MAX_HOPS)
+		return;
+	slot = &state->backends.hop[hop];
+	if (slot->users > 0 && --slot->users == 0)
+		slot->free_ms = now_ms;
+}
+
+static int write_backend(struct gs_dataplane_state *state, uint32_t id,
+			 const struct gs_backend_value *value, struct gs_error *error)
+{
+	if (bpf_map_update_elem(state->maps.fd[GS_DATAPLANE_BACKENDS], &id, value, BPF_ANY))
+		return gs_dataplane_refuse(error, -errno, GS_DATAPLANE_BACKENDS,
+					   "writing a backend");
+	state->backends.value[id] = *value;
+	return 0;
+}
+
+/* ---- after a restart ------------------------------------------------------------------------- */
+
+int gs_dataplane_backends_read(struct gs_dataplane_state *state, uint64_t now_ms,
+			       struct gs_error *error)
+{
+	static const struct gs_hop_value no_hop;
+	struct gs_dataplane_backends *backends = &state->backends;
+
+	for (uint32_t id = 1; id < GS_MAX_HOPS; id++) {
+		struct gs_dataplane_hop_slot *slot = &backends->hop[id];
+
+		if (bpf_map_lookup_elem(state->maps.fd[GS_DATAPLANE_HOPS], &id, &slot->value))
+			return gs_dataplane_refuse(error, -errno, GS_DATAPLANE_HOPS, "reading it");
+		slot->is_written = memcmp(&slot->value, &no_hop, sizeof(no_hop)) != 0;
+		slot->free_ms = now_ms;
+	}
+	for (uint32_t id = 1; id < GS_MAX_BACKENDS; id++) {
+		struct gs_backend_value *value = &backends->value[id];
+
+		if (bpf_map_lookup_elem(state->maps.fd[GS_DATAPLANE_BACKENDS], &id, value))
+			return gs_dataplane_refuse(error, -errno, GS_DATAPLANE_BACKENDS,
+						   "reading it");
+		if (value->mode != GS_FORWARD_NONE && value->hop < GS_MAX_HOPS)
+			backends->hop[value->hop].users++;
+	}
+	return 0;
+}
+
+/* ---- publish --------------------------------------------------------------------------------- */
+
+void gs_dataplane_undo_done(struct gs_dataplane_undo *undo)
+{
+	free(undo->ids);
+	free(undo->old);
+	*undo = (struct gs_dataplane_undo){0};
+}
+
+static struct gs_backend_value backend_value(const struct gs_backend *backend, uint32_t hop)
+{
+	struct gs_backend_value value = {.hop = hop,
+					 .service = backend->service,
+					 .region = (uint8_t)backend->region,
+					 .mode = GS_FORWARD_IPIP};
+	static const uint8_t v4_prefix[12] = {[10] = 0xff, [11] = 0xff};
+
+	value.family = memcmp(backend->addr.bytes, v4_prefix, sizeof(v4_prefix)) == 0 ? 4 : 6;
+	memcpy(value.addr, backend->addr.bytes, sizeof(value.addr));
+	return value;
+}
+
+/* One user fewer for the old hop only once the new value is in the map. */
+static int replace_backend(struct gs_dataplane_state *state, uint32_t id,
+			   const struct gs_backend_value *value, uint64_t now_ms,
+			   struct gs_error *error)
+{
+	uint32_t old_hop = state->backends.value[id].hop;
+	int result = write_backend(state, id, value, error);
+
+	hop_release(state, result ? value->hop : old_hop, now_ms);
+	return result;
+}
+
+static int put_backend(struct gs_dataplane_state *state, const struct gs_backend *backend,
+		       const struct gs_hop *hop, uint64_t now_ms, struct gs_dataplane_undo *undo,
+		       struct gs_error *error)
+{
+	struct gs_backend_value old = state->backends.value[backend->id];
+	struct gs_backend_value value;
+	uint32_t hop_id;
+	int result = hop_hold(state, hop, now_ms, &hop_id, error);
+
+	if (result)
+		return result;
+	value = backend_value(backend, hop_id);
+	if (memcmp(&value, &old, sizeof(value)) == 0) {
+		hop_release(state, hop_id, now_ms);
+		return 0;
+	}
+	result = replace_backend(state, backend->id, &value, now_ms, error);
+	if (result)
+		return result;
+	undo->ids[undo->count] = backend->id;
+	undo->old[undo->count++] = old;
+	return 0;
+}
+
+int gs_dataplane_backends_write(struct gs_dataplane_state *state,
+				const struct gs_snapshot *snapshot, const struct gs_hop *hops,
+				uint64_t now_ms, struct gs_dataplane_undo *ret_undo,
+				struct gs_error *error)
+{
+	GS_CLEANUP(gs_dataplane_undo_done)
+	struct gs_dataplane_undo undo = {
+		.ids = calloc(snapshot->backend_count + 1, sizeof(*undo.ids)),
+		.old = calloc(snapshot->backend_count + 1, sizeof(*undo.old)),
+	};
+	int result = 0;
+
+	if (!undo.ids || !undo.old)
+		return gs_dataplane_refuse(error, -ENOMEM, GS_DATAPLANE_BACKENDS, "memory");
+	for (uint32_t i = 0; i < snapshot->backend_count && result == 0; i++)
+		result = put_backend(state, &snapshot->backends[i], &hops[i], now_ms, &undo, error);
+	if (result) {
+		gs_dataplane_backends_restore(state, &undo, now_ms);
+		return result;
+	}
+	*ret_undo = undo;
+	undo = (struct gs_dataplane_undo){0};
+	return 0;
+}
+
+void gs_dataplane_backends_restore(struct gs_dataplane_state *state,
+				   const struct gs_dataplane_undo *undo, uint64_t now_ms)
+{
+	struct gs_error ignored; /* the first error is the one to tell */
+
+	for (uint32_t i = undo->count; i-- > 0;) {
+		const struct gs_backend_value *old = &undo->old[i];
+
+		/* The old hop's grace has not passed: its entry still says what it said. */
+		if (old->hop != 0 && old->hop < GS_MAX_HOPS)
+			state->backends.hop[old->hop].users++;
+		replace_backend(state, undo->ids[i], old, now_ms, &ignored);
+	}
+}
+
+void gs_dataplane_backends_retire(struct gs_dataplane_state *state,
+				  const struct gs_snapshot *snapshot, uint64_t now_ms)
+{
+	static const struct gs_backend_value nothing;
+	struct gs_dataplane_backends *backends = &state->backends;
+	struct gs_error ignored; /* it stays retired, and is tried again at the next publish */
+	uint32_t next = 0;
+
+	for (uint32_t id = 1; id < GS_MAX_BACKENDS; id++) {
+		while (next < snapshot->backend_count && snapshot->backends[next].id < id)
+			next++;
+		if (next < snapshot->backend_count && snapshot->backends[next].id == id) {
+			backends->retired_ms[id] = 0;
+			gs_dataplane_word_retire(state, (gs_id)id, false);
+			continue;
+		}
+		if (backends->value[id].mode == GS_FORWARD_NONE)
+			continue;
+		gs_dataplane_word_retire(state, (gs_id)id, true);
+		if (backends->retired_ms[id] == 0)
+			backends->retired_ms[id] = now_ms;
+		else if (now_ms - backends->retired_ms[id] >= GS_DATAPLANE_GRACE_MS)
+			replace_backend(state, id, &nothing, now_ms, &ignored);
+	}
+}
+
+int gs_dataplane_hop_set(struct gs_dataplane_state *state, gs_id backend, const struct gs_hop *hop,
+			 uint64_t now_ms, struct gs_error *error)
+{
+	struct gs_backend_value value;
+	uint32_t hop_id;
+	int result;
+
+	if (backend >= GS_MAX_BACKENDS || state->backends.value[backend].mode == GS_FORWARD_NONE)
+		return -ENOENT;
+	result = hop_hold(state, hop, now_ms, &hop_id, error);
+	if (result)
+		return result;
+	value = state->backends.value[backend];
+	if (value.hop == hop_id) {
+		hop_release(state, hop_id, now_ms);
+		return 0;
+	}
+	value.hop = hop_id;
+	return replace_backend(state, backend, &value, now_ms, error);
+}
