@@ -4,11 +4,19 @@
 
 #include "user/core/types.h"
 
+/*
+ * Room for `counts`' numbers of objects, all zero; revision and seed are those of `counts` too, its
+ * pointers are not looked at. 0 or -ENOMEM.
+ */
+int gs_snapshot_new(const struct gs_snapshot *counts, struct gs_snapshot **ret_snapshot);
 /* NULL is fine. */
 void gs_snapshot_free(struct gs_snapshot *snapshot);
 
-/* Written beside, synced, renamed: a crash leaves the old file or the new one. */
-int gs_snapshot_save(const struct gs_snapshot *snapshot, const char *path,
-		     struct gs_error *error);
+/*
+ * The file: a line with format, version and checksum of what follows, then the snapshot as one line
+ * of JSON. Written beside ("PATH.new"), synced, renamed: a crash leaves the old file or the new
+ * one.
+ */
+int gs_snapshot_save(const struct gs_snapshot *snapshot, const char *path, struct gs_error *error);
 /* Checked by gs_snapshot_check. -ENOENT if there is no such file; *error names file and place. */
 int gs_snapshot_load(const char *path, struct gs_snapshot **ret_snapshot, struct gs_error *error);

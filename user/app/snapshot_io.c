@@ -1,0 +1,615 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "user/app/snapshot_io.h"
+
+#include "user/base/cleanup.h"
+#include "user/base/error.h"
+#include "user/core/cidr.h"
+#include "user/core/snapshot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <libgen.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define FILE_VERSION 1
+#define FILE_BYTES_MAX (128u << 20)
+/* The whole first line, so that any change of it is seen. */
+#define FILE_HEADER                                                                                  \
+	"{\"format\":\"geostream snapshot\",\"version\":%d,\"bytes\":%zu,\"checksum\":\"%016" PRIx64 \
+	"\"}\n"
+
+static void decref_ptr(json_t **json)
+{
+	json_decref(*json);
+}
+#define AUTO_JSON GS_CLEANUP(decref_ptr)
+
+/* ---- on the heap -----------------------------------------------------------------------------*/
+
+void gs_snapshot_free(struct gs_snapshot *snapshot)
+{
+	if (!snapshot)
+		return;
+	free(snapshot->regions);
+	free(snapshot->policies);
+	free(snapshot->services);
+	free(snapshot->backends);
+	free(snapshot->overrides);
+	free(snapshot);
+}
+
+static void free_snapshot_ptr(struct gs_snapshot **snapshot)
+{
+	gs_snapshot_free(*snapshot);
+}
+#define AUTO_SNAPSHOT GS_CLEANUP(free_snapshot_ptr)
+
+int gs_snapshot_new(const struct gs_snapshot *counts, struct gs_snapshot **ret_snapshot)
+{
+	AUTO_SNAPSHOT struct gs_snapshot *made = calloc(1, sizeof(*made));
+
+	if (!made)
+		return -ENOMEM;
+	*made = *counts;
+	/* One more than asked, since calloc(0) may be NULL. */
+	made->regions = calloc(counts->region_count + 1u, sizeof(*made->regions));
+	made->policies = calloc(counts->policy_count + 1u, sizeof(*made->policies));
+	made->services = calloc(counts->service_count + 1u, sizeof(*made->services));
+	made->backends = calloc(counts->backend_count + 1u, sizeof(*made->backends));
+	made->overrides = calloc(counts->override_count + 1u, sizeof(*made->overrides));
+	if (!made->regions || !made->policies || !made->services || !made->backends ||
+	    !made->overrides)
+		return -ENOMEM;
+	*ret_snapshot = gs_take_ptr(made);
+	return 0;
+}
+
+/* ---- to JSON ---------------------------------------------------------------------------------*/
+
+static json_t *region_json(const struct gs_snapshot *snapshot, uint32_t i)
+{
+	const struct gs_region *region = &snapshot->regions[i];
+
+	return json_pack("{s:i,s:s,s:f,s:f,s:f,s:I,s:s}", "id", region->id, "name", region->name,
+			 "latitude", region->coord.lat_deg, "longitude", region->coord.lon_deg,
+			 "cost", region->cost, "capacity", (json_int_t)region->capacity, "admin",
+			 gs_admin_name(region->admin));
+}
+
+static json_t *policy_json(const struct gs_snapshot *snapshot, uint32_t i)
+{
+	const struct gs_policy *policy = &snapshot->policies[i];
+	json_t *order = json_array();
+
+	for (unsigned place = 0; place < policy->order_count; place++)
+		json_array_append_new(order, json_integer(policy->order[place]));
+	return json_pack("{s:i,s:s,s:s,s:o}", "id", policy->id, "name", policy->name, "kind",
+			 gs_policy_kind_name(policy->kind), "order", order);
+}
+
+static json_t *service_json(const struct gs_snapshot *snapshot, uint32_t i)
+{
+	const struct gs_service *service = &snapshot->services[i];
+	const struct gs_probe_spec *probe = &service->probe;
+	char vip[GS_ADDR_TEXT_MAX];
+
+	return json_pack(
+		"{s:i,s:s,s:s,s:i,s:s,s:i,s:{s:s,s:i,s:s,s:s,s:I,s:I,s:I,s:I,s:i,s:i,s:i}}", "id",
+		service->id, "name", service->name, "vip", gs_addr_format(&service->vip, vip),
+		"port", service->port, "protocol", gs_protocol_name(service->protocol), "policy",
+		service->policy, "probe", "kind", gs_probe_kind_name(probe->kind), "port",
+		probe->port, "path", probe->path, "host", probe->host, "interval_ms",
+		(json_int_t)probe->interval_ms, "timeout_ms", (json_int_t)probe->timeout_ms,
+		"fast_interval_ms", (json_int_t)probe->fast_interval_ms, "down_interval_ms",
+		(json_int_t)probe->down_interval_ms, "rise", probe->rise, "fall", probe->fall,
+		"clear", probe->clear);
+}
+
+static json_t *backend_json(const struct gs_snapshot *snapshot, uint32_t i)
+{
+	const struct gs_backend *backend = &snapshot->backends[i];
+	char addr[GS_ADDR_TEXT_MAX];
+
+	return json_pack("{s:i,s:s,s:i,s:i,s:s,s:i,s:s}", "id", backend->id, "name", backend->name,
+			 "service", backend->service, "region", backend->region, "address",
+			 gs_addr_format(&backend->addr, addr), "weight", backend->weight, "admin",
+			 gs_admin_name(backend->admin));
+}
+
+static json_t *override_json(const struct gs_snapshot *snapshot, uint32_t i)
+{
+	const struct gs_override *override = &snapshot->overrides[i];
+	char prefix[GS_PREFIX_TEXT_MAX];
+
+	return json_pack("{s:s,s:i,s:s}", "prefix", gs_prefix_format(&override->prefix, prefix),
+			 "region", override->region, "reason", override->reason);
+}
+
+static json_t *list_json(const struct gs_snapshot *snapshot, uint32_t count,
+			 json_t *(*make)(const struct gs_snapshot *snapshot, uint32_t i))
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; list && i < count; i++)
+		if (json_array_append_new(list, make(snapshot, i)) != 0) {
+			json_decref(list);
+			return NULL;
+		}
+	return list;
+}
+
+/* NULL: out of memory, or text that is no UTF-8 (which gs_snapshot_check refuses). */
+static json_t *snapshot_json(const struct gs_snapshot *snapshot)
+{
+	char seed[17];
+
+	snprintf(seed, sizeof(seed), "%016" PRIx64, snapshot->selection_seed);
+	return json_pack("{s:I,s:s,s:o,s:o,s:o,s:o,s:o}", "revision",
+			 (json_int_t)snapshot->revision, "selection_seed", seed, "regions",
+			 list_json(snapshot, snapshot->region_count, region_json), "policies",
+			 list_json(snapshot, snapshot->policy_count, policy_json), "services",
+			 list_json(snapshot, snapshot->service_count, service_json), "backends",
+			 list_json(snapshot, snapshot->backend_count, backend_json), "overrides",
+			 list_json(snapshot, snapshot->override_count, override_json));
+}
+
+/* FNV-1a (Fowler, Noll, Vo): against torn and rotten files, not against forgers. */
+static uint64_t checksum(const char *bytes, size_t length)
+{
+	uint64_t hash = 0xcbf29ce484222325u;
+
+	for (size_t i = 0; i < length; i++)
+		hash = (hash ^ (uint8_t)bytes[i]) * 0x100000001b3u;
+	return hash;
+}
+
+static int write_all(int fd, const char *bytes, size_t length)
+{
+	while (length > 0) {
+		ssize_t done = write(fd, bytes, length);
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done < 0)
+			return -errno;
+		bytes += done;
+		length -= (size_t)done;
+	}
+	return 0;
+}
+
+static int write_synced(const char *path, const char *header, const char *body)
+{
+	GS_AUTO_CLOSE int fd =
+		open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = write_all(fd, header, strlen(header));
+	ret = ret ? ret : write_all(fd, body, strlen(body));
+	if (ret == 0 && fsync(fd) != 0)
+		ret = -errno;
+	return ret;
+}
+
+/* The rename itself lasts only once the folder is on disk. */
+static int sync_folder(const char *path)
+{
+	char copy[PATH_MAX];
+
+	snprintf(copy, sizeof(copy), "%s", path);
+	GS_AUTO_CLOSE int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 || fsync(fd) != 0)
+		return -errno;
+	return 0;
+}
+
+int gs_snapshot_save(const struct gs_snapshot *snapshot, const char *path, struct gs_error *error)
+{
+	AUTO_JSON json_t *json = snapshot_json(snapshot);
+	GS_AUTO_FREE char *body = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	char header[160], beside[PATH_MAX];
+	int ret;
+
+	if (!body)
+		return gs_error_set(-ENOMEM, error, "%s: no memory for the snapshot", path);
+	snprintf(header, sizeof(header), FILE_HEADER, FILE_VERSION, strlen(body),
+		 checksum(body, strlen(body)));
+	if ((size_t)snprintf(beside, sizeof(beside), "%s.new", path) >= sizeof(beside))
+		return gs_error_set(-ENAMETOOLONG, error, "%s: %s", path, strerror(ENAMETOOLONG));
+	ret = write_synced(beside, header, body);
+	if (ret == 0 && rename(beside, path) != 0)
+		ret = -errno;
+	if (ret) {
+		unlink(beside);
+		return gs_error_set(ret, error, "%s: %s", path, strerror(-ret));
+	}
+	ret = sync_folder(path);
+	return ret ? gs_error_set(ret, error, "%s: its folder: %s", path, strerror(-ret)) : 0;
+}
+
+/* ---- from JSON -------------------------------------------------------------------------------*/
+
+/* A number of the file that has to fit something smaller. */
+struct number {
+	const char *name;
+	json_int_t value, max;
+};
+
+static int check_numbers(const char *list, uint32_t i, const struct number *numbers, size_t count,
+			 struct gs_error *error)
+{
+	for (size_t n = 0; n < count; n++)
+		if (numbers[n].value < 0 || numbers[n].value > numbers[n].max)
+			return gs_error_set(-EINVAL, error, "%s[%u].%s: %lld is not 0 to %lld",
+					    list, i, numbers[n].name, (long long)numbers[n].value,
+					    (long long)numbers[n].max);
+	return 0;
+}
+
+static int copy_text(char *out, size_t size, const char *list, uint32_t i, const char *name,
+		     const char *text, struct gs_error *error)
+{
+	if (strlen(text) >= size)
+		return gs_error_set(-EINVAL, error, "%s[%u].%s: longer than %zu bytes", list, i,
+				    name, size - 1);
+	memcpy(out, text, strlen(text) + 1);
+	return 0;
+}
+
+static int shape_error(const char *list, uint32_t i, const json_error_t *json_error,
+		       struct gs_error *error)
+{
+	return gs_error_set(-EINVAL, error, "%s[%u]: %s", list, i, json_error->text);
+}
+
+static int read_region(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
+		       struct gs_error *error)
+{
+	struct gs_region *region = &snapshot->regions[i];
+	const char *name, *admin;
+	json_int_t id, capacity;
+	json_error_t why;
+
+	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:I,s:s,s:F,s:F,s:F,s:I,s:s}", "id", &id,
+			   "name", &name, "latitude", &region->coord.lat_deg, "longitude",
+			   &region->coord.lon_deg, "cost", &region->cost, "capacity", &capacity,
+			   "admin", &admin) != 0)
+		return shape_error("regions", i, &why, error);
+	const struct number numbers[] = {{"id", id, UINT16_MAX}, {"capacity", capacity, INT64_MAX}};
+
+	if (gs_admin_parse(admin, &region->admin) != 0)
+		return gs_error_set(-EINVAL, error, "regions[%u].admin: unknown state", i);
+	if (check_numbers("regions", i, numbers, ARRAY_SIZE(numbers), error) != 0)
+		return -EINVAL;
+	region->id = (gs_id)id;
+	region->capacity = (uint64_t)capacity;
+	return copy_text(region->name, sizeof(region->name), "regions", i, "name", name, error);
+}
+
+static int read_policy(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
+		       struct gs_error *error)
+{
+	struct gs_policy *policy = &snapshot->policies[i];
+	const char *name, *kind;
+	json_t *order, *region;
+	json_error_t why;
+	json_int_t id;
+	size_t place;
+
+	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:I,s:s,s:s,s:o}", "id", &id, "name", &name,
+			   "kind", &kind, "order", &order) != 0)
+		return shape_error("policies", i, &why, error);
+	const struct number numbers[] = {
+		{"id", id, UINT16_MAX},
+		{"order", (json_int_t)json_array_size(order), GS_POLICY_ORDER_MAX}};
+
+	if (gs_policy_kind_parse(kind, &policy->kind) != 0)
+		return gs_error_set(-EINVAL, error, "policies[%u].kind: unknown kind", i);
+	if (check_numbers("policies", i, numbers, ARRAY_SIZE(numbers), error) != 0)
+		return -EINVAL;
+	json_array_foreach (order, place, region) {
+		const struct number number = {"order", json_integer_value(region), UINT16_MAX};
+
+		if (check_numbers("policies", i, &number, 1, error) != 0)
+			return -EINVAL;
+		policy->order[place] = (gs_id)number.value;
+	}
+	policy->id = (gs_id)id;
+	policy->order_count = (uint8_t)json_array_size(order);
+	return copy_text(policy->name, sizeof(policy->name), "policies", i, "name", name, error);
+}
+
+static int read_probe(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
+		      struct gs_error *error)
+{
+	struct gs_probe_spec *probe = &snapshot->services[i].probe;
+	json_int_t port, interval, timeout, fast, down, rise, fall, clear;
+	const char *kind, *path, *host;
+	json_error_t why;
+
+	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:s,s:I,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I}",
+			   "kind", &kind, "port", &port, "path", &path, "host", &host,
+			   "interval_ms", &interval, "timeout_ms", &timeout, "fast_interval_ms",
+			   &fast, "down_interval_ms", &down, "rise", &rise, "fall", &fall, "clear",
+			   &clear) != 0)
+		return shape_error("services", i, &why, error);
+	const struct number numbers[] = {
+		{"probe.port", port, UINT16_MAX},
+		{"probe.interval_ms", interval, UINT32_MAX},
+		{"probe.timeout_ms", timeout, UINT32_MAX},
+		{"probe.fast_interval_ms", fast, UINT32_MAX},
+		{"probe.down_interval_ms", down, UINT32_MAX},
+		{"probe.rise", rise, UINT8_MAX},
+		{"probe.fall", fall, UINT8_MAX},
+		{"probe.clear", clear, UINT8_MAX},
+	};
+
+	if (gs_probe_kind_parse(kind, &probe->kind) != 0)
+		return gs_error_set(-EINVAL, error, "services[%u].probe.kind: unknown kind", i);
+	if (check_numbers("services", i, numbers, ARRAY_SIZE(numbers), error) != 0)
+		return -EINVAL;
+	probe->port = (uint16_t)port;
+	probe->interval_ms = (uint32_t)interval;
+	probe->timeout_ms = (uint32_t)timeout;
+	probe->fast_interval_ms = (uint32_t)fast;
+	probe->down_interval_ms = (uint32_t)down;
+	probe->rise = (uint8_t)rise;
+	probe->fall = (uint8_t)fall;
+	probe->clear = (uint8_t)clear;
+	if (copy_text(probe->path, sizeof(probe->path), "services", i, "probe.path", path, error) !=
+	    0)
+		return -EINVAL;
+	return copy_text(probe->host, sizeof(probe->host), "services", i, "probe.host", host,
+			 error);
+}
+
+static int read_service(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
+			struct gs_error *error)
+{
+	struct gs_service *service = &snapshot->services[i];
+	const char *name, *vip, *protocol;
+	json_int_t id, port, policy;
+	json_error_t why;
+	json_t *probe;
+
+	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:I,s:s,s:s,s:I,s:s,s:I,s:o}", "id", &id,
+			   "name", &name, "vip", &vip, "port", &port, "protocol", &protocol,
+			   "policy", &policy, "probe", &probe) != 0)
+		return shape_error("services", i, &why, error);
+	const struct number numbers[] = {
+		{"id", id, UINT16_MAX}, {"port", port, UINT16_MAX}, {"policy", policy, UINT16_MAX}};
+
+	if (gs_addr_parse(vip, &service->vip) != 0)
+		return gs_error_set(-EINVAL, error, "services[%u].vip: not an address", i);
+	if (gs_protocol_parse(protocol, &service->protocol) != 0)
+		return gs_error_set(-EINVAL, error, "services[%u].protocol: neither tcp nor udp",
+				    i);
+	if (check_numbers("services", i, numbers, ARRAY_SIZE(numbers), error) != 0)
+		return -EINVAL;
+	service->id = (gs_id)id;
+	service->port = (uint16_t)port;
+	service->policy = (gs_id)policy;
+	if (copy_text(service->name, sizeof(service->name), "services", i, "name", name, error) !=
+	    0)
+		return -EINVAL;
+	return read_probe(probe, snapshot, i, error);
+}
+
+static int read_backend(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
+			struct gs_error *error)
+{
+	struct gs_backend *backend = &snapshot->backends[i];
+	json_int_t id, service, region, weight;
+	const char *name, *address, *admin;
+	json_error_t why;
+
+	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:I,s:s,s:I,s:I,s:s,s:I,s:s}", "id", &id,
+			   "name", &name, "service", &service, "region", &region, "address",
+			   &address, "weight", &weight, "admin", &admin) != 0)
+		return shape_error("backends", i, &why, error);
+	const struct number numbers[] = {{"id", id, UINT16_MAX},
+					 {"service", service, UINT16_MAX},
+					 {"region", region, UINT16_MAX},
+					 {"weight", weight, UINT16_MAX}};
+
+	if (gs_addr_parse(address, &backend->addr) != 0)
+		return gs_error_set(-EINVAL, error, "backends[%u].address: not an address", i);
+	if (gs_admin_parse(admin, &backend->admin) != 0)
+		return gs_error_set(-EINVAL, error, "backends[%u].admin: unknown state", i);
+	if (check_numbers("backends", i, numbers, ARRAY_SIZE(numbers), error) != 0)
+		return -EINVAL;
+	backend->id = (gs_id)id;
+	backend->service = (gs_id)service;
+	backend->region = (gs_id)region;
+	backend->weight = (uint16_t)weight;
+	return copy_text(backend->name, sizeof(backend->name), "backends", i, "name", name, error);
+}
+
+static int read_override(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
+			 struct gs_error *error)
+{
+	struct gs_override *override = &snapshot->overrides[i];
+	const char *prefix, *reason;
+	json_error_t why;
+	json_int_t region;
+
+	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:s,s:I,s:s}", "prefix", &prefix, "region",
+			   &region, "reason", &reason) != 0)
+		return shape_error("overrides", i, &why, error);
+	const struct number number = {"region", region, UINT16_MAX};
+
+	if (gs_prefix_parse(prefix, &override->prefix) != 0)
+		return gs_error_set(-EINVAL, error, "overrides[%u].prefix: not a prefix", i);
+	if (check_numbers("overrides", i, &number, 1, error) != 0)
+		return -EINVAL;
+	override->region = (gs_id)region;
+	return copy_text(override->reason, sizeof(override->reason), "overrides", i, "reason",
+			 reason, error);
+}
+
+/* The lists, in the order of the file. */
+enum { LIST_COUNT = 5 };
+static const struct {
+	const char *name;
+	int (*read)(json_t *json, struct gs_snapshot *snapshot, uint32_t i, struct gs_error *error);
+} lists[LIST_COUNT] = {
+	{"regions", read_region},   {"policies", read_policy},	  {"services", read_service},
+	{"backends", read_backend}, {"overrides", read_override},
+};
+
+static int parse_seed(const char *text, uint64_t *ret_seed)
+{
+	if (strlen(text) != 16 || strspn(text, "0123456789abcdef") != 16)
+		return -EINVAL;
+	*ret_seed = strtoull(text, NULL, 16);
+	return 0;
+}
+
+static int read_snapshot(json_t *json, struct gs_snapshot **ret_snapshot, struct gs_error *error)
+{
+	AUTO_SNAPSHOT struct gs_snapshot *snapshot = NULL;
+	json_t *arrays[LIST_COUNT];
+	uint32_t sizes[LIST_COUNT];
+	struct gs_snapshot counts = {0};
+	json_int_t revision;
+	json_error_t why;
+	const char *seed;
+
+	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:I,s:s,s:o,s:o,s:o,s:o,s:o}", "revision",
+			   &revision, "selection_seed", &seed, lists[0].name, &arrays[0],
+			   lists[1].name, &arrays[1], lists[2].name, &arrays[2], lists[3].name,
+			   &arrays[3], lists[4].name, &arrays[4]) != 0)
+		return gs_error_set(-EINVAL, error, "%s", why.text);
+	if (revision < 0 || parse_seed(seed, &counts.selection_seed) != 0)
+		return gs_error_set(-EINVAL, error, "revision or selection_seed is no number");
+	for (size_t l = 0; l < LIST_COUNT; l++) {
+		if (!json_is_array(arrays[l]))
+			return gs_error_set(-EINVAL, error, "%s: not a list", lists[l].name);
+		sizes[l] = (uint32_t)json_array_size(arrays[l]);
+	}
+	counts.revision = (uint64_t)revision;
+	counts.region_count = sizes[0];
+	counts.policy_count = sizes[1];
+	counts.service_count = sizes[2];
+	counts.backend_count = sizes[3];
+	counts.override_count = sizes[4];
+	if (gs_snapshot_new(&counts, &snapshot) != 0)
+		return gs_error_set(-ENOMEM, error, "no memory for the snapshot");
+	for (size_t l = 0; l < LIST_COUNT; l++)
+		for (uint32_t i = 0; i < sizes[l]; i++) {
+			int ret = lists[l].read(json_array_get(arrays[l], i), snapshot, i, error);
+
+			if (ret)
+				return ret;
+		}
+	*ret_snapshot = gs_take_ptr(snapshot);
+	return 0;
+}
+
+/* The whole file with a final zero. */
+static int read_file(const char *path, char **ret_bytes, size_t *ret_length)
+{
+	GS_AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	GS_AUTO_FREE char *bytes = NULL;
+	size_t length = 0;
+	struct stat stat;
+
+	if (fd < 0 || fstat(fd, &stat) != 0)
+		return -errno;
+	if (!S_ISREG(stat.st_mode))
+		return -EINVAL;
+	if (stat.st_size > FILE_BYTES_MAX)
+		return -EFBIG;
+	bytes = malloc((size_t)stat.st_size + 1);
+	if (!bytes)
+		return -ENOMEM;
+	while (length < (size_t)stat.st_size) {
+		ssize_t done = read(fd, bytes + length, (size_t)stat.st_size - length);
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done < 0)
+			return -errno;
+		if (done == 0)
+			break;
+		length += (size_t)done;
+	}
+	bytes[length] = '\0';
+	*ret_bytes = gs_take_ptr(bytes);
+	*ret_length = length;
+	return 0;
+}
+
+/* *ret_body: what follows the first line, if that line tells its length and checksum rightly. */
+static int check_header(const char *bytes, size_t length, const char **ret_body,
+			struct gs_error *error)
+{
+	const char *end = memchr(bytes, '\n', length);
+	static const char prefix[] = "{\"format\":\"geostream snapshot\",\"version\":";
+	char header[160];
+	long version;
+
+	if (!end)
+		return gs_error_set(-EINVAL, error,
+				    "line 1: cut short, or not a snapshot of GeoStream");
+	if (strncmp(bytes, prefix, strlen(prefix)) != 0)
+		return gs_error_set(-EINVAL, error, "line 1: not a snapshot of GeoStream");
+	version = strtol(bytes + strlen(prefix), NULL, 10);
+	if (version != FILE_VERSION)
+		return gs_error_set(-EINVAL, error,
+				    "line 1: version %ld, this program reads version %d", version,
+				    FILE_VERSION);
+	end++;
+	length -= (size_t)(end - bytes);
+	snprintf(header, sizeof(header), FILE_HEADER, FILE_VERSION, length, checksum(end, length));
+	if (strncmp(bytes, header, (size_t)(end - bytes)) != 0)
+		return gs_error_set(-EINVAL, error,
+				    "cut short or damaged: length and checksum do not fit");
+	*ret_body = end;
+	return 0;
+}
+
+static int parse_bytes(const char *bytes, size_t length, struct gs_snapshot **ret_snapshot,
+		       struct gs_error *error)
+{
+	AUTO_SNAPSHOT struct gs_snapshot *snapshot = NULL;
+	AUTO_JSON json_t *json = NULL;
+	const char *body = NULL;
+	json_error_t why;
+	int ret = check_header(bytes, length, &body, error);
+
+	if (ret)
+		return ret;
+	json = json_loadb(body, length - (size_t)(body - bytes), JSON_REJECT_DUPLICATES, &why);
+	if (!json)
+		return gs_error_set(-EINVAL, error, "line 2: %s", why.text);
+	ret = read_snapshot(json, &snapshot, error);
+	ret = ret ? ret : gs_snapshot_check(snapshot, error);
+	if (ret)
+		return ret;
+	*ret_snapshot = gs_take_ptr(snapshot);
+	return 0;
+}
+
+int gs_snapshot_load(const char *path, struct gs_snapshot **ret_snapshot, struct gs_error *error)
+{
+	GS_AUTO_FREE char *bytes = NULL;
+	struct gs_error why = {0};
+	size_t length = 0;
+	int ret = read_file(path, &bytes, &length);
+
+	if (!bytes)
+		return gs_error_set(ret, error, "%s: %s", path,
+				    ret == -EINVAL ? "not a regular file" : strerror(-ret));
+	ret = parse_bytes(bytes, length, ret_snapshot, &why);
+	if (ret)
+		return gs_error_set(ret, error, "%s: %s", path, why.text);
+	return 0;
+}
