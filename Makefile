@@ -154,10 +154,21 @@ check-bpf: build ## packets through the real program (root)
 	@$(MAKE) --no-print-directory bpf-tests
 	@BUILD=$(BUILD) tests/run.sh bpf
 check-e2e: build ## the lab, the loader, other kernels (root)
+	@$(MAKE) --no-print-directory lab-tools
 	@BUILD=$(BUILD) tests/run.sh e2e
 test: build ## everything: lint, unit, database, packets, end to end (root)
-	@$(MAKE) --no-print-directory lint unit-tests db-tests bpf-tests
+	@$(MAKE) --no-print-directory lint unit-tests db-tests bpf-tests lab-tools
 	@BUILD=$(BUILD) tests/run.sh all
+
+# ---- the lab ---------------------------------------------------------------------------------
+$(BUILD)/lab-flowgen: $(call OBJ,tests/lab/flowgen.c)
+	$(call msg,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $^ -o $@
+lab-tools: $(BUILD)/lab-flowgen
+.PHONY: lab-tools
+run: build ## the lab and its story, until Ctrl-C; ONCE=1: leave after it; IFACE= CONFIG= MODE=: a real NIC (root)
+	@$(MAKE) --no-print-directory lab-tools
+	@BUILD=$(BUILD) tests/lab/run.sh
 
 # ---- care ------------------------------------------------------------------------------------
 lint: build ## layers, purity, headers, shellcheck, clang-format, both compilers, clang-tidy
