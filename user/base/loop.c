@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Timers are a binary heap ordered by due time, 1-based so that index 0 can mean "not set"; the
+ * nearest one arms the timerfd. Descriptors that are cleared while their events of the same turn
+ * wait are taken out of that turn.
+ */
+#include "loop.h"
+
+#include "cleanup.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <time.h>
+
+enum { TURN_EVENTS = 64, SIGNALS_MAX = 8 };
+
+struct signal_handler {
+	int signal;
+	void (*on_signal)(int signal, void *context);
+	void *context;
+};
+
+struct gs_loop {
+	int epoll_fd;
+	bool stopping;
+	uint64_t now_ms;
+	uint32_t lag_ms;
+
+	struct epoll_event turn[TURN_EVENTS];
+	int turn_count, turn_at;
+
+	struct gs_timer **heap; /* [1 .. timer_count] */
+	uint32_t timer_count, timer_room;
+	struct gs_io timer_io;
+	uint64_t armed_ms; /* 0: not armed */
+
+	struct signal_handler handlers[SIGNALS_MAX];
+	unsigned int handler_count;
+	sigset_t signals;
+	struct gs_io signal_io;
+
+	pthread_t worker;
+	bool has_worker;
+	pthread_mutex_t lock; /* guards the two lists and worker_stop */
+	pthread_cond_t wake;
+	struct gs_job *waiting, *finished;
+	bool worker_stop;
+	struct gs_io done_io;
+};
+
+uint64_t gs_now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+uint64_t gs_loop_now_ms(const struct gs_loop *loop)
+{
+	return loop->now_ms;
+}
+
+uint32_t gs_loop_take_lag_ms(struct gs_loop *loop)
+{
+	uint32_t lag_ms = loop->lag_ms;
+
+	loop->lag_ms = 0;
+	return lag_ms;
+}
+
+/* ---- descriptors ----------------------------------------------------------------------------- */
+
+int gs_loop_io_set(struct gs_loop *loop, struct gs_io *io, uint32_t epoll_events)
+{
+	struct epoll_event event = {.events = epoll_events, .data.ptr = io};
+
+	if (epoll_ctl(loop->epoll_fd, io->is_set_ ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, io->fd, &event))
+		return -errno;
+	io->is_set_ = true;
+	return 0;
+}
+
+void gs_loop_io_clear(struct gs_loop *loop, struct gs_io *io)
+{
+	if (!io->is_set_)
+		return;
+	epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, io->fd, NULL);
+	io->is_set_ = false;
+	for (int i = loop->turn_at; i < loop->turn_count; i++)
+		if (loop->turn[i].data.ptr == io)
+			loop->turn[i].data.ptr = NULL;
+}
+
+/* ---- timers ---------------------------------------------------------------------------------- */
+
+static void place(struct gs_loop *loop, uint32_t at, struct gs_timer *timer)
+{
+	loop->heap[at] = timer;
+	timer->heap_index_ = at;
+}
+
+static void sift_up(struct gs_loop *loop, uint32_t at, struct gs_timer *timer)
+{
+	for (; at > 1 && loop->heap[at / 2]->due_ms_ > timer->due_ms_; at /= 2)
+		place(loop, at, loop->heap[at / 2]);
+	place(loop, at, timer);
+}
+
+static void sift_down(struct gs_loop *loop, uint32_t at, struct gs_timer *timer)
+{
+	for (;;) {
+		uint32_t child = 2 * at;
+
+		if (child > loop->timer_count)
+			break;
+		if (child < loop->timer_count &&
+		    loop->heap[child + 1]->due_ms_ < loop->heap[child]->due_ms_)
+			child++;
+		if (loop->heap[child]->due_ms_ >= timer->due_ms_)
+			break;
+		place(loop, at, loop->heap[child]);
+		at = child;
+	}
+	place(loop, at, timer);
+}
+
+void gs_loop_timer_clear(struct gs_loop *loop, struct gs_timer *timer)
+{
+	uint32_t at = timer->heap_index_;
+	struct gs_timer *last;
+
+	if (at == 0)
+		return;
+	timer->heap_index_ = 0;
+	last = loop->heap[loop->timer_count--];
+	if (last == timer)
+		return;
+	if (at > 1 && loop->heap[at / 2]->due_ms_ > last->due_ms_)
+		sift_up(loop, at, last);
+	else
+		sift_down(loop, at, last);
+}
+
+int gs_loop_timer_set(struct gs_loop *loop, struct gs_timer *timer, uint32_t delay_ms)
+{
+	gs_loop_timer_clear(loop, timer);
+	if (loop->timer_count + 1 >= loop->timer_room) {
+		uint32_t room = loop->timer_room ? loop->timer_room * 2 : 64;
+		struct gs_timer **heap = realloc(loop->heap, room * sizeof(*heap));
+
+		if (!heap)
+			return -ENOMEM;
+		loop->heap = heap;
+		loop->timer_room = room;
+	}
+	/* From the clock, not from the turn's start: a long turn must not shorten what follows. */
+	timer->due_ms_ = gs_now_us() / 1000 + delay_ms;
+	sift_up(loop, ++loop->timer_count, timer);
+	return 0;
+}
+
+/* The timerfd rings when the nearest timer is due. Absolute, so a late turn cannot shift it. */
+static void arm(struct gs_loop *loop)
+{
+	uint64_t due_ms = loop->timer_count > 0 ? loop->heap[1]->due_ms_ : 0;
+	struct itimerspec when = {
+		.it_value = {.tv_sec = (time_t)(due_ms / 1000),
+			     .tv_nsec = (long)(due_ms % 1000) * 1000000},
+	};
+
+	if (due_ms == loop->armed_ms)
+		return;
+	loop->armed_ms = due_ms;
+	timerfd_settime(loop->timer_io.fd, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+static void run_timers(struct gs_loop *loop)
+{
+	uint64_t due_ms = loop->now_ms;
+
+	while (!loop->stopping && loop->timer_count > 0 && loop->heap[1]->due_ms_ <= due_ms) {
+		struct gs_timer *timer = loop->heap[1];
+		uint64_t late_ms = gs_now_us() / 1000 - timer->due_ms_;
+
+		if (late_ms > loop->lag_ms)
+			loop->lag_ms = late_ms < UINT32_MAX ? (uint32_t)late_ms : UINT32_MAX;
+		gs_loop_timer_clear(loop, timer);
+		timer->on_due(timer);
+	}
+}
+
+/* Due timers run at the end of the turn; here the descriptor is only quietened. */
+static void on_timerfd(struct gs_io *io, uint32_t epoll_events)
+{
+	struct gs_loop *loop = io->context;
+	uint64_t expirations;
+
+	(void)epoll_events;
+	if (read(io->fd, &expirations, sizeof(expirations)) > 0)
+		loop->armed_ms = 0;
+}
+
+/* ---- signals --------------------------------------------------------------------------------- */
+
+static void on_signalfd(struct gs_io *io, uint32_t epoll_events)
+{
+	struct gs_loop *loop = io->context;
+	struct signalfd_siginfo info;
+
+	(void)epoll_events;
+	while (read(io->fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+		for (unsigned int i = 0; i < loop->handler_count; i++)
+			if (loop->handlers[i].signal == (int)info.ssi_signo)
+				loop->handlers[i].on_signal((int)info.ssi_signo,
+							    loop->handlers[i].context);
+}
+
+int gs_loop_signal(struct gs_loop *loop, int signal, void (*on_signal)(int signal, void *context),
+		   void *context)
+{
+	sigset_t one;
+	int err;
+
+	if (loop->handler_count == SIGNALS_MAX)
+		return -ENOSPC;
+	sigemptyset(&one);
+	if (sigaddset(&one, signal) || sigaddset(&loop->signals, signal))
+		return -errno;
+	err = pthread_sigmask(SIG_BLOCK, &one, NULL);
+	if (err)
+		return -err;
+	if (signalfd(loop->signal_io.fd, &loop->signals, SFD_NONBLOCK | SFD_CLOEXEC) < 0)
+		return -errno;
+	loop->handlers[loop->handler_count++] = (struct signal_handler){
+		.signal = signal,
+		.on_signal = on_signal,
+		.context = context,
+	};
+	return 0;
+}
+
+/* ---- the worker ------------------------------------------------------------------------------ */
+
+static void append(struct gs_job **list, struct gs_job *job)
+{
+	while (*list)
+		list = &(*list)->next_;
+	job->next_ = NULL;
+	*list = job;
+}
+
+static struct gs_job *take_first(struct gs_job **list)
+{
+	struct gs_job *job = *list;
+
+	if (job)
+		*list = job->next_;
+	return job;
+}
+
+static void *work(void *context)
+{
+	struct gs_loop *loop = context;
+	const uint64_t one = 1;
+
+	pthread_mutex_lock(&loop->lock);
+	while (!loop->worker_stop) {
+		struct gs_job *job = take_first(&loop->waiting);
+
+		if (!job) {
+			pthread_cond_wait(&loop->wake, &loop->lock);
+			continue;
+		}
+		pthread_mutex_unlock(&loop->lock);
+		job->run(job);
+		pthread_mutex_lock(&loop->lock);
+		append(&loop->finished, job);
+		if (write(loop->done_io.fd, &one, sizeof(one)) < 0) {
+			/* full only at 2^64 - 2: the loop is told already */
+		}
+	}
+	pthread_mutex_unlock(&loop->lock);
+	return NULL;
+}
+
+static void on_done(struct gs_io *io, uint32_t epoll_events)
+{
+	struct gs_loop *loop = io->context;
+	uint64_t count;
+
+	(void)epoll_events;
+	if (read(io->fd, &count, sizeof(count)) < 0)
+		return;
+	for (;;) {
+		struct gs_job *job;
+
+		pthread_mutex_lock(&loop->lock);
+		job = take_first(&loop->finished);
+		pthread_mutex_unlock(&loop->lock);
+		if (!job)
+			return;
+		job->done(job);
+	}
+}
+
+void gs_loop_work(struct gs_loop *loop, struct gs_job *job)
+{
+	pthread_mutex_lock(&loop->lock);
+	append(&loop->waiting, job);
+	pthread_cond_signal(&loop->wake);
+	pthread_mutex_unlock(&loop->lock);
+}
+
+/* Signals are the loop's: the worker is born with all of them blocked. */
+static int start_worker(struct gs_loop *loop)
+{
+	sigset_t all, before;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	err = pthread_create(&loop->worker, NULL, work, loop);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	loop->has_worker = err == 0;
+	return -err;
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static int add_own(struct gs_loop *loop, struct gs_io *io, int fd,
+		   void (*on_ready)(struct gs_io *io, uint32_t epoll_events))
+{
+	if (fd < 0)
+		return -errno;
+	*io = (struct gs_io){.fd = fd, .on_ready = on_ready, .context = loop};
+	return gs_loop_io_set(loop, io, EPOLLIN);
+}
+
+static int open_all(struct gs_loop *loop)
+{
+	int err;
+
+	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (loop->epoll_fd < 0)
+		return -errno;
+	err = add_own(loop, &loop->timer_io,
+		      timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), on_timerfd);
+	if (err)
+		return err;
+	err = add_own(loop, &loop->signal_io,
+		      signalfd(-1, &loop->signals, SFD_NONBLOCK | SFD_CLOEXEC), on_signalfd);
+	if (err)
+		return err;
+	err = add_own(loop, &loop->done_io, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), on_done);
+	if (err)
+		return err;
+	return start_worker(loop);
+}
+
+int gs_loop_new(struct gs_loop **ret_loop)
+{
+	struct gs_loop *loop = calloc(1, sizeof(*loop));
+	int err;
+
+	if (!loop)
+		return -ENOMEM;
+	loop->epoll_fd = loop->timer_io.fd = loop->signal_io.fd = loop->done_io.fd = -1;
+	sigemptyset(&loop->signals);
+	pthread_mutex_init(&loop->lock, NULL);
+	pthread_cond_init(&loop->wake, NULL);
+	loop->now_ms = gs_now_us() / 1000;
+	err = open_all(loop);
+	if (err) {
+		gs_loop_free(loop);
+		return err;
+	}
+	*ret_loop = loop;
+	return 0;
+}
+
+void gs_loop_free(struct gs_loop *loop)
+{
+	if (!loop)
+		return;
+	if (loop->has_worker) {
+		pthread_mutex_lock(&loop->lock);
+		loop->worker_stop = true;
+		pthread_cond_signal(&loop->wake);
+		pthread_mutex_unlock(&loop->lock);
+		pthread_join(loop->worker, NULL);
+	}
+	for (uint32_t i = 1; i <= loop->timer_count; i++)
+		loop->heap[i]->heap_index_ = 0;
+	gs_close_fd(&loop->timer_io.fd);
+	gs_close_fd(&loop->signal_io.fd);
+	gs_close_fd(&loop->done_io.fd);
+	gs_close_fd(&loop->epoll_fd);
+	pthread_cond_destroy(&loop->wake);
+	pthread_mutex_destroy(&loop->lock);
+	free(loop->heap);
+	free(loop);
+}
+
+void gs_loop_stop(struct gs_loop *loop)
+{
+	loop->stopping = true;
+}
+
+int gs_loop_run(struct gs_loop *loop)
+{
+	loop->stopping = false;
+	while (!loop->stopping) {
+		int count;
+
+		arm(loop);
+		count = epoll_wait(loop->epoll_fd, loop->turn, TURN_EVENTS, -1);
+		if (count < 0 && errno != EINTR)
+			return -errno;
+		loop->now_ms = gs_now_us() / 1000;
+		loop->turn_count = count > 0 ? count : 0;
+		for (loop->turn_at = 0; loop->turn_at < loop->turn_count && !loop->stopping;) {
+			struct epoll_event *event = &loop->turn[loop->turn_at++];
+			struct gs_io *io = event->data.ptr;
+
+			if (io)
+				io->on_ready(io, event->events);
+		}
+		loop->turn_count = 0;
+		run_timers(loop);
+	}
+	return 0;
+}
