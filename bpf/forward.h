@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Step 5: the packet in an outer IPv4 or IPv6 header (RFC 2003, RFC 2473), addressed to the backend
+ * and, on the wire, to its next hop. The inner packet stays as it came, TTL and checksums included:
+ * the edge stands for the backend, it is no router on the way.
+ */
+#pragma once
+
+#include "count.h"
+
+#define GS_OUTER_TTL 64
+
+/* Destination and source, as on the wire. */
+union gs_macs {
+	__u32 piece[3];
+	__u16 half[6];
+};
+
+/* The one's complement sum of RFC 1071 over the outer header's fields that are not constant 0. */
+GS_INLINE __be16 gs_outer_checksum(__be16 version_ds, __be16 length, __be16 ttl_protocol,
+				   __be32 src, __be32 dst)
+{
+	__u32 sum = version_ds;
+
+	sum += length;
+	sum += GS_BE16(0x4000);
+	sum += ttl_protocol;
+	sum += src & 0xffff;
+	sum += src >> 16;
+	sum += dst & 0xffff;
+	sum += dst >> 16;
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (__be16)~sum;
+}
+
+GS_INLINE void gs_write_outer4(__u8 *ip, const struct gs_packet *packet, __be32 src, __be32 dst)
+{
+	__be16 version_ds = GS_BE16((__u16)(0x4500 | packet->ds));
+	__be16 length = GS_BE16((__u16)(packet->length + GS_IP4_BYTES));
+	__u16 inner = packet->family == 4 ? IPPROTO_IPIP : IPPROTO_IPV6;
+	__be16 ttl_protocol = GS_BE16((__u16)(GS_OUTER_TTL << 8 | inner));
+
+	*(gs_wire16 *)ip = version_ds;
+	*(gs_wire16 *)(ip + 2) = length;
+	*(gs_wire32 *)(ip + 4) = GS_BE32(0x4000u); /* id 0, don't fragment */
+	*(gs_wire16 *)(ip + 8) = ttl_protocol;
+	*(gs_wire16 *)(ip + 10) = gs_outer_checksum(version_ds, length, ttl_protocol, src, dst);
+	*(gs_wire32 *)(ip + 12) = src;
+	*(gs_wire32 *)(ip + 16) = dst;
+}
+
+GS_INLINE void gs_write_outer6(__u8 *ip, const struct gs_packet *packet, const __be32 src[4],
+			       const __be32 dst[4])
+{
+	__u32 inner = packet->family == 4 ? IPPROTO_IPIP : IPPROTO_IPV6;
+
+	*(gs_wire32 *)ip = GS_BE32(6u << 28 | (__u32)packet->ds << 20);
+	*(gs_wire32 *)(ip + 4) = GS_BE32((__u32)packet->length << 16 | inner << 8 | GS_OUTER_TTL);
+	gs_wire_addr6((__be32 *)(ip + 8), (const __u8 *)src);
+	gs_wire_addr6((__be32 *)(ip + 24), (const __u8 *)dst);
+}
+
+/* Of the frame to send. 0; -1: the frame has no Ethernet header after all. */
+GS_INLINE int gs_forward_macs(const struct xdp_md *ctx, const struct gs_hop_value *hop,
+			      union gs_macs *ret_macs)
+{
+	const __u8 *frame = (const __u8 *)(long)ctx->data;
+
+	if (!(hop->flags & GS_HOP_REFLECT)) {
+		const gs_wire32 *from = (const gs_wire32 *)hop->dst_mac; /* src_mac follows */
+
+		ret_macs->piece[0] = from[0];
+		ret_macs->piece[1] = from[1];
+		ret_macs->piece[2] = from[2];
+		return 0;
+	}
+	if ((const void *)(frame + ETH_HLEN) > (const void *)(long)ctx->data_end)
+		return -1;
+	for (int i = 0; i < 6; i++)
+		ret_macs->half[i] = ((const gs_wire16 *)frame)[(i + 3) % 6];
+	return 0;
+}
+
+GS_INLINE void gs_write_eth(__u8 *frame, const union gs_macs *macs, __u16 type)
+{
+	*(gs_wire32 *)frame = macs->piece[0];
+	*(gs_wire32 *)(frame + 4) = macs->piece[1];
+	*(gs_wire32 *)(frame + 8) = macs->piece[2];
+	*(gs_wire16 *)(frame + 12) = GS_BE16(type);
+}
+
+GS_INLINE enum gs_reason gs_encapsulate(struct xdp_md *ctx, const struct gs_packet *packet,
+					const struct gs_backend_value *backend,
+					const struct gs_hop_value *hop)
+{
+	__u32 outer = backend->family == 4 ? GS_IP4_BYTES : GS_IP6_BYTES;
+	union gs_macs macs;
+	__u8 *frame;
+
+	if (packet->length + outer > hop->mtu)
+		return GS_REASON_drop_too_big;
+	if (gs_forward_macs(ctx, hop, &macs) || bpf_xdp_adjust_head(ctx, -(int)outer))
+		return GS_REASON_drop_headroom;
+	frame = (__u8 *)(long)ctx->data;
+	if (backend->family == 4) {
+		if ((void *)(frame + ETH_HLEN + GS_IP4_BYTES) > (void *)(long)ctx->data_end)
+			return GS_REASON_drop_headroom;
+		gs_write_eth(frame, &macs, ETH_P_IP);
+		gs_write_outer4(frame + ETH_HLEN, packet, hop->src4, backend->addr[3]);
+	} else {
+		if ((void *)(frame + ETH_HLEN + GS_IP6_BYTES) > (void *)(long)ctx->data_end)
+			return GS_REASON_drop_headroom;
+		gs_write_eth(frame, &macs, ETH_P_IPV6);
+		gs_write_outer6(frame + ETH_HLEN, packet, hop->src6, backend->addr);
+	}
+	return GS_REASON_NONE;
+}
+
+/* NONE: the packet is ready to leave, and *outcome says where it goes. */
+GS_INLINE enum gs_reason gs_forward(struct xdp_md *ctx, const struct gs_packet *packet, __u32 id,
+				    struct gs_outcome *outcome)
+{
+	const struct gs_backend_value *backend = bpf_map_lookup_elem(&backends, &id);
+	const struct gs_hop_value *hop = NULL;
+	enum gs_reason reason;
+	__u32 hop_id;
+
+	if (!backend)
+		return GS_REASON_drop_no_backend;
+	if (backend->mode != GS_FORWARD_IPIP || (backend->family != 4 && backend->family != 6))
+		return GS_REASON_drop_mode;
+	hop_id = *(const volatile __u32 *)&backend->hop;
+	if (hop_id)
+		hop = bpf_map_lookup_elem(&hops, &hop_id);
+	if (!hop || hop->mtu == 0)
+		return GS_REASON_drop_no_hop;
+	reason = gs_encapsulate(ctx, packet, backend, hop);
+	if (reason != GS_REASON_NONE)
+		return reason;
+	outcome->backend = id;
+	outcome->region = backend->region;
+	outcome->ifindex = hop->ifindex;
+	return GS_REASON_NONE;
+}

@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Step 4: flow -> backend. The flow table first; for what it does not know, or no longer may keep,
+ * location -> plan -> region -> ring. Everything but the flow table is a pure function of
+ * (generation, usable words, packet), and user/core/plan.c has the same draw.
+ */
+#pragma once
+
+#include "locate.h"
+
+#define GS_SYN_KEEPS 56u /* units of 2^30 ns: a SYN within 60 s is a retransmission or forged */
+#define GS_FLOW_IDLE \
+	838u /* units of 2^30 ns: 15 minutes; then even a proven flow may be replaced */
+#define GS_SEEN_TIME 0x7fffu
+
+/* What a packet needs of the generation in force; taken once, so that it never mixes two. */
+struct gs_turn {
+	const struct gs_generation_value *generation;
+	__u32 at; /* its slot */
+	__u32 service;
+	__u64 table_hash;
+	__u32 flow_mask;
+	__u16 now;  /* ktime in units of 2^30 ns, 15 bits */
+	__u16 draw; /* for accept: the low bits of the selection hash, no part of ring slots */
+};
+
+/* ---- usable words ----------------------------------------------------------------------------*/
+
+union gs_usable_bits {
+	__u64 word;
+	struct gs_usable_word as;
+};
+
+/* All of it in one load. */
+GS_INLINE struct gs_usable_word gs_usable_get(void *map, __u32 index)
+{
+	union gs_usable_bits bits = {.word = 0};
+	const volatile __u64 *word = bpf_map_lookup_elem(map, &index);
+
+	if (word)
+		bits.word = *word;
+	return bits.as;
+}
+
+GS_INLINE int gs_takes_new(struct gs_usable_word word, __u16 draw)
+{
+	return word.state == GS_USABLE_UP && draw <= word.accept;
+}
+
+/* ---- flow table ------------------------------------------------------------------------------*/
+
+union gs_flow_bits {
+	__u64 word;
+	struct gs_flow_entry as;
+};
+
+GS_INLINE __u32 gs_flow_tag(__u64 hash)
+{
+	__u32 tag = (__u32)(hash >> 32);
+
+	return tag ? tag : 1;
+}
+
+GS_INLINE volatile __u64 *gs_flow_bucket(const struct gs_turn *turn)
+{
+	__u32 index = (__u32)turn->table_hash & turn->flow_mask;
+
+	return bpf_map_lookup_elem(&flows, &index);
+}
+
+/*
+ * The flow's entry as it is, after noting that it was seen; an empty one (backend 0) if there is
+ * none or the packet starts a connection anew. Returns values, not the place: the verifier would
+ * follow the rest of the program once for each way.
+ */
+GS_INLINE struct gs_flow_entry gs_flow_find(const struct gs_turn *turn, int is_syn)
+{
+	const union gs_flow_bits none = {.word = 0};
+	volatile __u64 *bucket = gs_flow_bucket(turn);
+	const __u32 tag = gs_flow_tag(turn->table_hash);
+	union gs_flow_bits entry, touched;
+
+	if (!bucket)
+		return none.as;
+#pragma unroll
+	for (__u32 way = 0; way < GS_FLOW_WAYS; way++) {
+		entry.word = bucket[way];
+		if (entry.as.tag != tag)
+			continue;
+		if (is_syn) {
+			__u16 age = (__u16)(turn->now - entry.as.seen) & GS_SEEN_TIME;
+
+			if (entry.as.seen & GS_FLOW_PROVEN && age <= GS_SYN_KEEPS)
+				return entry.as;
+			return none.as;
+		}
+		touched = entry;
+		touched.as.seen = turn->now | GS_FLOW_PROVEN;
+		if (touched.word != entry.word)
+			bucket[way] = touched.word;
+		return entry.as;
+	}
+	return none.as;
+}
+
+/*
+ * How gladly an entry is given up, higher is better, 0 is never: the flow's own entry, an empty
+ * one, an idle one (longest idle first), an unproven one (oldest first).
+ */
+GS_INLINE __u32 gs_flow_worth(struct gs_flow_entry entry, __u32 tag, __u16 now)
+{
+	__u32 age = (__u16)(now - entry.seen) & GS_SEEN_TIME;
+
+	if (entry.tag == tag)
+		return 1u << 18;
+	if (entry.tag == 0)
+		return 1u << 17;
+	if (age > GS_FLOW_IDLE)
+		return (1u << 16) + age;
+	return entry.seen & GS_FLOW_PROVEN ? 0 : 1 + age;
+}
+
+/* Writes the flow's entry; 0: its bucket holds only proven flows. */
+GS_INLINE int gs_flow_remember(const struct gs_turn *turn, __u16 backend, __u16 proven)
+{
+	volatile __u64 *bucket = gs_flow_bucket(turn);
+	const __u32 tag = gs_flow_tag(turn->table_hash);
+	union gs_flow_bits entry;
+	__u32 best = 0;
+
+	if (!bucket)
+		return 0;
+#pragma unroll
+	for (__u32 way = 0; way < GS_FLOW_WAYS; way++) {
+		__u32 worth;
+
+		entry.word = bucket[way];
+		worth = gs_flow_worth(entry.as, tag, turn->now);
+		if (worth && best < (worth << 3 | way))
+			best = worth << 3 | way;
+	}
+	if (!best)
+		return 0;
+	entry.as.tag = tag;
+	entry.as.backend = backend;
+	entry.as.seen = turn->now | proven;
+	bucket += best % GS_FLOW_WAYS;
+	if (*bucket != entry.word)
+		*bucket = entry.word;
+	return 1;
+}
+
+/* May a known flow stay with its backend? Drained ones keep what they have. */
+GS_INLINE int gs_keeps_flow(const struct gs_turn *turn, const struct gs_backend_value *backend,
+			    __u32 id)
+{
+	__u32 pool = turn->service * GS_MAX_REGIONS + backend->region;
+
+	return backend->service == turn->service &&
+	       gs_usable_get(&usable_backend, id).state != GS_USABLE_DOWN &&
+	       gs_usable_get(&usable_pool, pool).state != GS_USABLE_DOWN &&
+	       gs_usable_get(&usable_region, backend->region).state != GS_USABLE_DOWN;
+}
+
+/* ---- location -> plan -> region --------------------------------------------------------------*/
+
+GS_INLINE struct gs_pool_value gs_pool_get(__u32 at, __u32 regions, __u32 service, __u32 region)
+{
+	__u32 index = service * regions + region;
+	const struct gs_pool_value *found = NULL;
+	struct gs_pool_value none = {0};
+	void *table = bpf_map_lookup_elem(&pools, &at);
+
+	if (table && region < regions)
+		found = bpf_map_lookup_elem(table, &index);
+	return found ? *found : none;
+}
+
+/* NULL: the service's policy has none for this location. */
+GS_INLINE const struct gs_plan_value *gs_plan_get(const struct gs_turn *turn, __u32 location)
+{
+	const struct gs_generation_value *generation = turn->generation;
+	const struct gs_route_block *route;
+	__u32 at = turn->at, index, plan;
+	void *table;
+
+	if (location >= generation->locations)
+		location = 0;
+	index = gs_pool_get(at, generation->regions, turn->service, 0).base *
+			generation->locations +
+		location;
+	table = bpf_map_lookup_elem(&routes, &at);
+	plan = index / GS_BLOCK_U16;
+	route = table ? bpf_map_lookup_elem(table, &plan) : NULL;
+	if (!route)
+		return NULL;
+	plan = route->plan[index % GS_BLOCK_U16];
+	if (plan == 0)
+		return NULL;
+	table = bpf_map_lookup_elem(&plans, &at);
+	return table ? bpf_map_lookup_elem(table, &plan) : NULL;
+}
+
+/*
+ * 1: new flows with this draw may go to the region. A function of its own for the verifier, which
+ * then knows nothing of the result: it would follow all 2^16 sets of usable regions otherwise.
+ */
+__attribute__((noinline)) int gs_region_takes_new(__u32 at, __u32 regions, __u32 service,
+						  __u32 region, __u32 draw)
+{
+	__u32 pool = service * GS_MAX_REGIONS + region;
+
+	return gs_takes_new(gs_usable_get(&usable_region, region), (__u16)draw) &&
+	       gs_takes_new(gs_usable_get(&usable_pool, pool), (__u16)draw) &&
+	       gs_pool_get(at, regions, service, region).slots != 0;
+}
+
+GS_INLINE __u32 gs_region_open(const struct gs_turn *turn, __u32 region)
+{
+	return gs_region_takes_new(turn->at, turn->generation->regions, turn->service, region,
+				   turn->draw) &
+	       1;
+}
+
+/* The first draw: whose share the slot falls into. 0: nobody's (an empty plan). */
+GS_INLINE __u32 gs_plan_first(const struct gs_plan_value *plan, __u16 slot)
+{
+	for (__u32 i = 0; i < GS_PLAN_REGIONS; i++) {
+		if (i >= plan->count)
+			break;
+		if (slot <= plan->share[i])
+			return plan->region[i];
+	}
+	return 0;
+}
+
+/* The second draw, over the spare weights of the usable; 0: none is usable. */
+GS_INLINE __u32 gs_plan_spare(const struct gs_turn *turn, const struct gs_plan_value *plan,
+			      __u32 draw)
+{
+	__u32 usable = 0, total = 0, first = 0, point;
+
+	for (__u32 i = 0; i < GS_PLAN_REGIONS; i++) {
+		__u32 open;
+
+		if (i >= plan->count)
+			break;
+		open = gs_region_open(turn, plan->region[i]);
+		usable |= open << i;
+		total += plan->spare[i] & -open;
+		if (open && !first)
+			first = plan->region[i];
+	}
+	if (total == 0)
+		return first;
+	point = (__u32)((__u64)draw * total >> 32);
+	for (__u32 i = 0; i < GS_PLAN_REGIONS; i++) {
+		__u32 weight = plan->spare[i] & -(usable >> i & 1);
+
+		if (point < weight)
+			return plan->region[i];
+		point -= weight;
+	}
+	return first;
+}
+
+/* 0: no region of the plan is usable. */
+GS_INLINE __u32 gs_pick_region(const struct gs_turn *turn, const struct gs_packet *packet,
+			       const struct gs_plan_value *plan)
+{
+	__u64 draw = gs_hash_client(packet->tuple.src, turn->generation->seed);
+	__u32 region = gs_plan_first(plan, (__u16)draw);
+
+	if (region && gs_region_open(turn, region))
+		return region;
+	return gs_plan_spare(turn, plan, (__u32)(draw >> 16));
+}
+
+/* ---- region -> backend -----------------------------------------------------------------------*/
+
+/* A usable backend by up to GS_RING_TRIES draws, else the pool's fallback; 0: none. */
+GS_INLINE __u32 gs_pick_backend(const struct gs_turn *turn, __u32 region, __u64 hash)
+{
+	__u32 pool_index = turn->service * GS_MAX_REGIONS + region;
+	struct gs_pool_value pool =
+		gs_pool_get(turn->at, turn->generation->regions, turn->service, region);
+	const struct gs_ring_block *block;
+	__u32 at = turn->at, backend;
+	void *table = bpf_map_lookup_elem(&rings, &at);
+
+	for (__u32 try = 0; try < GS_RING_TRIES; try++) {
+		__u32 slot = pool.base + gs_hash_slot(hash, try, pool.slots);
+		__u32 index = slot / GS_BLOCK_U16;
+
+		block = table ? bpf_map_lookup_elem(table, &index) : NULL;
+		if (!block)
+			break;
+		backend = block->backend[slot % GS_BLOCK_U16];
+		if (backend && gs_takes_new(gs_usable_get(&usable_backend, backend), turn->draw))
+			return backend;
+	}
+	backend = gs_usable_get(&usable_pool, pool_index).fallback;
+	if (backend && gs_usable_get(&usable_backend, backend).state == GS_USABLE_UP)
+		return backend;
+	return 0;
+}
+
+/* NONE and *ret_backend, or why not. */
+GS_INLINE enum gs_reason gs_pick_new(struct gs_turn *turn, const struct gs_packet *packet,
+				     __u32 *ret_backend)
+{
+	__u64 hash = gs_hash_flow(&packet->tuple, turn->generation->seed);
+	const struct gs_plan_value *plan;
+	__u32 region, backend;
+
+	turn->draw = (__u16)hash;
+	plan = gs_plan_get(turn, gs_locate(packet, turn->generation, turn->at));
+	if (!plan)
+		return GS_REASON_drop_no_plan;
+	region = gs_pick_region(turn, packet, plan);
+	if (!region)
+		return GS_REASON_drop_no_region;
+	backend = gs_pick_backend(turn, region, hash);
+	if (!backend)
+		return GS_REASON_drop_no_backend;
+	*ret_backend = backend;
+	return GS_REASON_NONE;
+}
+
+/* ---- all of it -------------------------------------------------------------------------------*/
+
+/* NULL: meta is not filled in. */
+GS_INLINE int gs_turn_init(struct gs_turn *turn, const struct gs_packet *packet)
+{
+	const struct gs_meta_value *found;
+	__u32 zero = 0, at;
+
+	found = bpf_map_lookup_elem(&meta, &zero);
+	if (!found || found->layout_version != GS_MAPS_VERSION)
+		return -1;
+	at = *(const volatile __u32 *)&found->active;
+	if (at >= GS_GENERATIONS || found->generation[at].number == 0)
+		return -1;
+	turn->generation = &found->generation[at];
+	turn->at = at;
+	turn->flow_mask = found->flow_mask;
+	turn->table_hash = gs_hash_flow(&packet->tuple, found->table_seed);
+	turn->now = (__u16)(bpf_ktime_get_coarse_ns() >> 30) & GS_SEEN_TIME;
+	return 0;
+}
+
+/*
+ * A tx_ reason and the backend (never 0), or a reason to drop. The reason says how the flow was
+ * found; forward.h may still find one to drop it.
+ */
+GS_INLINE enum gs_reason gs_pick(struct gs_turn *turn, const struct gs_packet *packet,
+				 __u32 *ret_backend)
+{
+	int is_syn = (packet->tcp_flags & (GS_TCP_SYN | GS_TCP_ACK)) == GS_TCP_SYN;
+	struct gs_flow_entry known = gs_flow_find(turn, is_syn);
+	const struct gs_backend_value *backend;
+	__u32 id = known.backend;
+	enum gs_reason reason;
+
+	if (id) {
+		backend = bpf_map_lookup_elem(&backends, &id);
+		if (backend && gs_keeps_flow(turn, backend, id)) {
+			*ret_backend = id;
+			return GS_REASON_tx_flow;
+		}
+	}
+	reason = gs_pick_new(turn, packet, ret_backend);
+	if (reason != GS_REASON_NONE)
+		return reason;
+	if (id) {
+		gs_flow_remember(turn, (__u16)*ret_backend, is_syn ? 0 : GS_FLOW_PROVEN);
+		return GS_REASON_tx_repicked;
+	}
+	return gs_flow_remember(turn, (__u16)*ret_backend, 0) ? GS_REASON_tx_new
+							      : GS_REASON_tx_untracked;
+}
