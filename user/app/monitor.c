@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "monitor.h"
+
+#include "user/base/cleanup.h"
+#include "user/base/log.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Timeouts prove nothing if the loop that measures them was later than this share of them. */
+#define LAG_SHARE 5 /* 1/5: 20 % */
+
+#define TOKEN_SERIAL_BITS 48
+
+/* A probe that has not been answered. */
+struct flight {
+	uint64_t token;
+	bool lagged; /* the loop was late while it was under way */
+};
+
+struct target {
+	struct gs_monitor *monitor;
+	struct gs_probe_target probe;
+	struct gs_health health;
+	struct gs_timer timer; /* the next probe */
+	struct flight flights[GS_HEALTH_PIPELINE_MAX];
+	uint32_t flight_count;
+	uint64_t last_token;
+	uint64_t last_start_ms;
+	uint32_t random; /* of the interval that follows the last probe */
+	bool spread;	 /* that interval is a random part of a whole one */
+	bool awaiting;	 /* nothing has been heard since the last probe was sent */
+	uint32_t latency_us;
+	uint64_t local_failures;
+};
+
+struct gs_monitor {
+	struct gs_loop *loop;
+	struct gs_prober prober;
+	struct gs_monitor_events events;
+	void *context;
+	uint64_t random;
+	uint64_t serial;
+	uint32_t lag_ms; /* worst since last asked */
+	uint32_t count;
+	struct target **targets; /* sorted by backend */
+};
+
+/* SplitMix64 (Steele, Lea and Flood, OOPSLA 2014). */
+static uint32_t draw(struct gs_monitor *monitor)
+{
+	uint64_t z = monitor->random += 0x9e3779b97f4a7c15ULL;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+	return (uint32_t)(z >> 32);
+}
+
+static struct target *find_in(struct target *const *targets, uint32_t count, gs_id backend)
+{
+	uint32_t low = 0, high = count;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (targets[middle]->probe.backend < backend)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < count && targets[low]->probe.backend == backend ? targets[low] : NULL;
+}
+
+/* ---- lag ------------------------------------------------------------------------------------- */
+
+static void observe_lag(struct gs_monitor *monitor)
+{
+	uint32_t lag_ms = gs_loop_take_lag_ms(monitor->loop);
+	uint32_t touched = 0;
+
+	if (lag_ms > monitor->lag_ms)
+		monitor->lag_ms = lag_ms;
+	if (lag_ms == 0)
+		return;
+	for (uint32_t i = 0; i < monitor->count; i++) {
+		struct target *target = monitor->targets[i];
+
+		if ((uint64_t)lag_ms * LAG_SHARE <= target->probe.spec.timeout_ms)
+			continue;
+		for (uint32_t j = 0; j < target->flight_count; j++)
+			target->flights[j].lagged = true;
+		touched += target->flight_count;
+	}
+	if (touched > 0)
+		gs_log_limited(GS_LOG_WARNING, "probe_lag", "lag_ms=%u probes=%u effect=%s", lag_ms,
+			       touched, "their timeouts do not count");
+}
+
+/* ---- schedule -------------------------------------------------------------------------------- */
+
+/* From the start of the last probe to the start of the next, as things stand. */
+static uint32_t wait_ms(const struct target *target)
+{
+	const struct gs_health *health = &target->health;
+	const struct gs_probe_spec *spec = &target->probe.spec;
+	uint32_t soft_ms = gs_health_soft_deadline_ms(spec);
+	uint32_t interval_ms = gs_health_next_ms(health, spec, target->random);
+
+	if (target->spread && health->state == GS_HEALTH_UP)
+		interval_ms = 1 + target->random % interval_ms;
+	/* A target that is down has nothing to prove in a hurry. */
+	if (!target->awaiting || health->state == GS_HEALTH_DOWN ||
+	    health->state == GS_HEALTH_RECOVERING)
+		return interval_ms;
+	return interval_ms < soft_ms ? interval_ms : soft_ms;
+}
+
+static void schedule(struct target *target)
+{
+	struct gs_loop *loop = target->monitor->loop;
+	uint64_t now_ms = gs_loop_now_ms(loop), due_ms;
+
+	if (target->flight_count == GS_HEALTH_PIPELINE_MAX) {
+		gs_loop_timer_clear(loop, &target->timer); /* a result will schedule again */
+		return;
+	}
+	due_ms = target->last_start_ms + wait_ms(target);
+	if (gs_loop_timer_set(loop, &target->timer,
+			      due_ms > now_ms ? (uint32_t)(due_ms - now_ms) : 0))
+		gs_log_limited(GS_LOG_ERROR, "probe_timer", "backend=%u error=%s",
+			       (unsigned int)target->probe.backend, "out of memory");
+}
+
+static void start_probe(struct target *target)
+{
+	struct gs_monitor *monitor = target->monitor;
+	uint64_t token = (uint64_t)target->probe.backend << TOKEN_SERIAL_BITS |
+			 (++monitor->serial & ((1ULL << TOKEN_SERIAL_BITS) - 1));
+	int ret;
+
+	target->last_start_ms = gs_loop_now_ms(monitor->loop);
+	target->last_token = token;
+	target->random = draw(monitor);
+	target->spread = target->health.state == GS_HEALTH_UNKNOWN;
+	ret = monitor->prober.ops->probe(monitor->prober.self, &target->probe, token);
+	target->awaiting = ret == 0;
+	if (ret) {
+		target->local_failures++;
+		gs_log_limited(GS_LOG_WARNING, "probe_local", "backend=%u error=%s",
+			       (unsigned int)target->probe.backend, strerror(-ret));
+		return;
+	}
+	target->flights[target->flight_count++] = (struct flight){.token = token};
+}
+
+static void on_due(struct gs_timer *timer)
+{
+	struct target *target = timer->context;
+
+	observe_lag(target->monitor);
+	start_probe(target);
+	schedule(target);
+}
+
+/* ---- results --------------------------------------------------------------------------------- */
+
+/* False: no such probe is under way. */
+static bool land(struct target *target, uint64_t token, struct flight *ret_flight)
+{
+	for (uint32_t i = 0; i < target->flight_count; i++) {
+		if (target->flights[i].token != token)
+			continue;
+		*ret_flight = target->flights[i];
+		target->flights[i] = target->flights[--target->flight_count];
+		return true;
+	}
+	return false;
+}
+
+static void note_result(struct target *target, const struct flight *flight,
+			enum gs_probe_class result, uint32_t latency_us)
+{
+	/* A success speaks for the probes sent before it, too: a target that is farther away than
+	 * the soft deadline is not probed at full speed for ever. */
+	if (result == GS_PROBE_OK || flight->token == target->last_token)
+		target->awaiting = false;
+	if (result == GS_PROBE_OK)
+		target->latency_us = latency_us > 0 ? latency_us : 1;
+	if (result == GS_PROBE_LOCAL)
+		target->local_failures++;
+}
+
+static void on_result(void *context, uint64_t token, enum gs_probe_class result,
+		      uint32_t latency_us)
+{
+	struct gs_monitor *monitor = context;
+	struct target *target =
+		find_in(monitor->targets, monitor->count, (gs_id)(token >> TOKEN_SERIAL_BITS));
+	struct gs_monitor_verdict verdict;
+	enum gs_health_change change;
+	struct flight flight;
+
+	observe_lag(monitor);
+	if (!target || !land(target, token, &flight))
+		return;
+	/* An answer is proof at any time; only silence is measured with our own clock. */
+	if (result == GS_PROBE_TIMEOUT && flight.lagged)
+		result = GS_PROBE_LOCAL;
+	note_result(target, &flight, result, latency_us);
+	verdict = (struct gs_monitor_verdict){
+		.backend = target->probe.backend,
+		.first = target->health.state == GS_HEALTH_UNKNOWN,
+		.why = result,
+		.latency_us = target->latency_us,
+	};
+	change = gs_health_step(&target->health, &target->probe.spec, result,
+				gs_loop_now_ms(monitor->loop));
+	schedule(target);
+	if (change == GS_HEALTH_SAME)
+		return;
+	verdict.up = change == GS_HEALTH_WENT_UP;
+	/* Last: the callee may replace the targets, this one included. */
+	monitor->events.on_verdict(monitor->context, &verdict);
+}
+
+/* ---- the set of targets ---------------------------------------------------------------------- */
+
+static bool is_same_target(const struct gs_probe_target *a, const struct gs_probe_target *b)
+{
+	return memcmp(&a->addr, &b->addr, sizeof(a->addr)) == 0 && a->port == b->port &&
+	       a->spec.kind == b->spec.kind && strcmp(a->spec.path, b->spec.path) == 0 &&
+	       strcmp(a->spec.host, b->spec.host) == 0;
+}
+
+static void free_target(struct target *target)
+{
+	struct gs_monitor *monitor = target->monitor;
+
+	gs_loop_timer_clear(monitor->loop, &target->timer);
+	if (target->flight_count > 0)
+		monitor->prober.ops->cancel(monitor->prober.self, target->probe.backend);
+	free(target);
+}
+
+/* 0 or -ENOMEM. Its first probe comes at a random moment of its first interval. */
+static int new_target(struct gs_monitor *monitor, const struct gs_probe_target *probe,
+		      enum gs_health_state state, struct target **ret_target)
+{
+	GS_AUTO_FREE struct target *target = calloc(1, sizeof(*target));
+	uint64_t now_ms = gs_loop_now_ms(monitor->loop);
+	uint32_t within_ms;
+	int ret;
+
+	if (!target)
+		return -ENOMEM;
+	target->monitor = monitor;
+	target->probe = *probe;
+	target->timer = (struct gs_timer){.on_due = on_due, .context = target};
+	if (probe->spec.kind == GS_PROBE_NONE)
+		state = GS_HEALTH_UP;
+	gs_health_init(&target->health, state, now_ms);
+	if (probe->spec.kind != GS_PROBE_NONE) {
+		/* Those without a verdict, and those that may be back, at once. */
+		within_ms = state == GS_HEALTH_UP
+				    ? gs_health_next_ms(&target->health, &probe->spec, 0)
+				    : gs_health_soft_deadline_ms(&probe->spec);
+		ret = gs_loop_timer_set(monitor->loop, &target->timer, draw(monitor) % within_ms);
+		if (ret)
+			return ret;
+	}
+	*ret_target = gs_take_ptr(target);
+	return 0;
+}
+
+static int compare_backends(const void *a, const void *b)
+{
+	const struct gs_probe_target *const *left = a, *const *right = b;
+
+	return (int)(*left)->backend - (int)(*right)->backend;
+}
+
+/* Pointers into targets, sorted by backend; NULL and *ret_error on failure. Caller frees. */
+static const struct gs_probe_target **sort_targets(const struct gs_probe_target *targets,
+						   uint32_t count, int *ret_error)
+{
+	GS_AUTO_FREE const struct gs_probe_target **sorted = calloc(count + 1, sizeof(*sorted));
+
+	*ret_error = -ENOMEM;
+	if (!sorted)
+		return NULL;
+	for (uint32_t i = 0; i < count; i++)
+		sorted[i] = &targets[i];
+	qsort(sorted, count, sizeof(*sorted), compare_backends);
+	*ret_error = -EINVAL;
+	for (uint32_t i = 0; i < count; i++)
+		if (sorted[i]->backend == 0 ||
+		    (i > 0 && sorted[i]->backend == sorted[i - 1]->backend))
+			return NULL;
+	*ret_error = 0;
+	return gs_take_ptr(sorted);
+}
+
+static enum gs_health_state warm_state(enum gs_health_state (*warm)(void *context, gs_id backend),
+				       void *context, gs_id backend)
+{
+	enum gs_health_state state = warm ? warm(context, backend) : GS_HEALTH_UNKNOWN;
+
+	return state == GS_HEALTH_UP || state == GS_HEALTH_DOWN ? state : GS_HEALTH_UNKNOWN;
+}
+
+/* Frees what is in `targets` but not in `kept`. */
+static void free_others(struct target **targets, uint32_t count, struct target *const *kept,
+			uint32_t kept_count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (targets[i] &&
+		    find_in(kept, kept_count, targets[i]->probe.backend) != targets[i])
+			free_target(targets[i]);
+}
+
+int gs_monitor_set_targets(struct gs_monitor *monitor, const struct gs_probe_target *targets,
+			   uint32_t count,
+			   enum gs_health_state (*warm)(void *warm_context, gs_id backend),
+			   void *warm_context)
+{
+	int ret;
+	GS_AUTO_FREE const struct gs_probe_target **sorted = sort_targets(targets, count, &ret);
+	GS_AUTO_FREE struct target **next = calloc(count + 1, sizeof(*next));
+
+	if (!sorted)
+		return ret;
+	if (!next)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct gs_probe_target *probe = sorted[i];
+		struct target *old = find_in(monitor->targets, monitor->count, probe->backend);
+
+		if (old && is_same_target(&old->probe, probe)) {
+			next[i] = old;
+			continue;
+		}
+		ret = new_target(monitor, probe, warm_state(warm, warm_context, probe->backend),
+				 &next[i]);
+		if (ret) {
+			free_others(next, i, monitor->targets, monitor->count);
+			return ret;
+		}
+	}
+
+	free_others(monitor->targets, monitor->count, next, count);
+	free(monitor->targets);
+	monitor->targets = gs_take_ptr(next);
+	monitor->count = count;
+	for (uint32_t i = 0; i < count; i++) {
+		struct target *target = monitor->targets[i];
+
+		target->probe.spec = sorted[i]->spec;
+		/* Not those whose first probe is still to come. */
+		if (target->last_token != 0)
+			schedule(target);
+	}
+	return 0;
+}
+
+/* ---- life and queries ------------------------------------------------------------------------ */
+
+int gs_monitor_new(struct gs_loop *loop, const struct gs_prober *prober,
+		   const struct gs_monitor_events *events, void *context, uint64_t seed,
+		   struct gs_monitor **ret_monitor)
+{
+	static const struct gs_prober_events prober_events = {.on_result = on_result};
+	GS_AUTO_FREE struct gs_monitor *monitor = calloc(1, sizeof(*monitor));
+	int ret;
+
+	if (!monitor)
+		return -ENOMEM;
+	monitor->loop = loop;
+	monitor->prober = *prober;
+	monitor->events = *events;
+	monitor->context = context;
+	monitor->random = seed;
+	ret = prober->ops->start(prober->self, &prober_events, monitor);
+	if (ret)
+		return ret;
+	*ret_monitor = gs_take_ptr(monitor);
+	return 0;
+}
+
+void gs_monitor_free(struct gs_monitor *monitor)
+{
+	if (!monitor)
+		return;
+	for (uint32_t i = 0; i < monitor->count; i++)
+		free_target(monitor->targets[i]);
+	free(monitor->targets);
+	free(monitor);
+}
+
+bool gs_monitor_get(const struct gs_monitor *monitor, gs_id backend,
+		    struct gs_monitor_status *ret_status)
+{
+	const struct target *target = find_in(monitor->targets, monitor->count, backend);
+
+	if (!target)
+		return false;
+	*ret_status = (struct gs_monitor_status){
+		.state = target->health.state,
+		.failures = target->health.failures,
+		.why = target->health.why,
+		.latency_us = target->latency_us,
+		.since_ms = target->health.since_ms,
+		.results = target->health.results,
+		.local_failures = target->local_failures,
+	};
+	return true;
+}
+
+uint32_t gs_monitor_unknown_count(const struct gs_monitor *monitor)
+{
+	uint32_t unknown = 0;
+
+	for (uint32_t i = 0; i < monitor->count; i++)
+		unknown += monitor->targets[i]->health.state == GS_HEALTH_UNKNOWN;
+	return unknown;
+}
+
+uint32_t gs_monitor_take_lag_ms(struct gs_monitor *monitor)
+{
+	uint32_t lag_ms = monitor->lag_ms;
+
+	monitor->lag_ms = 0;
+	return lag_ms;
+}
