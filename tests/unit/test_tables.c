@@ -1,0 +1,701 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/fakes/world.h"
+#include "user/app/tables.h"
+#include "user/base/cleanup.h"
+#include "user/core/cidr.h"
+#include "user/core/geo.h"
+#include "user/core/snapshot.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WORLDS = 60, CLIENTS = 400 };
+
+static struct gs_tables *build_ok(const struct gs_snapshot *snapshot, const struct gs_geodata *geo)
+{
+	struct gs_tables *tables = NULL;
+	struct gs_error error = {{0}};
+	int result = gs_tables_build(snapshot, geo, &tables, &error);
+
+	if (result)
+		fail_msg("gs_tables_build: %d: %s", result, error.text);
+	assert_ptr_equal(tables->snapshot, snapshot);
+	assert_ptr_equal(tables->geo, geo);
+	return tables;
+}
+
+/* ---- oracles: the slow way, by the words of the contract ------------------------------------- */
+
+static bool naive_gets_slots(const struct gs_backend *backend)
+{
+	return backend->admin == GS_ADMIN_AUTO || backend->admin == GS_ADMIN_FORCE_UP ||
+	       backend->admin == GS_ADMIN_DRAIN;
+}
+
+static bool naive_serves(const struct gs_snapshot *snapshot, gs_id service, gs_id region)
+{
+	for (uint32_t i = 0; i < snapshot->backend_count; i++)
+		if (snapshot->backends[i].service == service &&
+		    snapshot->backends[i].region == region &&
+		    naive_gets_slots(&snapshot->backends[i]))
+			return true;
+	return false;
+}
+
+/* A region's rank for a location: lower is better; ties by id. Negative: not a candidate. */
+static double naive_rank(const struct gs_snapshot *snapshot, const struct gs_service *service,
+			 const struct gs_location *location, const struct gs_region *region)
+{
+	const struct gs_policy *policy = gs_snapshot_policy(snapshot, service->policy);
+
+	if (region->admin == GS_ADMIN_MAINTENANCE || region->admin == GS_ADMIN_FORCE_DOWN ||
+	    !naive_serves(snapshot, service->id, region->id))
+		return -1;
+	if (location->override_region == region->id)
+		return 0;
+	if (location->override_region || (policy->kind == GS_POLICY_GEO && location->has_coord))
+		return 1 + gs_geo_distance_km(&location->coord, &region->coord);
+	for (uint32_t i = 0; i < policy->order_count; i++)
+		if (policy->order[i] == region->id)
+			return 1 + i;
+	return 1000;
+}
+
+/* Picks the best of the rest until none is left. */
+static uint32_t naive_order(const struct gs_snapshot *snapshot, const struct gs_service *service,
+			    const struct gs_location *location, gs_id ret_order[GS_MAX_REGIONS])
+{
+	bool taken[GS_MAX_REGIONS] = {false};
+	uint32_t count = 0;
+
+	for (;;) {
+		const struct gs_region *best = NULL;
+		double best_rank = 0;
+
+		for (uint32_t i = 0; i < snapshot->region_count; i++) {
+			const struct gs_region *region = &snapshot->regions[i];
+			double rank = naive_rank(snapshot, service, location, region);
+
+			if (rank < 0 || taken[region->id] || (best && rank >= best_rank))
+				continue;
+			best = region;
+			best_rank = rank;
+		}
+		if (!best)
+			return count;
+		taken[best->id] = true;
+		ret_order[count++] = best->id;
+	}
+}
+
+static bool naive_inside(const struct gs_prefix *prefix, const struct gs_addr *addr)
+{
+	unsigned length = prefix->length + (prefix->is_v4 ? 96u : 0u);
+
+	if (prefix->is_v4 != gs_addr_is_v4(addr))
+		return false;
+	for (unsigned bit = 0; bit < length; bit++)
+		if ((prefix->addr.bytes[bit / 8] ^ addr->bytes[bit / 8]) & (0x80 >> bit % 8))
+			return false;
+	return true;
+}
+
+static const struct gs_override *naive_override(const struct gs_snapshot *snapshot,
+						const struct gs_addr *client)
+{
+	const struct gs_override *best = NULL;
+	struct gs_addr inside;
+
+	for (uint32_t i = 0; i < snapshot->override_count; i++) {
+		const struct gs_override *override = &snapshot->overrides[i];
+
+		if (naive_inside(&override->prefix, client) &&
+		    (!best || override->prefix.length > best->prefix.length))
+			best = override;
+	}
+	if (!best && gs_geo_embedded_v4(client, &inside))
+		return naive_override(snapshot, &inside);
+	return best;
+}
+
+/* ---- random worlds against the oracles ------------------------------------------------------- */
+
+static void check_plan(const struct gs_tables *tables, const struct gs_service *service,
+		       uint16_t location)
+{
+	gs_id want[GS_MAX_REGIONS];
+	uint32_t count = naive_order(tables->snapshot, service, &tables->locations[location], want);
+	const struct gs_plan *plan = gs_tables_plan(tables, service->id, location);
+
+	if (count == 0) {
+		assert_null(plan);
+		return;
+	}
+	assert_non_null(plan);
+	assert_int_equal(plan->count, count);
+	assert_memory_equal(plan->region, want, count * sizeof(want[0]));
+	assert_int_equal(plan->share[count - 1], UINT16_MAX);
+}
+
+static void check_plans(const struct gs_tables *tables)
+{
+	for (uint32_t i = 0; i < tables->snapshot->service_count; i++)
+		for (uint32_t location = 0; location < tables->location_count; location++)
+			check_plan(tables, &tables->snapshot->services[i], (uint16_t)location);
+	assert_null(gs_tables_plan(tables, tables->snapshot->services[0].id,
+				   (uint16_t)tables->location_count));
+	assert_null(gs_tables_plan(tables, GS_MAX_SERVICES - 1, 0));
+}
+
+static void check_ring(const struct gs_tables *tables, gs_id service, gs_id region)
+{
+	const struct gs_snapshot *snapshot = tables->snapshot;
+	const struct gs_table_pool *pool = &tables->pools[service * tables->region_stride + region];
+	uint32_t found = 0;
+
+	assert_int_equal(pool->slots != 0, naive_serves(snapshot, service, region));
+	assert_true(pool->base + pool->slots <= tables->ring_slot_count);
+	for (uint32_t i = 0; i < snapshot->backend_count; i++) {
+		const struct gs_backend *backend = &snapshot->backends[i];
+		uint32_t slots = 0;
+
+		for (uint32_t slot = 0; slot < pool->slots; slot++)
+			slots += tables->ring_slots[pool->base + slot] == backend->id;
+		if (backend->service == service && backend->region == region &&
+		    naive_gets_slots(backend))
+			assert_true(slots > 0);
+		else
+			assert_int_equal(slots, 0);
+		found += slots;
+	}
+	assert_int_equal(found, pool->slots);
+}
+
+static void check_rings(const struct gs_tables *tables)
+{
+	const struct gs_snapshot *snapshot = tables->snapshot;
+	uint32_t total = 0;
+
+	for (uint32_t i = 0; i < snapshot->service_count; i++) {
+		gs_id service = snapshot->services[i].id;
+		const struct gs_table_pool *row = &tables->pools[service * tables->region_stride];
+
+		assert_int_equal(row->base, tables->service_row[service]);
+		assert_int_equal(row->slots, 0);
+		for (uint32_t j = 0; j < snapshot->region_count; j++) {
+			check_ring(tables, service, snapshot->regions[j].id);
+			total += row[snapshot->regions[j].id].slots;
+		}
+	}
+	assert_int_equal(total, tables->ring_slot_count);
+}
+
+static void check_clients(const struct world *world, const struct gs_tables *tables, uint64_t *seed)
+{
+	for (int i = 0; i < CLIENTS; i++) {
+		struct gs_addr client = world_client(world, seed);
+		const struct gs_override *override = naive_override(&world->snapshot, &client);
+		struct gs_prefix prefix = {{{0}}, 0, false};
+		bool is_override = !override;
+		uint16_t location = gs_tables_locate(tables, &client, &prefix, &is_override);
+
+		assert_int_equal(is_override, override != NULL);
+		assert_int_equal(location, gs_tables_locate(tables, &client, NULL, NULL));
+		if (override) {
+			assert_int_equal(gs_prefix_compare(&prefix, &override->prefix), 0);
+			assert_int_equal(tables->locations[location].override_region,
+					 override->region);
+			assert_true(location >= world->geo.location_count);
+		} else {
+			assert_int_equal(location, world_geo_location(world, &client));
+			assert_true(gs_prefix_contains(&prefix, &client));
+		}
+	}
+}
+
+static void test_random_worlds(void **state)
+{
+	uint64_t seed = 20261123;
+
+	(void)state;
+	print_message("seed %llu\n", (unsigned long long)seed);
+	for (int i = 0; i < WORLDS; i++) {
+		struct world *world = world_new(world_draw(&seed));
+		struct gs_tables *tables;
+
+		tables = build_ok(&world->snapshot, &world->geo);
+		assert_int_equal(tables->seed, world->snapshot.selection_seed);
+		assert_int_equal(tables->location_stride % GS_BLOCK_U16, 0);
+		assert_true(tables->location_stride >= tables->location_count);
+		check_plans(tables);
+		check_rings(tables);
+		check_clients(world, tables, &seed);
+		gs_tables_free(tables);
+		world_free(world);
+	}
+}
+
+static void test_same_input_same_tables(void **state)
+{
+	struct world *world = world_new(7);
+	struct gs_tables *a = build_ok(&world->snapshot, &world->geo);
+	struct gs_tables *b = build_ok(&world->snapshot, &world->geo);
+
+	(void)state;
+	assert_int_equal(a->digest, b->digest);
+	assert_int_equal(a->row_count, b->row_count);
+	assert_int_equal(a->ring_slot_count, b->ring_slot_count);
+	assert_memory_equal(a->routes, b->routes,
+			    (size_t)a->row_count * a->location_stride * sizeof(*a->routes));
+	assert_memory_equal(a->ring_slots, b->ring_slots,
+			    a->ring_slot_count * sizeof(*a->ring_slots));
+	gs_tables_free(a);
+	gs_tables_free(b);
+	world_free(world);
+}
+
+/* ---- one small world, by hand ---------------------------------------------------------------- */
+
+struct small {
+	struct gs_region regions[3];
+	struct gs_policy policies[2]; /* the second says what the first one says */
+	struct gs_service services[2];
+	struct gs_backend backends[4];
+	struct gs_override overrides[2];
+	struct gs_snapshot snapshot;
+};
+
+static struct gs_addr addr(const char *text)
+{
+	struct gs_addr parsed;
+
+	assert_int_equal(gs_addr_parse(text, &parsed), 0);
+	return parsed;
+}
+
+static struct gs_prefix prefix(const char *text)
+{
+	struct gs_prefix parsed;
+
+	assert_int_equal(gs_prefix_parse(text, &parsed), 0);
+	return parsed;
+}
+
+static void small_init(struct small *small)
+{
+	*small = (struct small){
+		.regions = {{.id = 1, .name = "eu", .coord = {50.1, 8.7}},
+			    {.id = 2, .name = "us", .coord = {39.0, -77.5}},
+			    {.id = 3, .name = "ap", .coord = {1.35, 103.8}}},
+		.policies = {{.id = 1, .name = "near", .order_count = 2, .order = {1, 2}},
+			     {.id = 2, .name = "near-too", .order_count = 2, .order = {1, 2}}},
+		.services = {{.id = 1, .name = "web", .port = 80, .policy = 1},
+			     {.id = 2, .name = "dns", .port = 53, .policy = 1}},
+		.backends = {{.id = 1, .name = "a", .service = 1, .region = 1, .weight = 100},
+			     {.id = 2, .name = "b", .service = 1, .region = 1, .weight = 100},
+			     {.id = 3, .name = "c", .service = 1, .region = 2, .weight = 100},
+			     {.id = 4,
+			      .name = "d",
+			      .service = 2,
+			      .region = 1,
+			      .weight = 100,
+			      .admin = GS_ADMIN_MAINTENANCE}},
+	};
+	small->services[0].vip = small->services[1].vip = addr("198.51.100.10");
+	small->services[0].protocol = GS_PROTOCOL_TCP;
+	small->services[1].protocol = GS_PROTOCOL_UDP;
+	for (unsigned i = 0; i < 4; i++) {
+		small->backends[i].addr = addr("10.0.0.1");
+		small->backends[i].addr.bytes[15] += i;
+	}
+	small->overrides[0] = (struct gs_override){prefix("203.0.113.0/24"), 2, "ticket"};
+	small->overrides[1] = (struct gs_override){prefix("203.0.0.0/16"), 1, "other"};
+	small->snapshot = (struct gs_snapshot){.selection_seed = 5,
+					       .region_count = 3,
+					       .policy_count = 2,
+					       .service_count = 2,
+					       .backend_count = 4,
+					       .override_count = 2,
+					       .regions = small->regions,
+					       .policies = small->policies,
+					       .services = small->services,
+					       .backends = small->backends,
+					       .overrides = small->overrides};
+}
+
+static void test_without_geoip(void **state)
+{
+	struct small small;
+	struct gs_tables *tables;
+	struct gs_addr client = addr("203.0.113.9");
+	struct gs_prefix matched;
+	bool is_override;
+	const struct gs_plan *plan;
+
+	(void)state;
+	small_init(&small);
+	tables = build_ok(&small.snapshot, NULL);
+	assert_int_equal(tables->location_count, 3); /* unknown, eu's and us' */
+	plan = gs_tables_plan(tables, 1, gs_tables_locate(tables, &client, &matched, &is_override));
+	assert_true(is_override);
+	assert_int_equal(matched.length, 24);
+	assert_int_equal(plan->region[0], 2);
+	client = addr("203.0.200.1");
+	plan = gs_tables_plan(tables, 1, gs_tables_locate(tables, &client, &matched, &is_override));
+	assert_int_equal(matched.length, 16);
+	assert_int_equal(plan->region[0], 1);
+	client = addr("2001:db8::1");
+	assert_int_equal(gs_tables_locate(tables, &client, &matched, &is_override), 0);
+	assert_false(is_override);
+	assert_int_equal(matched.length, 0);
+	assert_null(gs_tables_plan(tables, 2, 0)); /* its one backend is under maintenance */
+	gs_tables_free(tables);
+}
+
+static void test_nothing_configured(void **state)
+{
+	struct gs_snapshot empty = {.selection_seed = 1};
+	struct gs_tables *tables = build_ok(&empty, NULL);
+
+	(void)state;
+	assert_int_equal(tables->row_count, 0);
+	assert_int_equal(tables->ring_slot_count, 0);
+	assert_int_equal(tables->service_stride, 1);
+	assert_int_equal(tables->region_stride, 1);
+	assert_null(gs_tables_plan(tables, 1, 0));
+	gs_tables_free(tables);
+	gs_tables_free(NULL);
+}
+
+/* ---- digest ---------------------------------------------------------------------------------- */
+
+static void same(struct small *s)
+{
+	(void)s;
+}
+static void rename_all(struct small *s)
+{
+	strcpy(s->regions[0].name, "europe");
+	strcpy(s->services[0].name, "www");
+	strcpy(s->policies[0].name, "closest");
+	strcpy(s->backends[0].name, "alpha");
+	strcpy(s->overrides[0].reason, "because");
+}
+static void change_revision(struct small *s)
+{
+	s->snapshot.revision++;
+}
+static void change_cost(struct small *s)
+{
+	s->regions[0].cost = 1;
+}
+static void change_probe(struct small *s)
+{
+	s->services[0].probe.rise = 9;
+}
+static void swap_overrides(struct small *s)
+{
+	struct gs_override first = s->overrides[0];
+
+	s->overrides[0] = s->overrides[1];
+	s->overrides[1] = first;
+}
+static void take_equal_policy(struct small *s)
+{
+	s->services[1].policy = 2;
+}
+static void move_backend_in_maintenance(struct small *s)
+{
+	s->backends[3].addr = addr("10.0.0.77");
+}
+static void drain_backend(struct small *s)
+{
+	s->backends[0].admin = GS_ADMIN_DRAIN;
+}
+static void change_seed(struct small *s)
+{
+	s->snapshot.selection_seed++;
+}
+static void change_weight(struct small *s)
+{
+	s->backends[0].weight = 10;
+}
+static void change_address(struct small *s)
+{
+	s->backends[0].addr = addr("10.0.0.77");
+}
+static void maintain_backend(struct small *s)
+{
+	s->backends[0].admin = GS_ADMIN_MAINTENANCE;
+}
+static void maintain_region(struct small *s)
+{
+	s->regions[0].admin = GS_ADMIN_MAINTENANCE;
+}
+static void state_capacities(struct small *s)
+{
+	s->regions[0].capacity = 10;
+	s->regions[1].capacity = 20;
+}
+static void change_order(struct small *s)
+{
+	s->policies[0].order[0] = 2;
+	s->policies[0].order[1] = 1;
+}
+static void change_override(struct small *s)
+{
+	s->overrides[0].region = 3;
+}
+static void lengthen_override(struct small *s)
+{
+	s->overrides[0].prefix = prefix("203.0.113.0/25");
+}
+static void drop_override(struct small *s)
+{
+	s->snapshot.override_count--;
+}
+static void change_port(struct small *s)
+{
+	s->services[0].port = 81;
+}
+static void change_vip(struct small *s)
+{
+	s->services[0].vip = addr("198.51.100.11");
+}
+static void renumber_backend(struct small *s)
+{
+	s->backends[3].id = 9;
+	s->backends[3].admin = GS_ADMIN_AUTO;
+}
+
+static void test_digest_follows_decisions(void **state)
+{
+	static const struct {
+		const char *name;
+		void (*mutate)(struct small *small);
+		bool want_change;
+	} cases[] = {
+		{"nothing", same, false},
+		{"names and reasons", rename_all, false},
+		{"revision", change_revision, false},
+		{"cost", change_cost, false},
+		{"probe", change_probe, false},
+		{"order of overrides", swap_overrides, false},
+		{"another policy that says the same", take_equal_policy, false},
+		{"address of a backend in maintenance", move_backend_in_maintenance, false},
+		{"a draining backend keeps its slots", drain_backend, false},
+		{"seed", change_seed, true},
+		{"weight", change_weight, true},
+		{"address", change_address, true},
+		{"backend to maintenance", maintain_backend, true},
+		{"region to maintenance", maintain_region, true},
+		{"capacities", state_capacities, true},
+		{"default order", change_order, true},
+		{"override to another region", change_override, true},
+		{"override's length", lengthen_override, true},
+		{"override removed", drop_override, true},
+		{"port", change_port, true},
+		{"VIP", change_vip, true},
+		{"backend's id", renumber_backend, true},
+	};
+	struct small small;
+	struct gs_tables *before;
+
+	(void)state;
+	small_init(&small);
+	before = build_ok(&small.snapshot, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct small changed;
+		struct gs_tables *after;
+
+		small_init(&changed);
+		cases[i].mutate(&changed);
+		after = build_ok(&changed.snapshot, NULL);
+		if ((after->digest != before->digest) != cases[i].want_change)
+			fail_msg("%s: digest %s", cases[i].name,
+				 cases[i].want_change ? "is the same" : "changed");
+		gs_tables_free(after);
+	}
+	gs_tables_free(before);
+}
+
+static void test_digest_follows_geoip(void **state)
+{
+	struct world *world = world_new(11);
+	struct gs_tables *a = build_ok(&world->snapshot, &world->geo);
+	struct gs_tables *b, *c;
+
+	(void)state;
+	world->geo.digest++;
+	b = build_ok(&world->snapshot, &world->geo);
+	c = build_ok(&world->snapshot, NULL);
+	assert_int_not_equal(a->digest, b->digest);
+	assert_int_not_equal(b->digest, c->digest);
+	gs_tables_free(a);
+	gs_tables_free(b);
+	gs_tables_free(c);
+	world_free(world);
+}
+
+/* ---- limits and nonsense --------------------------------------------------------------------- */
+
+static void lose_override_region(struct small *s)
+{
+	s->overrides[1].region = 9;
+}
+static void repeat_override(struct small *s)
+{
+	s->overrides[1].prefix = s->overrides[0].prefix;
+}
+static void lengthen_beyond(struct small *s)
+{
+	s->overrides[0].prefix.length = 33;
+}
+static void repeat_address(struct small *s)
+{
+	s->backends[1].addr = s->backends[0].addr;
+}
+static void lose_policy(struct small *s)
+{
+	s->services[0].policy = 7;
+}
+static void lose_service(struct small *s)
+{
+	s->backends[0].service = 9;
+}
+static void lose_region(struct small *s)
+{
+	s->backends[0].region = 9;
+}
+static void weigh_nothing(struct small *s)
+{
+	s->backends[0].weight = 0;
+}
+static void exceed_services(struct small *s)
+{
+	s->services[1].id = GS_MAX_SERVICES;
+}
+static void exceed_backends(struct small *s)
+{
+	s->backends[3].id = GS_MAX_BACKENDS;
+}
+static void exceed_regions(struct small *s)
+{
+	s->regions[2].id = GS_MAX_REGIONS;
+}
+static void zero_region(struct small *s)
+{
+	s->regions[0].id = 0;
+}
+
+static void test_refused(void **state)
+{
+	static const struct {
+		const char *name;
+		void (*mutate)(struct small *small);
+		int want;
+		const char *want_text;
+	} cases[] = {
+		{"override of no region", lose_override_region, -EINVAL, "203.0.0.0/16"},
+		{"override twice", repeat_override, -EINVAL, "203.0.113.0/24"},
+		{"override too long", lengthen_beyond, -EINVAL, "33"},
+		{"one address twice", repeat_address, -EINVAL, "web"},
+		{"no such policy", lose_policy, -EINVAL, "web"},
+		{"no such service", lose_service, -EINVAL, "backend a"},
+		{"no such region", lose_region, -EINVAL, "backend a"},
+		{"weight 0", weigh_nothing, -EINVAL, "backend a"},
+		{"service id", exceed_services, -EFBIG, "1023"},
+		{"backend id", exceed_backends, -EFBIG, "16383"},
+		{"region id", exceed_regions, -EFBIG, "255"},
+		{"region id 0", zero_region, -EFBIG, "eu"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct gs_tables *untouched = (struct gs_tables *)&cases;
+		struct gs_tables *tables = untouched;
+		struct gs_error error = {{0}};
+		struct small small;
+		int result;
+
+		small_init(&small);
+		cases[i].mutate(&small);
+		result = gs_tables_build(&small.snapshot, NULL, &tables, &error);
+		if (result != cases[i].want || !strstr(error.text, cases[i].want_text))
+			fail_msg("%s: %d, \"%s\"", cases[i].name, result, error.text);
+		assert_ptr_equal(tables, untouched);
+		assert_int_equal(gs_tables_build(&small.snapshot, NULL, &tables, NULL), result);
+	}
+}
+
+static void test_too_many_locations(void **state)
+{
+	struct gs_geodata geo = {.location_count = GS_MAX_LOCATIONS};
+	struct gs_tables *tables = NULL;
+	struct gs_error error = {{0}};
+	struct small small;
+
+	(void)state;
+	small_init(&small);
+	geo.locations = calloc(GS_MAX_LOCATIONS, sizeof(*geo.locations));
+	assert_non_null(geo.locations);
+	assert_int_equal(gs_tables_build(&small.snapshot, &geo, &tables, &error), -EFBIG);
+	assert_non_null(strstr(error.text, "65536"));
+	geo.location_count = GS_MAX_LOCATIONS - 2; /* room for the two synthetic ones */
+	tables = build_ok(&small.snapshot, &geo);
+	assert_int_equal(tables->location_count, GS_MAX_LOCATIONS);
+	gs_tables_free(tables);
+	free(geo.locations);
+}
+
+static void test_too_many_overrides(void **state)
+{
+	struct gs_tables *tables = NULL;
+	struct gs_error error = {{0}};
+	struct small small;
+
+	(void)state;
+	small_init(&small);
+	small.snapshot.overrides = calloc(GS_MAX_OVERRIDES + 1, sizeof(*small.snapshot.overrides));
+	assert_non_null(small.snapshot.overrides);
+	for (uint32_t i = 0; i <= GS_MAX_OVERRIDES; i++) {
+		struct gs_addr at = gs_addr_from_v4(0x0a000000 + i);
+
+		small.snapshot.overrides[i].prefix = gs_prefix_make(&at, 32);
+		small.snapshot.overrides[i].region = 1;
+	}
+	small.snapshot.override_count = GS_MAX_OVERRIDES + 1;
+	assert_int_equal(gs_tables_build(&small.snapshot, NULL, &tables, &error), -EFBIG);
+	assert_non_null(strstr(error.text, "65536 IPv4"));
+	small.snapshot.override_count--;
+	tables = build_ok(&small.snapshot, NULL);
+	assert_int_equal(tables->override_count, GS_MAX_OVERRIDES);
+	gs_tables_free(tables);
+	free(small.snapshot.overrides);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_random_worlds),
+		cmocka_unit_test(test_same_input_same_tables),
+		cmocka_unit_test(test_without_geoip),
+		cmocka_unit_test(test_nothing_configured),
+		cmocka_unit_test(test_digest_follows_decisions),
+		cmocka_unit_test(test_digest_follows_geoip),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_too_many_locations),
+		cmocka_unit_test(test_too_many_overrides),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
