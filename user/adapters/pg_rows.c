@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "user/adapters/pg_rows.h"
+
+#include "user/app/snapshot_io.h"
+#include "user/base/cleanup.h"
+#include "user/base/error.h"
+#include "user/core/cidr.h"
+#include "user/core/snapshot.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+const char gs_pg_snapshot_query[] =
+	"SELECT revision, selection_seed FROM geostream.revision LIMIT 2;"
+	"SELECT id, name, latitude, longitude, cost, capacity, admin"
+	" FROM geostream.regions ORDER BY id LIMIT 257;"
+	"SELECT id, name, kind FROM geostream.policies ORDER BY id LIMIT 257;"
+	"SELECT policy, region FROM geostream.policy_regions ORDER BY policy, position LIMIT 4097;"
+	"SELECT id, name, host(vip), port, protocol, policy, probe_kind, probe_port, probe_path,"
+	" probe_host, probe_interval_ms, probe_timeout_ms, probe_fast_interval_ms,"
+	" probe_down_interval_ms, probe_rise, probe_fall, probe_clear"
+	" FROM geostream.services ORDER BY id LIMIT 1025;"
+	"SELECT id, name, service, region, host(address), weight, admin"
+	" FROM geostream.backends ORDER BY id LIMIT 16385;"
+	"SELECT prefix, region, reason FROM geostream.overrides ORDER BY prefix LIMIT 131073";
+
+static const struct {
+	const char *table;
+	int columns;
+} shapes[GS_PG_RESULT__COUNT] = {
+	[GS_PG_REVISION] = {"revision", 2},   [GS_PG_REGIONS] = {"regions", 7},
+	[GS_PG_POLICIES] = {"policies", 3},   [GS_PG_POLICY_REGIONS] = {"policy_regions", 2},
+	[GS_PG_SERVICES] = {"services", 17},  [GS_PG_BACKENDS] = {"backends", 7},
+	[GS_PG_OVERRIDES] = {"overrides", 3},
+};
+
+static void free_snapshot_ptr(struct gs_snapshot **snapshot)
+{
+	gs_snapshot_free(*snapshot);
+}
+
+/* One row being read, its columns in order. The first thing wrong is kept in error, ret. */
+struct row {
+	const PGresult *result;
+	const char *table;
+	int index;
+	int column;
+	int ret;
+	struct gs_error *error;
+};
+
+static void refuse(struct row *row, const char *why)
+{
+	if (row->ret == 0)
+		row->ret = gs_error_set(-EINVAL, row->error, "%s[%d].%s: %s", row->table,
+					row->index, PQfname(row->result, row->column), why);
+}
+
+/* The next column's text; "" and an error if it is NULL. */
+static const char *next_text(struct row *row)
+{
+	if (PQgetisnull(row->result, row->index, row->column)) {
+		refuse(row, "is NULL");
+		return "";
+	}
+	return PQgetvalue(row->result, row->index, row->column);
+}
+
+static void read_text(struct row *row, char *out, size_t size)
+{
+	const char *text = next_text(row);
+
+	if (strlen(text) >= size)
+		refuse(row, "too long");
+	else
+		memcpy(out, text, strlen(text) + 1);
+	row->column++;
+}
+
+static int64_t read_integer(struct row *row, int64_t min, int64_t max)
+{
+	const char *text = next_text(row);
+	char *end;
+	long long value;
+
+	errno = 0;
+	value = strtoll(text, &end, 10);
+	if (errno || end == text || *end || value < min || value > max) {
+		refuse(row, "not a number in range");
+		value = min;
+	}
+	row->column++;
+	return value;
+}
+
+static double read_double(struct row *row)
+{
+	const char *text = next_text(row);
+	char *end;
+	double value = strtod(text, &end);
+
+	if (end == text || *end)
+		refuse(row, "not a number");
+	row->column++;
+	return value;
+}
+
+static void read_addr(struct row *row, struct gs_addr *addr)
+{
+	if (gs_addr_parse(next_text(row), addr) != 0)
+		refuse(row, "not an address");
+	row->column++;
+}
+
+static void read_admin(struct row *row, enum gs_admin *admin)
+{
+	if (gs_admin_parse(next_text(row), admin) != 0)
+		refuse(row, "not an admin state");
+	row->column++;
+}
+
+static void read_region(struct row *row, struct gs_snapshot *snapshot)
+{
+	struct gs_region *region = &snapshot->regions[row->index];
+
+	region->id = (gs_id)read_integer(row, 0, UINT16_MAX);
+	read_text(row, region->name, sizeof(region->name));
+	region->coord.lat_deg = read_double(row);
+	region->coord.lon_deg = read_double(row);
+	region->cost = read_double(row);
+	region->capacity = (uint64_t)read_integer(row, 0, INT64_MAX);
+	read_admin(row, &region->admin);
+}
+
+static void read_policy(struct row *row, struct gs_snapshot *snapshot)
+{
+	struct gs_policy *policy = &snapshot->policies[row->index];
+
+	policy->id = (gs_id)read_integer(row, 0, UINT16_MAX);
+	read_text(row, policy->name, sizeof(policy->name));
+	if (gs_policy_kind_parse(next_text(row), &policy->kind) != 0)
+		refuse(row, "not a kind of policy");
+}
+
+/* Appends a region to its policy's default order; policies are read by then. */
+static void read_policy_region(struct row *row, struct gs_snapshot *snapshot)
+{
+	gs_id id = (gs_id)read_integer(row, 0, UINT16_MAX);
+	gs_id region = (gs_id)read_integer(row, 0, UINT16_MAX);
+
+	if (row->ret)
+		return;
+	row->column = 0;
+	for (uint32_t i = 0; i < snapshot->policy_count; i++) {
+		struct gs_policy *policy = &snapshot->policies[i];
+
+		if (policy->id != id)
+			continue;
+		if (policy->order_count >= GS_POLICY_ORDER_MAX)
+			refuse(row, "too many regions in its default order");
+		else
+			policy->order[policy->order_count++] = region;
+		return;
+	}
+	refuse(row, "no such policy");
+}
+
+static void read_service(struct row *row, struct gs_snapshot *snapshot)
+{
+	struct gs_service *service = &snapshot->services[row->index];
+	struct gs_probe_spec *probe = &service->probe;
+
+	service->id = (gs_id)read_integer(row, 0, UINT16_MAX);
+	read_text(row, service->name, sizeof(service->name));
+	read_addr(row, &service->vip);
+	service->port = (uint16_t)read_integer(row, 0, UINT16_MAX);
+	if (gs_protocol_parse(next_text(row), &service->protocol) != 0)
+		refuse(row, "neither tcp nor udp");
+	row->column++;
+	service->policy = (gs_id)read_integer(row, 0, UINT16_MAX);
+	if (gs_probe_kind_parse(next_text(row), &probe->kind) != 0)
+		refuse(row, "not a kind of probe");
+	row->column++;
+	probe->port = (uint16_t)read_integer(row, 0, UINT16_MAX);
+	read_text(row, probe->path, sizeof(probe->path));
+	read_text(row, probe->host, sizeof(probe->host));
+	probe->interval_ms = (uint32_t)read_integer(row, 0, UINT32_MAX);
+	probe->timeout_ms = (uint32_t)read_integer(row, 0, UINT32_MAX);
+	probe->fast_interval_ms = (uint32_t)read_integer(row, 0, UINT32_MAX);
+	probe->down_interval_ms = (uint32_t)read_integer(row, 0, UINT32_MAX);
+	probe->rise = (uint8_t)read_integer(row, 0, UINT8_MAX);
+	probe->fall = (uint8_t)read_integer(row, 0, UINT8_MAX);
+	probe->clear = (uint8_t)read_integer(row, 0, UINT8_MAX);
+}
+
+static void read_backend(struct row *row, struct gs_snapshot *snapshot)
+{
+	struct gs_backend *backend = &snapshot->backends[row->index];
+
+	backend->id = (gs_id)read_integer(row, 0, UINT16_MAX);
+	read_text(row, backend->name, sizeof(backend->name));
+	backend->service = (gs_id)read_integer(row, 0, UINT16_MAX);
+	backend->region = (gs_id)read_integer(row, 0, UINT16_MAX);
+	read_addr(row, &backend->addr);
+	backend->weight = (uint16_t)read_integer(row, 0, UINT16_MAX);
+	read_admin(row, &backend->admin);
+}
+
+static void read_override(struct row *row, struct gs_snapshot *snapshot)
+{
+	struct gs_override *override = &snapshot->overrides[row->index];
+
+	if (gs_prefix_parse(next_text(row), &override->prefix) != 0)
+		refuse(row, "not a prefix");
+	row->column++;
+	override->region = (gs_id)read_integer(row, 0, UINT16_MAX);
+	read_text(row, override->reason, sizeof(override->reason));
+}
+
+static void read_revision(struct row *row, struct gs_snapshot *snapshot)
+{
+	snapshot->revision = (uint64_t)read_integer(row, 0, INT64_MAX);
+	snapshot->selection_seed = (uint64_t)read_integer(row, INT64_MIN, INT64_MAX);
+}
+
+static int read_rows(const PGresult *result, const char *table, struct gs_snapshot *snapshot,
+		     void (*read)(struct row *row, struct gs_snapshot *snapshot),
+		     struct gs_error *error)
+{
+	struct row row = {.result = result, .table = table, .error = error};
+	int count = PQntuples(result);
+
+	for (; row.index < count && row.ret == 0; row.index++) {
+		row.column = 0;
+		read(&row, snapshot);
+	}
+	return row.ret;
+}
+
+int gs_pg_rows_to_snapshot(PGresult *const *results, struct gs_snapshot **ret_snapshot,
+			   struct gs_error *error)
+{
+	static void (*const readers[GS_PG_RESULT__COUNT])(struct row *, struct gs_snapshot *) = {
+		[GS_PG_REVISION] = read_revision,  [GS_PG_REGIONS] = read_region,
+		[GS_PG_POLICIES] = read_policy,	   [GS_PG_POLICY_REGIONS] = read_policy_region,
+		[GS_PG_SERVICES] = read_service,   [GS_PG_BACKENDS] = read_backend,
+		[GS_PG_OVERRIDES] = read_override,
+	};
+	GS_CLEANUP(free_snapshot_ptr) struct gs_snapshot *snapshot = NULL;
+	struct gs_snapshot counts = {
+		.region_count = (uint32_t)PQntuples(results[GS_PG_REGIONS]),
+		.policy_count = (uint32_t)PQntuples(results[GS_PG_POLICIES]),
+		.service_count = (uint32_t)PQntuples(results[GS_PG_SERVICES]),
+		.backend_count = (uint32_t)PQntuples(results[GS_PG_BACKENDS]),
+		.override_count = (uint32_t)PQntuples(results[GS_PG_OVERRIDES]),
+	};
+	int ret;
+
+	for (int r = 0; r < GS_PG_RESULT__COUNT; r++)
+		if (PQnfields(results[r]) != shapes[r].columns)
+			return gs_error_set(-EINVAL, error, "%s: %d columns instead of %d",
+					    shapes[r].table, PQnfields(results[r]),
+					    shapes[r].columns);
+	if (PQntuples(results[GS_PG_REVISION]) != 1)
+		return gs_error_set(-EINVAL, error, "revision: %d rows instead of 1",
+				    PQntuples(results[GS_PG_REVISION]));
+	if (gs_snapshot_new(&counts, &snapshot) != 0)
+		return gs_error_set(-ENOMEM, error, "no memory for the snapshot");
+	for (int r = 0; r < GS_PG_RESULT__COUNT; r++) {
+		ret = read_rows(results[r], shapes[r].table, snapshot, readers[r], error);
+		if (ret)
+			return ret;
+	}
+	ret = gs_snapshot_check(snapshot, error);
+	if (ret)
+		return ret;
+	*ret_snapshot = gs_take_ptr(snapshot);
+	return 0;
+}
