@@ -54,7 +54,7 @@ SQL      := $(sort $(wildcard user/migrations/*.sql))
 all: build
 
 help: ## what one can do here
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 deps: $(BUILD)/.deps
 $(BUILD)/.deps: .ci/packages.sh

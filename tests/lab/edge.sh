@@ -85,9 +85,11 @@ lab_pins_down() {
 
 # ---- the daemon ----------------------------------------------------------------------------------
 
-# In a session of its own: Ctrl-C at the terminal is for the script.
+# In a session of its own: Ctrl-C at the terminal is for the script. Not lab_in: a function in the
+# background would be a shell, and the pid its.
 lab_daemon_start() {
-	lab_in edge setsid "$BUILD/geostreamd" --config "$LAB_CONF" >>"$LAB_LOG" 2>&1 </dev/null &
+	nsenter --net="$(lab_path edge)" setsid "$BUILD/geostreamd" --config "$LAB_CONF" \
+		>>"$LAB_LOG" 2>&1 </dev/null &
 	LAB_DAEMON=$!
 	lab_wait 30 lab_daemon_answers
 }

@@ -13,8 +13,8 @@ cd "$(dirname "$0")/../.." || exit 1
 . tests/lab/topology.sh
 # shellcheck source=tests/lab/edge.sh
 . tests/lab/edge.sh
-# shellcheck source=tests/lab/flows.sh
-. tests/lab/flows.sh
+# shellcheck source=tests/lab/clients.sh
+. tests/lab/clients.sh
 # shellcheck source=tests/lab/oracle.sh
 . tests/lab/oracle.sh
 
@@ -85,18 +85,9 @@ leave() {
 
 # ---- requests ------------------------------------------------------------------------------------
 
-# One request by curl: "BACKEND REGION SECONDS".
-ask() { # CLIENT ADDRESS [PORT]
-	local host=$2
-	[[ $host == *:* ]] && host="[$host]"
-	lab_in "client-$1" curl -s -g -m 2 -w '%{time_total}' "http://$host:${3:-80}/whoami" |
-		sed -nE 's/.*"backend":"([^"]*)","region":"([^"]*)".*/\1 \2/;t keep;s/^([0-9.]+)$/\1/;:keep;p' |
-		paste -sd ' '
-}
-
 row() { # CLIENT VIP PORT CLIENT_ADDRESS
 	local backend region seconds nearest answer country
-	answer=$(ask "$1" "$2" "$3")
+	answer=$(lab_ask "$1" "$2" "$3")
 	read -r backend region seconds <<<"$answer"
 	country=$(oracle_country "$4")
 	nearest=$(oracle_nearest "$4")
@@ -125,37 +116,12 @@ table() {
 	row "$client" "$LAB_VIP6" 8080 "$address6"
 }
 
-# ---- waiting for regions -------------------------------------------------------------------------
-
-serves() { # CLIENT ADDRESS REGION
-	local answer
-	answer=$(ask "$1" "$2")
-	[[ $answer == *" $3 "* ]]
-}
-
-clients_of() { # REGION; by the independent calculation
-	local client address4 address6
-	while read -r client address4 address6; do
-		if [[ $(oracle_nearest "$address4") == "$1" && $(oracle_nearest "$address6") == "$1" ]]; then
-			printf '%s\n' "$client"
-		fi
-	done <"$LAB_DIR/clients"
-}
-
-everyone_home() { # CLIENT...
-	local client region
-	for client in "$@"; do
-		region=$(oracle_nearest "$(lab_client_address "$client" 4)")
-		serves "$client" "$LAB_VIP4" "$region" && serves "$client" "$LAB_VIP6" "$region" || return 1
-	done
-}
-
 # ---- a region dies -------------------------------------------------------------------------------
 
 # HOW: reset or blackhole.
 kill_region() { # REGION HOW
 	local region=$1 how=$2 client flow clients flows=()
-	mapfile -t clients < <(clients_of "$region")
+	mapfile -t clients < <(lab_clients_of "$region")
 	say "clients: ${clients[*]}, each over IPv4 and IPv6, a new connection every 20 ms, 200 ms limit"
 	for client in "${clients[@]}"; do
 		lab_flows_start "$client-4" "client-$client" "$LAB_VIP4" 80
@@ -179,7 +145,7 @@ kill_region() { # REGION HOW
 		report_flow "$flow" "$region"
 	done
 	lab_region_heal "$region"
-	if lab_wait 30 everyone_home "${clients[@]}"; then
+	if lab_wait 30 lab_everyone_home "${clients[@]}"; then
 		say "$region is back, and so are its clients"
 	else
 		untrue "$region is back, its clients are not"
@@ -242,7 +208,7 @@ story() {
 	must "attaching" lab_attach
 	sed 's/^/   /' "$LAB_DIR/step.log"
 	must "the daemon" lab_daemon_start
-	must "waiting for the backends" lab_wait 30 everyone_home "${LAB_CLIENTS[@]}"
+	must "waiting for the backends" lab_wait 30 lab_everyone_home "${LAB_CLIENTS[@]}"
 	say "geostreamd runs, pid $LAB_DAEMON; every backend is up"
 
 	title "a request from every client"
@@ -278,6 +244,7 @@ main() {
 		exit $((untrue > 0))
 	fi
 	say "The lab stays until Ctrl-C."
+	trap 'exit $((untrue > 0))' INT TERM HUP
 	while :; do
 		lab_pause 3600
 	done

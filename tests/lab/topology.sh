@@ -25,6 +25,7 @@ LAB_DECAP=${LAB_DECAP:-$PWD/$BUILD/bpf/gs_decap.bpf.o}
 LAB_TOR=${LAB_TOR:-/usr/share/tor}
 LAB_GATEWAY4=169.254.1.1 # of every client and backend, on its own link
 LAB_GATEWAY6=fe80::1
+unset http_proxy all_proxy ALL_PROXY # this machine's way out is none of the lab's
 
 # ---- names ---------------------------------------------------------------------------------------
 

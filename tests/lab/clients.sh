@@ -1,8 +1,44 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Clients that open connections all the time, and what their logs say. Sourced after topology.sh.
-# The log's format is described in flowgen.c.
+# What clients do: single requests, and connections all the time with a log of each (its format is
+# described in flowgen.c). Sourced after topology.sh, edge.sh and oracle.sh.
+
+# ---- single requests -----------------------------------------------------------------------------
+
+# One request by curl: "BACKEND REGION SECONDS", or a time only without an answer.
+lab_ask() { # CLIENT ADDRESS [PORT]
+	local host=$2
+	[[ $host == *:* ]] && host="[$host]"
+	lab_in "client-$1" curl -s -g -m 2 -w '%{time_total}' "http://$host:${3:-80}/whoami" |
+		sed -nE 's/.*"backend":"([^"]*)","region":"([^"]*)".*/\1 \2/;t keep;s/^([0-9.]+)$/\1/;:keep;p' |
+		paste -sd ' '
+}
+
+lab_serves() { # CLIENT ADDRESS REGION
+	local answer
+	answer=$(lab_ask "$1" "$2")
+	[[ $answer == *" $3 "* ]]
+}
+
+lab_clients_of() { # REGION; by the independent calculation
+	local client address4 address6
+	while read -r client address4 address6; do
+		if [[ $(oracle_nearest "$address4") == "$1" && $(oracle_nearest "$address6") == "$1" ]]; then
+			printf '%s\n' "$client"
+		fi
+	done <"$LAB_DIR/clients"
+}
+
+lab_everyone_home() { # CLIENT...
+	local client region
+	for client in "$@"; do
+		region=$(oracle_nearest "$(lab_client_address "$client" 4)")
+		lab_serves "$client" "$LAB_VIP4" "$region" && lab_serves "$client" "$LAB_VIP6" "$region" || return 1
+	done
+}
+
+# ---- connections all the time --------------------------------------------------------------------
 
 declare -A LAB_FLOWS=() # name -> pid
 
@@ -14,7 +50,8 @@ lab_flows_log() { # NAME
 lab_flows_start() { # NAME SPACE ADDRESS PORT [OPTION...]
 	local name=$1 space=$2 address=$3 port=$4
 	shift 4
-	lab_in "$space" setsid "$BUILD/lab-flowgen" "$@" "$address" "$port" /whoami \
+	# Not lab_in: a function in the background would be a shell, and the pid its.
+	nsenter --net="$(lab_path "$space")" setsid "$BUILD/lab-flowgen" "$@" "$address" "$port" /whoami \
 		>"$(lab_flows_log "$name")" 2>&1 </dev/null &
 	LAB_FLOWS[$name]=$!
 }

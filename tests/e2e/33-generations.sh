@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# A new generation under traffic loses nothing: overrides, weights, a GeoIP load, a whole
+# configuration. And a GeoIP file that is no good changes nothing.
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit 1
+# shellcheck source=tests/e2e/lab.sh
+. tests/e2e/lab.sh
+
+lab_test t33
+lab_test_up
+
+generation() {
+	status_of .generation.number
+}
+newer_than() { # NUMBER
+	(($(generation) > $1))
+}
+
+# COMMAND...: under traffic, leads to a new generation, and no connection fails.
+changes() { # NAME COMMAND...
+	local name=$1 before
+	shift
+	before=$(generation)
+	ok "$name" "$@"
+	ok "$name: a new generation" lab_wait 10 newer_than "$before"
+	ok "$name: traffic goes on" lab_wait 20 flows_reached $((reached += 25))
+	ok "$name: nothing failed" no_flow_failed
+}
+
+reached=25
+flows_of_region ap
+ok "traffic" lab_wait 20 flows_reached "$reached"
+changes "an override for someone else" lab_ctl override add 203.0.113.0/24 us --reason test
+changes "an override for a client" lab_ctl override add "$(lab_client_address jp 4)/32" eu
+changes "its removal" lab_ctl override remove "$(lab_client_address jp 4)/32"
+changes "a weight" lab_ctl backend set ap-1 weight=300
+changes "a backend less" lab_ctl apply -f <(jq 'del(.backends[] | select(.name == "ap-2"))' "$LAB_SAMPLE")
+changes "the whole configuration" lab_ctl apply -f "$LAB_SAMPLE"
+changes "a GeoIP load" lab_ctl geo load "$LAB_MMDB"
+
+# ---- files that are no good ----------------------------------------------------------------------
+before=$(generation)
+: >"$LAB_DIR/empty.mmdb"
+head -c 1000000 "$LAB_MMDB" >"$LAB_DIR/truncated.mmdb"
+# The end, with the metadata, stays: it opens, and is wrong inside.
+{ head -c 500000 "$LAB_MMDB" && tail -c 300000 "$LAB_MMDB"; } >"$LAB_DIR/shortened.mmdb"
+head -c 4096 /dev/urandom >"$LAB_DIR/noise.mmdb"
+for file in empty truncated shortened noise absent; do
+	refuses "geo load of a file that is $file" lab_ctl geo load "$LAB_DIR/$file.mmdb"
+	like "$file: the error names the file" "$(lab_ctl geo load "$LAB_DIR/$file.mmdb" 2>&1)" "$file.mmdb"
+done
+is "the generation in force stays" "$(generation)" "$before"
+ok "the clients' table too" lab_everyone_home jp au
+ok "traffic goes on" lab_wait 20 flows_reached $((reached += 25))
+ok "nothing failed" no_flow_failed
+
+# ---- admin states --------------------------------------------------------------------------------
+gone() { # REGION
+	local client
+	for client in $(lab_clients_of "$1"); do
+		[[ $(region_of "$client" "$LAB_VIP4") != "$1" && $(region_of "$client" "$LAB_VIP6") != "$1" ]] ||
+			return 1
+	done
+}
+for admin in drain force_down maintenance; do
+	ok "region set ap admin=$admin" lab_ctl region set ap admin=$admin
+	ok "$admin: its clients go elsewhere" lab_wait 10 gone ap
+	ok "region set ap admin=auto" lab_ctl region set ap admin=auto
+	ok "$admin: and come back" lab_wait 30 lab_everyone_home jp au
+done
+ok "traffic went on" lab_wait 20 flows_reached $((reached += 25))
+ok "nothing failed in all of it" no_flow_failed
+refuses "an admin state that is none" lab_ctl region set ap admin=asleep
+refuses "a region that is none" lab_ctl region set mars admin=drain
+
+done_testing

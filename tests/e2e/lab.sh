@@ -1,0 +1,87 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# A lab of a test's own: lab_test NAME first, then tests/lab's functions. Names of namespaces, pins
+# and files begin with the test's name, so that tests, and `make run`, do not see each other.
+
+# shellcheck source=tests/e2e/lib.sh
+. tests/e2e/lib.sh
+
+lab_test() { # NAME
+	LAB_PREFIX=gs-$1
+	LAB_DIR=$PWD/${BUILD:-build}/tests/lab-$1
+	LAB_PIN=/sys/fs/bpf/gs-$1
+	unset DATABASE
+	mkdir -p "$LAB_DIR"
+	# shellcheck source=tests/lab/topology.sh
+	. tests/lab/topology.sh
+	# shellcheck source=tests/lab/edge.sh
+	. tests/lab/edge.sh
+	# shellcheck source=tests/lab/oracle.sh
+	. tests/lab/oracle.sh
+	# shellcheck source=tests/lab/clients.sh
+	. tests/lab/clients.sh
+	: >"$LAB_LOG"
+	need "nothing left of an earlier run" lab_down
+	at_exit lab_test_end
+}
+
+lab_test_end() {
+	if ((TAP_FAILED)) && [[ -s $LAB_LOG ]]; then
+		echo "the daemon said last:" | diag
+		tail -n 40 "$LAB_LOG" | diag
+	fi >&3
+	lab_flows_stop
+	lab_daemon_end TERM
+	lab_down
+}
+exec 3>&1
+
+# The network, GeoStream on it, and every client served by its region.
+lab_test_up() {
+	need "the network" lab_network_up
+	need "the edge" lab_edge_up
+	need "every client at home" lab_wait 30 lab_everyone_home "${LAB_CLIENTS[@]}"
+}
+
+# "region" of an answer, or "none".
+region_of() { # CLIENT ADDRESS [PORT]
+	local answer
+	answer=$(lab_ask "$@")
+	read -ra answer <<<"$answer"
+	printf '%s\n' "${answer[1]:-none}"
+}
+
+# Flows of all the clients of a region, both families.
+flows_of_region() { # REGION
+	local client
+	FLOWS=()
+	for client in $(lab_clients_of "$1"); do
+		lab_flows_start "$client-4" "client-$client" "$LAB_VIP4" 80
+		lab_flows_start "$client-6" "client-$client" "$LAB_VIP6" 80
+		FLOWS+=("$client-4" "$client-6")
+	done
+}
+
+flows_reached() { # COUNT [BACKEND_REGEX]; every one of FLOWS
+	local flow
+	for flow in "${FLOWS[@]}"; do
+		lab_flows_reached "$flow" "$1" "${2:-.}" || return 1
+	done
+}
+
+# Nobody was refused, reset or left waiting.
+no_flow_failed() {
+	local flow bad=0
+	for flow in "${FLOWS[@]}"; do
+		if (($(lab_flows_count "$flow" failed))); then
+			grep -m 5 -n failed "$(lab_flows_log "$flow")" | sed "s/^/$flow: /"
+			bad=1
+		fi
+	done
+	return "$bad"
+}
+
+status_of() { # JQ_EXPRESSION
+	lab_ctl -j status | jq -r "$1"
+}
