@@ -96,8 +96,7 @@ static int open_object(struct gs_loader *loader, struct gs_loader_error *error)
 	return 0;
 }
 
-/* ---- sizes, and the maps that are there
- * --------------------------------------------------------*/
+/* ---- sizes, and the maps that are there ------------------------------------------------------*/
 
 static int set_sizes(struct gs_loader *loader, const struct gs_loader_options *options,
 		     struct gs_loader_error *error)
@@ -244,8 +243,7 @@ static int take_over_all(struct gs_loader *loader, const struct gs_loader_option
 	return 0;
 }
 
-/* ---- loading
- * -----------------------------------------------------------------------------------*/
+/* ---- loading ---------------------------------------------------------------------------------*/
 
 /* The verifier's last word: the line before its statistics. */
 static const char *verdict_of(char *log)
@@ -339,8 +337,7 @@ static int remove_leftovers(const struct gs_pins *pins, struct gs_loader_error *
 	return gs_pins_clear(pins, NULL, error);
 }
 
-/* ---- the whole
- * ---------------------------------------------------------------------------------*/
+/* ---- the whole -------------------------------------------------------------------------------*/
 
 static int prepare(struct gs_loader *loader, const struct gs_loader_options *options,
 		   struct gs_loader_error *error)
