@@ -9,6 +9,10 @@
 
 /* Timeouts prove nothing if the loop that measures them was later than this share of them. */
 #define LAG_SHARE 5 /* 1/5: 20 % */
+/* Lag shows only where a timer is due: so one is, often enough for the shortest timeout. */
+#define TICKS_PER_TIMEOUT 10
+#define TICK_MIN_MS 5
+#define TICK_MAX_MS 100
 
 #define TOKEN_SERIAL_BITS 48
 
@@ -41,6 +45,8 @@ struct gs_monitor {
 	void *context;
 	uint64_t random;
 	uint64_t serial;
+	struct gs_timer tick;
+	uint32_t tick_ms;
 	uint32_t lag_ms; /* worst since last asked */
 	uint32_t count;
 	struct target **targets; /* sorted by backend */
@@ -94,6 +100,31 @@ static void observe_lag(struct gs_monitor *monitor)
 	if (touched > 0)
 		gs_log_limited(GS_LOG_WARNING, "probe_lag", "lag_ms=%u probes=%u effect=%s", lag_ms,
 			       touched, "their timeouts do not count");
+}
+
+static void on_tick(struct gs_timer *timer)
+{
+	struct gs_monitor *monitor = timer->context;
+
+	observe_lag(monitor);
+	/* Takes the place that has just become free. */
+	gs_loop_timer_set(monitor->loop, timer, monitor->tick_ms);
+}
+
+/* For these targets; 0 or -ENOMEM. */
+static int set_tick(struct gs_monitor *monitor, const struct gs_probe_target *targets,
+		    uint32_t count)
+{
+	uint32_t tick_ms = TICK_MAX_MS;
+
+	for (uint32_t i = 0; i < count; i++)
+		if (targets[i].spec.timeout_ms / TICKS_PER_TIMEOUT < tick_ms)
+			tick_ms = targets[i].spec.timeout_ms / TICKS_PER_TIMEOUT;
+	monitor->tick_ms = tick_ms > TICK_MIN_MS ? tick_ms : TICK_MIN_MS;
+	if (count > 0)
+		return gs_loop_timer_set(monitor->loop, &monitor->tick, monitor->tick_ms);
+	gs_loop_timer_clear(monitor->loop, &monitor->tick);
+	return 0;
 }
 
 /* ---- schedule -------------------------------------------------------------------------------- */
@@ -341,10 +372,14 @@ int gs_monitor_set_targets(struct gs_monitor *monitor, const struct gs_probe_tar
 		}
 		ret = new_target(monitor, probe, warm_state(warm, warm_context, probe->backend),
 				 &next[i]);
-		if (ret) {
-			free_others(next, i, monitor->targets, monitor->count);
-			return ret;
-		}
+		if (ret)
+			break;
+	}
+	if (!ret)
+		ret = set_tick(monitor, targets, count);
+	if (ret) {
+		free_others(next, count, monitor->targets, monitor->count);
+		return ret;
 	}
 
 	free_others(monitor->targets, monitor->count, next, count);
@@ -379,6 +414,7 @@ int gs_monitor_new(struct gs_loop *loop, const struct gs_prober *prober,
 	monitor->events = *events;
 	monitor->context = context;
 	monitor->random = seed;
+	monitor->tick = (struct gs_timer){.on_due = on_tick, .context = monitor};
 	ret = prober->ops->start(prober->self, &prober_events, monitor);
 	if (ret)
 		return ret;
@@ -392,6 +428,7 @@ void gs_monitor_free(struct gs_monitor *monitor)
 		return;
 	for (uint32_t i = 0; i < monitor->count; i++)
 		free_target(monitor->targets[i]);
+	gs_loop_timer_clear(monitor->loop, &monitor->tick);
 	free(monitor->targets);
 	free(monitor);
 }
