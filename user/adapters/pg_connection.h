@@ -7,7 +7,7 @@
 #include <libpq-fe.h>
 #include <stddef.h>
 
-enum { GS_PG_PARAMETERS_MAX = 16, GS_PG_CONNECT_TIMEOUT_MS = 5000 };
+enum { GS_PG_PARAMETERS_MAX = 16 };
 
 /* For PQconnectStartParams with expand_dbname: both arrays end with NULL. */
 struct gs_pg_parameters {

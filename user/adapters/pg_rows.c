@@ -11,19 +11,28 @@
 #include <limits.h>
 #include <string.h>
 
-const char gs_pg_snapshot_query[] =
-	"SELECT revision, selection_seed FROM geostream.revision LIMIT 2;"
-	"SELECT id, name, latitude, longitude, cost, capacity, admin"
-	" FROM geostream.regions ORDER BY id LIMIT 257;"
-	"SELECT id, name, kind FROM geostream.policies ORDER BY id LIMIT 257;"
-	"SELECT policy, region FROM geostream.policy_regions ORDER BY policy, position LIMIT 4097;"
-	"SELECT id, name, host(vip), port, protocol, policy, probe_kind, probe_port, probe_path,"
-	" probe_host, probe_interval_ms, probe_timeout_ms, probe_fast_interval_ms,"
-	" probe_down_interval_ms, probe_rise, probe_fall, probe_clear"
-	" FROM geostream.services ORDER BY id LIMIT 1025;"
-	"SELECT id, name, service, region, host(address), weight, admin"
-	" FROM geostream.backends ORDER BY id LIMIT 16385;"
-	"SELECT prefix, region, reason FROM geostream.overrides ORDER BY prefix LIMIT 131073";
+#define QUERIES                                                                                      \
+	"SELECT revision, selection_seed FROM geostream.revision LIMIT 2;"                           \
+	"SELECT id, left(name, 64) AS name, latitude, longitude, cost, capacity,"                    \
+	" left(admin, 16) AS admin FROM geostream.regions ORDER BY id LIMIT 257;"                    \
+	"SELECT id, left(name, 64) AS name, left(kind, 16) AS kind"                                  \
+	" FROM geostream.policies ORDER BY id LIMIT 257;"                                            \
+	"SELECT policy, region FROM geostream.policy_regions ORDER BY policy, position LIMIT 4097;"  \
+	"SELECT id, left(name, 64) AS name, host(vip) AS vip, port, left(protocol, 16) AS protocol," \
+	" policy, left(probe_kind, 16) AS probe_kind, probe_port,"                                   \
+	" left(probe_path, 256) AS probe_path, left(probe_host, 256) AS probe_host,"                 \
+	" probe_interval_ms, probe_timeout_ms, probe_fast_interval_ms,"                              \
+	" probe_down_interval_ms, probe_rise, probe_fall, probe_clear"                               \
+	" FROM geostream.services ORDER BY id LIMIT 1025;"                                           \
+	"SELECT id, left(name, 64) AS name, service, region, host(address) AS address, weight,"      \
+	" left(admin, 16) AS admin"                                                                  \
+	" FROM geostream.backends ORDER BY id LIMIT 16385;"                                          \
+	"SELECT prefix, region, left(reason, 128) AS reason"                                         \
+	" FROM geostream.overrides ORDER BY prefix LIMIT 131073"
+
+const char gs_pg_snapshot_query[] = QUERIES;
+const char gs_pg_read_query[] =
+	"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;" QUERIES ";COMMIT";
 
 static const struct {
 	const char *table;

@@ -6,7 +6,7 @@
 
 #include <libpq-fe.h>
 
-/* Results of GS_PG_SNAPSHOT_QUERY, in order. */
+/* Results of the queries below, in order. */
 enum gs_pg_result {
 	GS_PG_REVISION,
 	GS_PG_REGIONS,
@@ -23,6 +23,8 @@ enum gs_pg_result {
  * may hold, so that a table run wild is refused instead of read.
  */
 extern const char gs_pg_snapshot_query[];
+/* The same in a read-only transaction of its own, which sees one state of the database. */
+extern const char gs_pg_read_query[];
 
 /*
  * Everything is checked (rows are hostile): 0, -ENOMEM, or -EINVAL with the place in *error.

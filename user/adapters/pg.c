@@ -1,0 +1,524 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The store port on PostgreSQL: one asynchronous connection on the loop, one activity at a time
+ * on it. LISTEN comes before the first snapshot, so that no revision falls between the two. Any
+ * doubt about a connection ends it: the next one starts from nothing, and what was not known to be
+ * committed is sent again under the same key.
+ */
+#include "user/adapters/adapters.h"
+#include "user/adapters/pg_connection.h"
+#include "user/adapters/pg_rows.h"
+#include "user/adapters/pg_writes.h"
+#include "user/app/snapshot_io.h"
+#include "user/base/cleanup.h"
+#include "user/base/error.h"
+#include "user/base/log.h"
+#include "user/core/retry.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+
+enum {
+	CONNECT_TIMEOUT_MS = 20000, /* of all hosts conninfo names together */
+	ANSWER_TIMEOUT_MS = 10000,
+	TICK_MS = 10000,
+	TICKS_PER_SNAPSHOT = 3,
+	RETRY_BASE_MS = 200,
+	RETRY_CAP_MS = 10000,
+};
+
+enum activity {
+	NOTHING, /* connected, and nobody waits for an answer */
+	AWAY,	 /* not connected; the retry timer runs */
+	CONNECTING,
+	LISTENING,
+	READING,
+	WRITING_TRANSITIONS,
+	WRITING_EDGE,
+};
+
+struct pg {
+	struct gs_loop *loop;
+	char *conninfo;
+	char *edge;
+	char *application;
+	const struct gs_store_events *events;
+	void *context;
+
+	PGconn *connection;
+	enum activity activity;
+	struct gs_io io;
+	uint32_t io_events;
+	struct gs_timer retry_timer; /* AWAY: when to connect */
+	struct gs_timer limit_timer; /* how long an answer may take */
+	struct gs_timer tick_timer;
+	struct gs_retry retry;
+	uint32_t ticks;
+	bool told_connected;
+
+	/* The activity's answer so far. */
+	PGresult *results[GS_PG_RESULT__COUNT];
+	int result_count;
+	char failure[GS_ERROR_MAX];
+	char sqlstate[6];
+
+	bool want_snapshot;
+	uint64_t heard_revision; /* while reading */
+	uint64_t read_revision;
+	uint64_t given_digest; /* of the snapshot in force */
+	char refusal[GS_ERROR_MAX];
+
+	struct gs_pg_writes writes;
+	bool writes_paused; /* until the next tick: the database refuses them */
+	struct gs_edge_report report;
+	bool edge_due;
+	bool edge_is_first;
+};
+
+static void pump(struct pg *pg);
+static void on_ready(struct gs_io *io, uint32_t epoll_events);
+
+/* ---- the connection --------------------------------------------------------------------------*/
+
+static void clear_results(struct pg *pg)
+{
+	for (int r = 0; r < GS_PG_RESULT__COUNT; r++) {
+		PQclear(pg->results[r]);
+		pg->results[r] = NULL;
+	}
+	pg->result_count = 0;
+	pg->failure[0] = '\0';
+	pg->sqlstate[0] = '\0';
+}
+
+static void disconnect(struct pg *pg)
+{
+	gs_loop_io_clear(pg->loop, &pg->io);
+	gs_loop_timer_clear(pg->loop, &pg->limit_timer);
+	PQfinish(pg->connection);
+	pg->connection = NULL;
+	pg->activity = AWAY;
+	clear_results(pg);
+	gs_pg_writes_refused(&pg->writes, NULL);
+}
+
+/* Ends the connection and tries again later. why may be of the connection that ends. */
+static void lose(struct pg *pg, const char *why)
+{
+	char line[GS_ERROR_MAX];
+
+	gs_pg_one_line(why && why[0] ? why : "connection lost", line, sizeof(line));
+	disconnect(pg);
+	gs_loop_timer_set(pg->loop, &pg->retry_timer, gs_retry_next_ms(&pg->retry));
+	pg->told_connected = false;
+	pg->events->on_connection(pg->context, false, line);
+}
+
+static int watch(struct pg *pg, uint32_t epoll_events)
+{
+	int ret;
+
+	if (pg->io.is_set_ && pg->io_events == epoll_events)
+		return 0;
+	pg->io.fd = PQsocket(pg->connection);
+	ret = gs_loop_io_set(pg->loop, &pg->io, epoll_events);
+	pg->io_events = epoll_events;
+	return ret;
+}
+
+/* What libpq could not send yet goes when the socket can take it. */
+static void flush(struct pg *pg)
+{
+	int left = PQflush(pg->connection);
+
+	if (left < 0 || watch(pg, left ? EPOLLIN | EPOLLOUT : EPOLLIN) != 0)
+		lose(pg, PQerrorMessage(pg->connection));
+}
+
+static void begin(struct pg *pg, enum activity activity, bool was_sent)
+{
+	if (!was_sent) {
+		lose(pg, PQerrorMessage(pg->connection));
+		return;
+	}
+	pg->activity = activity;
+	gs_loop_timer_set(pg->loop, &pg->limit_timer, ANSWER_TIMEOUT_MS);
+	flush(pg);
+}
+
+static void ignore_notice(void *context, const PGresult *result)
+{
+	(void)context;
+	(void)result;
+}
+
+static void continue_connecting(struct pg *pg)
+{
+	PostgresPollingStatusType status;
+
+	/* libpq may close this socket for another one, perhaps of the same number. */
+	gs_loop_io_clear(pg->loop, &pg->io);
+	status = PQconnectPoll(pg->connection);
+	if (status == PGRES_POLLING_FAILED) {
+		lose(pg, PQerrorMessage(pg->connection));
+		return;
+	}
+	if (status != PGRES_POLLING_OK) {
+		if (watch(pg, status == PGRES_POLLING_READING ? EPOLLIN : EPOLLOUT) != 0)
+			lose(pg, "no descriptor to watch");
+		return;
+	}
+	PQsetnonblocking(pg->connection, 1);
+	PQsetNoticeReceiver(pg->connection, ignore_notice, NULL);
+	begin(pg, LISTENING, PQsendQuery(pg->connection, "LISTEN geostream"));
+}
+
+static void start_connecting(struct gs_timer *timer)
+{
+	struct pg *pg = timer->context;
+	struct gs_pg_parameters parameters;
+
+	gs_pg_parameters_fill(pg->conninfo, pg->application, &parameters);
+	pg->connection = PQconnectStartParams(parameters.keywords, parameters.values, 1);
+	if (!pg->connection || PQstatus(pg->connection) == CONNECTION_BAD) {
+		lose(pg, PQerrorMessage(pg->connection));
+		return;
+	}
+	pg->activity = CONNECTING;
+	gs_loop_timer_set(pg->loop, &pg->limit_timer, CONNECT_TIMEOUT_MS);
+	if (watch(pg, EPOLLOUT) != 0)
+		lose(pg, "no descriptor to watch");
+}
+
+static void on_limit(struct gs_timer *timer)
+{
+	struct pg *pg = timer->context;
+
+	lose(pg,
+	     pg->activity == CONNECTING ? "connecting took more than 5 s" : "no answer for 10 s");
+}
+
+/* ---- snapshots -------------------------------------------------------------------------------*/
+
+/* FNV-1a over what a snapshot says, so that a change no revision told of is seen as well. */
+static uint64_t digest_bytes(uint64_t digest, const void *bytes, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+		digest = (digest ^ ((const uint8_t *)bytes)[i]) * 0x100000001b3u;
+	return digest;
+}
+
+/* The arrays were zeroed and filled member by member: padding takes part as zeros. */
+static uint64_t digest_snapshot(const struct gs_snapshot *s)
+{
+	uint64_t digest = 0xcbf29ce484222325u;
+
+	digest = digest_bytes(digest, &s->revision, sizeof(s->revision));
+	digest = digest_bytes(digest, &s->selection_seed, sizeof(s->selection_seed));
+	digest = digest_bytes(digest, s->regions, s->region_count * sizeof(*s->regions));
+	digest = digest_bytes(digest, s->policies, s->policy_count * sizeof(*s->policies));
+	digest = digest_bytes(digest, s->services, s->service_count * sizeof(*s->services));
+	digest = digest_bytes(digest, s->backends, s->backend_count * sizeof(*s->backends));
+	return digest_bytes(digest, s->overrides, s->override_count * sizeof(*s->overrides));
+}
+
+/* What is wrong with the rows, told once for each new text; "" once they are right again. */
+static void tell_refusal(struct pg *pg, const char *why)
+{
+	if (strcmp(why, pg->refusal) == 0)
+		return;
+	snprintf(pg->refusal, sizeof(pg->refusal), "%s", why);
+	if (why[0])
+		gs_log(GS_LOG_ERROR, "snapshot_refused", "revision=%" PRIu64 " why=%s",
+		       pg->read_revision, why);
+	pg->events->on_connection(pg->context, true, why);
+}
+
+static void finish_reading(struct pg *pg)
+{
+	struct gs_snapshot *snapshot = NULL;
+	struct gs_error error = {0};
+	uint64_t digest;
+	int ret;
+
+	if (PQntuples(pg->results[GS_PG_REVISION]) > 0)
+		pg->read_revision =
+			strtoull(PQgetvalue(pg->results[GS_PG_REVISION], 0, 0), NULL, 10);
+	pg->want_snapshot = pg->heard_revision > pg->read_revision;
+	pg->heard_revision = 0;
+	ret = gs_pg_rows_to_snapshot(pg->results, &snapshot, &error);
+	clear_results(pg);
+	gs_retry_reset(&pg->retry);
+	if (ret) {
+		tell_refusal(pg, error.text);
+		return;
+	}
+	tell_refusal(pg, "");
+	digest = digest_snapshot(snapshot);
+	if (digest == pg->given_digest) {
+		gs_snapshot_free(snapshot);
+		return;
+	}
+	pg->given_digest = digest;
+	pg->events->on_snapshot(pg->context, snapshot);
+}
+
+/* ---- activities ------------------------------------------------------------------------------*/
+
+static void take_result(struct pg *pg, PGresult *result)
+{
+	ExecStatusType status = PQresultStatus(result);
+
+	if (status == PGRES_TUPLES_OK && pg->activity == READING &&
+	    pg->result_count < GS_PG_RESULT__COUNT) {
+		pg->results[pg->result_count++] = result;
+		return;
+	}
+	if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK && !pg->failure[0]) {
+		const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+		gs_pg_one_line(PQresultErrorMessage(result), pg->failure, sizeof(pg->failure));
+		snprintf(pg->sqlstate, sizeof(pg->sqlstate), "%s", sqlstate ? sqlstate : "");
+	}
+	PQclear(result);
+}
+
+static bool is_schema_error(const char *sqlstate)
+{
+	return strcmp(sqlstate, "42P01") == 0 || strcmp(sqlstate, "3F000") == 0 ||
+	       strcmp(sqlstate, "42703") == 0;
+}
+
+static void fail_activity(struct pg *pg, enum activity activity)
+{
+	char why[2 * GS_ERROR_MAX];
+
+	if (activity == WRITING_TRANSITIONS || activity == WRITING_EDGE) {
+		gs_log_limited(GS_LOG_WARNING, "store_write_failed", "what=%s why=%s",
+			       activity == WRITING_EDGE ? "edge" : "transitions", pg->failure);
+		if (activity == WRITING_TRANSITIONS)
+			pg->writes_paused = !gs_pg_writes_refused(&pg->writes, pg->sqlstate);
+		clear_results(pg);
+		return;
+	}
+	snprintf(
+		why, sizeof(why), "%s%s",
+		is_schema_error(pg->sqlstate)
+			? "schema missing or older than this program, run geostreamctl db migrate: "
+			: "",
+		pg->failure);
+	lose(pg, why);
+}
+
+static void finish_activity(struct pg *pg)
+{
+	enum activity activity = pg->activity;
+
+	pg->activity = NOTHING;
+	gs_loop_timer_clear(pg->loop, &pg->limit_timer);
+	if (pg->failure[0] || (activity == READING && pg->result_count < GS_PG_RESULT__COUNT)) {
+		fail_activity(pg, activity);
+		return;
+	}
+	switch (activity) {
+	case LISTENING:
+		pg->want_snapshot = true;
+		pg->edge_due = true;
+		pg->edge_is_first = true;
+		pg->writes_paused = false;
+		break;
+	case READING:
+		if (!pg->told_connected) {
+			pg->told_connected = true;
+			pg->refusal[0] = '\0';
+			pg->events->on_connection(pg->context, true, "");
+		}
+		finish_reading(pg);
+		break;
+	case WRITING_TRANSITIONS:
+		gs_pg_writes_committed(&pg->writes);
+		clear_results(pg);
+		break;
+	default:
+		clear_results(pg);
+		break;
+	}
+}
+
+/* Reading goes first: desired state has to arrive in 100 ms, what we tell can wait. */
+static void pump(struct pg *pg)
+{
+	if (pg->activity != NOTHING)
+		return;
+	if (pg->want_snapshot) {
+		pg->want_snapshot = false;
+		begin(pg, READING, PQsendQuery(pg->connection, gs_pg_read_query));
+	} else if (pg->writes.count > 0 && !pg->writes_paused) {
+		begin(pg, WRITING_TRANSITIONS, gs_pg_writes_send(&pg->writes, pg->connection) == 0);
+	} else if (pg->edge_due) {
+		pg->edge_due = false;
+		begin(pg, WRITING_EDGE,
+		      gs_pg_send_edge(pg->connection, pg->edge, &pg->report, pg->edge_is_first) ==
+			      0);
+		pg->edge_is_first = false;
+	}
+}
+
+static void take_notifications(struct pg *pg)
+{
+	PGnotify *notify;
+
+	while ((notify = PQnotifies(pg->connection))) {
+		uint64_t revision = strtoull(notify->extra, NULL, 10);
+
+		/* What is being read now may be older, or hold it already. */
+		if (pg->activity == READING)
+			pg->heard_revision = revision;
+		else if (revision != pg->read_revision)
+			pg->want_snapshot = true;
+		PQfreemem(notify);
+	}
+}
+
+static bool has_answer(const struct pg *pg)
+{
+	return pg->activity >= LISTENING && !PQisBusy(pg->connection);
+}
+
+static void on_ready(struct gs_io *io, uint32_t epoll_events)
+{
+	struct pg *pg = io->context;
+
+	(void)epoll_events;
+	if (pg->activity == CONNECTING) {
+		continue_connecting(pg);
+		return;
+	}
+	if (!PQconsumeInput(pg->connection) || PQstatus(pg->connection) != CONNECTION_OK) {
+		lose(pg, PQerrorMessage(pg->connection));
+		return;
+	}
+	flush(pg);
+	while (has_answer(pg)) {
+		PGresult *result = PQgetResult(pg->connection);
+
+		if (result) {
+			take_result(pg, result);
+			continue;
+		}
+		if (PQstatus(pg->connection) != CONNECTION_OK) {
+			lose(pg, PQerrorMessage(pg->connection));
+			return;
+		}
+		finish_activity(pg);
+	}
+	if (!pg->connection)
+		return;
+	take_notifications(pg);
+	pump(pg);
+}
+
+static void on_tick(struct gs_timer *timer)
+{
+	struct pg *pg = timer->context;
+
+	gs_loop_timer_set(pg->loop, &pg->tick_timer, TICK_MS);
+	if (!pg->told_connected)
+		return;
+	pg->edge_due = true;
+	pg->writes_paused = false;
+	if (++pg->ticks % TICKS_PER_SNAPSHOT == 0)
+		pg->want_snapshot = true;
+	pump(pg);
+}
+
+/* ---- the port --------------------------------------------------------------------------------*/
+
+static int start(void *self, const struct gs_store_events *events, void *context)
+{
+	struct pg *pg = self;
+	int ret;
+
+	pg->events = events;
+	pg->context = context;
+	ret = gs_loop_timer_set(pg->loop, &pg->tick_timer, TICK_MS);
+	return ret ? ret : gs_loop_timer_set(pg->loop, &pg->retry_timer, 0);
+}
+
+static void record_transition(void *self, const struct gs_transition *transition)
+{
+	struct pg *pg = self;
+
+	gs_pg_writes_add(&pg->writes, transition);
+	pump(pg);
+}
+
+static void report_edge(void *self, const struct gs_edge_report *report)
+{
+	struct pg *pg = self;
+
+	pg->report = *report;
+	pg->edge_due = true;
+	pump(pg);
+}
+
+static void close_store(void *self)
+{
+	struct pg *pg = self;
+
+	disconnect(pg);
+	gs_loop_timer_clear(pg->loop, &pg->retry_timer);
+	gs_loop_timer_clear(pg->loop, &pg->tick_timer);
+	gs_pg_writes_done(&pg->writes);
+	free(pg->conninfo);
+	free(pg->edge);
+	free(pg->application);
+	free(pg);
+}
+
+static uint64_t random_seed(void)
+{
+	uint64_t seed;
+
+	return getrandom(&seed, sizeof(seed), 0) == sizeof(seed) ? seed : gs_now_us();
+}
+
+int gs_pg_open(struct gs_loop *loop, const char *conninfo, const char *edge,
+	       struct gs_store *ret_store, struct gs_error *error)
+{
+	static const struct gs_store_ops ops = {
+		.start = start,
+		.record_transition = record_transition,
+		.report_edge = report_edge,
+		.close = close_store,
+	};
+	struct pg *pg;
+	int ret = gs_pg_check_conninfo(conninfo, error);
+
+	if (ret)
+		return ret;
+	pg = calloc(1, sizeof(*pg));
+	if (!pg)
+		return gs_error_set(-ENOMEM, error, "database: no memory");
+	pg->loop = loop;
+	pg->activity = AWAY;
+	pg->conninfo = strdup(conninfo);
+	pg->edge = strdup(edge);
+	if (asprintf(&pg->application, "geostream:%s", edge) < 0)
+		pg->application = NULL;
+	pg->io = (struct gs_io){.fd = -1, .on_ready = on_ready, .context = pg};
+	pg->retry_timer = (struct gs_timer){.on_due = start_connecting, .context = pg};
+	pg->limit_timer = (struct gs_timer){.on_due = on_limit, .context = pg};
+	pg->tick_timer = (struct gs_timer){.on_due = on_tick, .context = pg};
+	gs_retry_init(&pg->retry, RETRY_BASE_MS, RETRY_CAP_MS, random_seed());
+	gs_pg_writes_init(&pg->writes, pg->edge);
+	if (!pg->conninfo || !pg->edge || !pg->application) {
+		close_store(pg);
+		return gs_error_set(-ENOMEM, error, "database: no memory");
+	}
+	*ret_store = (struct gs_store){.ops = &ops, .self = pg};
+	return 0;
+}
