@@ -13,16 +13,24 @@
 	838u /* units of 2^30 ns: 15 minutes; then even a proven flow may be replaced */
 #define GS_SEEN_TIME 0x7fffu
 
-/* What a packet needs of the generation in force; taken once, so that it never mixes two. */
+/* What is decided once for a packet; numbers only, so that it may be handed to a function. */
 struct gs_turn {
-	const struct gs_generation_value *generation;
-	__u32 at; /* its slot */
+	__u64 table_hash; /* of the flow */
+	__u32 at;	  /* slot of the generation in force: read once, so that two never mix */
 	__u32 service;
-	__u64 table_hash;
 	__u32 flow_mask;
-	__u16 now;  /* ktime in units of 2^30 ns, 15 bits */
-	__u16 draw; /* for accept: the low bits of the selection hash, no part of ring slots */
+	__u32 now; /* ktime in units of 2^30 ns, 15 bits */
 };
+
+/* NULL: no such slot. */
+GS_INLINE const struct gs_generation_value *gs_generation(__u32 at)
+{
+	const struct gs_meta_value *found;
+	__u32 zero = 0;
+
+	found = bpf_map_lookup_elem(&meta, &zero);
+	return found && at < GS_GENERATIONS ? &found->generation[at] : NULL;
+}
 
 /* ---- usable words ----------------------------------------------------------------------------*/
 
@@ -88,14 +96,14 @@ GS_INLINE struct gs_flow_entry gs_flow_find(const struct gs_turn *turn, int is_s
 		if (entry.as.tag != tag)
 			continue;
 		if (is_syn) {
-			__u16 age = (__u16)(turn->now - entry.as.seen) & GS_SEEN_TIME;
+			__u32 age = (turn->now - entry.as.seen) & GS_SEEN_TIME;
 
 			if (entry.as.seen & GS_FLOW_PROVEN && age <= GS_SYN_KEEPS)
 				return entry.as;
 			return none.as;
 		}
 		touched = entry;
-		touched.as.seen = turn->now | GS_FLOW_PROVEN;
+		touched.as.seen = (__u16)(turn->now | GS_FLOW_PROVEN);
 		if (touched.word != entry.word)
 			bucket[way] = touched.word;
 		return entry.as;
@@ -107,9 +115,9 @@ GS_INLINE struct gs_flow_entry gs_flow_find(const struct gs_turn *turn, int is_s
  * How gladly an entry is given up, higher is better, 0 is never: the flow's own entry, an empty
  * one, an idle one (longest idle first), an unproven one (oldest first).
  */
-GS_INLINE __u32 gs_flow_worth(struct gs_flow_entry entry, __u32 tag, __u16 now)
+GS_INLINE __u32 gs_flow_worth(struct gs_flow_entry entry, __u32 tag, __u32 now)
 {
-	__u32 age = (__u16)(now - entry.seen) & GS_SEEN_TIME;
+	__u32 age = (now - entry.seen) & GS_SEEN_TIME;
 
 	if (entry.tag == tag)
 		return 1u << 18;
@@ -121,7 +129,7 @@ GS_INLINE __u32 gs_flow_worth(struct gs_flow_entry entry, __u32 tag, __u16 now)
 }
 
 /* Writes the flow's entry; 0: its bucket holds only proven flows. */
-GS_INLINE int gs_flow_remember(const struct gs_turn *turn, __u16 backend, __u16 proven)
+GS_INLINE int gs_flow_remember(const struct gs_turn *turn, __u16 backend, __u32 proven)
 {
 	volatile __u64 *bucket = gs_flow_bucket(turn);
 	const __u32 tag = gs_flow_tag(turn->table_hash);
@@ -143,7 +151,7 @@ GS_INLINE int gs_flow_remember(const struct gs_turn *turn, __u16 backend, __u16 
 		return 0;
 	entry.as.tag = tag;
 	entry.as.backend = backend;
-	entry.as.seen = turn->now | proven;
+	entry.as.seen = (__u16)(turn->now | proven);
 	bucket += best % GS_FLOW_WAYS;
 	if (*bucket != entry.word)
 		*bucket = entry.word;
@@ -177,9 +185,10 @@ GS_INLINE struct gs_pool_value gs_pool_get(__u32 at, __u32 regions, __u32 servic
 }
 
 /* NULL: the service's policy has none for this location. */
-GS_INLINE const struct gs_plan_value *gs_plan_get(const struct gs_turn *turn, __u32 location)
+GS_INLINE const struct gs_plan_value *gs_plan_get(const struct gs_turn *turn,
+						  const struct gs_generation_value *generation,
+						  __u32 location)
 {
-	const struct gs_generation_value *generation = turn->generation;
 	const struct gs_route_block *route;
 	__u32 at = turn->at, index, plan;
 	void *table;
@@ -215,11 +224,17 @@ __attribute__((noinline)) int gs_region_takes_new(__u32 at, __u32 regions, __u32
 	       gs_pool_get(at, regions, service, region).slots != 0;
 }
 
-GS_INLINE __u32 gs_region_open(const struct gs_turn *turn, __u32 region)
+/* Who asks whether a region is open: the flow, as far as that matters. */
+struct gs_ask {
+	__u32 at;
+	__u32 regions;
+	__u32 service;
+	__u16 draw; /* for accept: the low bits of the selection hash, no part of ring slots */
+};
+
+GS_INLINE __u32 gs_region_open(const struct gs_ask *ask, __u32 region)
 {
-	return gs_region_takes_new(turn->at, turn->generation->regions, turn->service, region,
-				   turn->draw) &
-	       1;
+	return gs_region_takes_new(ask->at, ask->regions, ask->service, region, ask->draw) & 1;
 }
 
 /* The first draw: whose share the slot falls into. 0: nobody's (an empty plan). */
@@ -235,7 +250,7 @@ GS_INLINE __u32 gs_plan_first(const struct gs_plan_value *plan, __u16 slot)
 }
 
 /* The second draw, over the spare weights of the usable; 0: none is usable. */
-GS_INLINE __u32 gs_plan_spare(const struct gs_turn *turn, const struct gs_plan_value *plan,
+GS_INLINE __u32 gs_plan_spare(const struct gs_ask *ask, const struct gs_plan_value *plan,
 			      __u32 draw)
 {
 	__u32 usable = 0, total = 0, first = 0, point;
@@ -245,7 +260,7 @@ GS_INLINE __u32 gs_plan_spare(const struct gs_turn *turn, const struct gs_plan_v
 
 		if (i >= plan->count)
 			break;
-		open = gs_region_open(turn, plan->region[i]);
+		open = gs_region_open(ask, plan->region[i]);
 		usable |= open << i;
 		total += plan->spare[i] & -open;
 		if (open && !first)
@@ -264,28 +279,26 @@ GS_INLINE __u32 gs_plan_spare(const struct gs_turn *turn, const struct gs_plan_v
 	return first;
 }
 
-/* 0: no region of the plan is usable. */
-GS_INLINE __u32 gs_pick_region(const struct gs_turn *turn, const struct gs_packet *packet,
-			       const struct gs_plan_value *plan)
+/* draw: the client's (gs_hash_client). 0: no region of the plan is usable. */
+GS_INLINE __u32 gs_pick_region(const struct gs_ask *ask, const struct gs_plan_value *plan,
+			       __u64 draw)
 {
-	__u64 draw = gs_hash_client(packet->tuple.src, turn->generation->seed);
 	__u32 region = gs_plan_first(plan, (__u16)draw);
 
-	if (region && gs_region_open(turn, region))
+	if (region && gs_region_open(ask, region))
 		return region;
-	return gs_plan_spare(turn, plan, (__u32)(draw >> 16));
+	return gs_plan_spare(ask, plan, (__u32)(draw >> 16));
 }
 
 /* ---- region -> backend -----------------------------------------------------------------------*/
 
 /* A usable backend by up to GS_RING_TRIES draws, else the pool's fallback; 0: none. */
-GS_INLINE __u32 gs_pick_backend(const struct gs_turn *turn, __u32 region, __u64 hash)
+GS_INLINE __u32 gs_pick_backend(const struct gs_ask *ask, __u32 region, __u64 hash)
 {
-	__u32 pool_index = turn->service * GS_MAX_REGIONS + region;
-	struct gs_pool_value pool =
-		gs_pool_get(turn->at, turn->generation->regions, turn->service, region);
+	struct gs_pool_value pool = gs_pool_get(ask->at, ask->regions, ask->service, region);
+	__u32 pool_index = ask->service * GS_MAX_REGIONS + region;
 	const struct gs_ring_block *block;
-	__u32 at = turn->at, backend;
+	__u32 at = ask->at, backend;
 	void *table = bpf_map_lookup_elem(&rings, &at);
 
 	for (__u32 try = 0; try < GS_RING_TRIES; try++) {
@@ -296,7 +309,7 @@ GS_INLINE __u32 gs_pick_backend(const struct gs_turn *turn, __u32 region, __u64 
 		if (!block)
 			break;
 		backend = block->backend[slot % GS_BLOCK_U16];
-		if (backend && gs_takes_new(gs_usable_get(&usable_backend, backend), turn->draw))
+		if (backend && gs_takes_new(gs_usable_get(&usable_backend, backend), ask->draw))
 			return backend;
 	}
 	backend = gs_usable_get(&usable_pool, pool_index).fallback;
@@ -305,47 +318,58 @@ GS_INLINE __u32 gs_pick_backend(const struct gs_turn *turn, __u32 region, __u64 
 	return 0;
 }
 
-/* NONE and *ret_backend, or why not. */
-GS_INLINE enum gs_reason gs_pick_new(struct gs_turn *turn, const struct gs_packet *packet,
-				     __u32 *ret_backend)
+/*
+ * A new flow's backend (> 0), or minus the reason why there is none. A function of its own, so that
+ * the verifier goes through it once and not once for every way a packet can be parsed.
+ */
+__attribute__((noinline)) int gs_pick_new(const struct gs_packet *packet,
+					  const struct gs_turn *turn)
 {
-	__u64 hash = gs_hash_flow(&packet->tuple, turn->generation->seed);
+	const struct gs_generation_value *generation;
 	const struct gs_plan_value *plan;
+	struct gs_ask ask;
 	__u32 region, backend;
+	__u64 hash;
 
-	turn->draw = (__u16)hash;
-	plan = gs_plan_get(turn, gs_locate(packet, turn->generation, turn->at));
+	if (!packet || !turn)
+		return -GS_REASON_drop_no_plan;
+	generation = gs_generation(turn->at);
+	if (!generation)
+		return -GS_REASON_drop_no_plan;
+	hash = gs_hash_flow(&packet->tuple, generation->seed);
+	plan = gs_plan_get(turn, generation, gs_locate(packet, generation, turn->at));
 	if (!plan)
-		return GS_REASON_drop_no_plan;
-	region = gs_pick_region(turn, packet, plan);
+		return -GS_REASON_drop_no_plan;
+	ask.at = turn->at;
+	ask.regions = generation->regions;
+	ask.service = turn->service;
+	ask.draw = (__u16)hash;
+	region = gs_pick_region(&ask, plan, gs_hash_client(packet->tuple.src, generation->seed));
 	if (!region)
-		return GS_REASON_drop_no_region;
-	backend = gs_pick_backend(turn, region, hash);
-	if (!backend)
-		return GS_REASON_drop_no_backend;
-	*ret_backend = backend;
-	return GS_REASON_NONE;
+		return -GS_REASON_drop_no_region;
+	backend = gs_pick_backend(&ask, region, hash);
+	return backend ? (int)backend : -GS_REASON_drop_no_backend;
 }
 
 /* ---- all of it -------------------------------------------------------------------------------*/
 
-/* NULL: meta is not filled in. */
+/* 0; -1: meta is not filled in. */
 GS_INLINE int gs_turn_init(struct gs_turn *turn, const struct gs_packet *packet)
 {
+	const struct gs_generation_value *generation;
 	const struct gs_meta_value *found;
-	__u32 zero = 0, at;
+	__u32 zero = 0;
 
 	found = bpf_map_lookup_elem(&meta, &zero);
 	if (!found || found->layout_version != GS_MAPS_VERSION)
 		return -1;
-	at = *(const volatile __u32 *)&found->active;
-	if (at >= GS_GENERATIONS || found->generation[at].number == 0)
+	turn->at = *(const volatile __u32 *)&found->active;
+	generation = gs_generation(turn->at);
+	if (!generation || generation->number == 0)
 		return -1;
-	turn->generation = &found->generation[at];
-	turn->at = at;
 	turn->flow_mask = found->flow_mask;
 	turn->table_hash = gs_hash_flow(&packet->tuple, found->table_seed);
-	turn->now = (__u16)(bpf_ktime_get_coarse_ns() >> 30) & GS_SEEN_TIME;
+	turn->now = (__u32)(bpf_ktime_get_coarse_ns() >> 30) & GS_SEEN_TIME;
 	return 0;
 }
 
@@ -353,14 +377,14 @@ GS_INLINE int gs_turn_init(struct gs_turn *turn, const struct gs_packet *packet)
  * A tx_ reason and the backend (never 0), or a reason to drop. The reason says how the flow was
  * found; forward.h may still find one to drop it.
  */
-GS_INLINE enum gs_reason gs_pick(struct gs_turn *turn, const struct gs_packet *packet,
+GS_INLINE enum gs_reason gs_pick(const struct gs_turn *turn, const struct gs_packet *packet,
 				 __u32 *ret_backend)
 {
 	int is_syn = (packet->tcp_flags & (GS_TCP_SYN | GS_TCP_ACK)) == GS_TCP_SYN;
 	struct gs_flow_entry known = gs_flow_find(turn, is_syn);
 	const struct gs_backend_value *backend;
 	__u32 id = known.backend;
-	enum gs_reason reason;
+	int picked;
 
 	if (id) {
 		backend = bpf_map_lookup_elem(&backends, &id);
@@ -369,13 +393,13 @@ GS_INLINE enum gs_reason gs_pick(struct gs_turn *turn, const struct gs_packet *p
 			return GS_REASON_tx_flow;
 		}
 	}
-	reason = gs_pick_new(turn, packet, ret_backend);
-	if (reason != GS_REASON_NONE)
-		return reason;
+	picked = gs_pick_new(packet, turn);
+	if (picked <= 0)
+		return (enum gs_reason) - picked;
+	*ret_backend = (__u32)picked;
 	if (id) {
-		gs_flow_remember(turn, (__u16)*ret_backend, is_syn ? 0 : GS_FLOW_PROVEN);
+		gs_flow_remember(turn, (__u16)picked, is_syn ? 0 : GS_FLOW_PROVEN);
 		return GS_REASON_tx_repicked;
 	}
-	return gs_flow_remember(turn, (__u16)*ret_backend, 0) ? GS_REASON_tx_new
-							      : GS_REASON_tx_untracked;
+	return gs_flow_remember(turn, (__u16)picked, 0) ? GS_REASON_tx_new : GS_REASON_tx_untracked;
 }
