@@ -113,9 +113,10 @@ $(BUILD)/geostreamd: $(call OBJ,user/geostreamd.c) $(BUILD)/libgs.a $(BUILD)/lib
 $(BUILD)/geostreamctl: $(call OBJ,$(CTL_SRC)) $(BUILD)/libgs.a $(BUILD)/libgscore.a
 	$(call msg,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $^ $(LDLIBS) -o $@
+# Three libraries only: it also runs where no controller does, and in the image of tests/e2e/vm.
 $(BUILD)/geostream-loader: $(call OBJ,loader/geostream-loader.c) $(BUILD)/libloader.a
 	$(call msg,LINK,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) $^ $(LDLIBS) -o $@
+	$(Q)$(CC) $(ALL_CFLAGS) $^ $(shell pkg-config --libs libbpf libxdp jansson 2>/dev/null) -o $@
 
 # ---- tests -----------------------------------------------------------------------------------
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(UNIT_SRC))

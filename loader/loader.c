@@ -379,24 +379,32 @@ static int complete(struct gs_loader *loader, struct gs_loader_error *error)
 	return ret;
 }
 
+static int fill(struct gs_loader *loader, const struct gs_loader_options *options, bool is_unloaded,
+		struct gs_loader_error *error)
+{
+	int ret = prepare(loader, options, error);
+
+	if (ret)
+		return ret;
+	if (!is_unloaded)
+		return complete(loader, error);
+	return loader->made_maps ? gs_loader_fail(error, -ENOENT, "no maps are pinned") : 0;
+}
+
 static int open_with(const struct gs_loader_options *options, bool is_unloaded,
 		     struct gs_loader **ret_loader, struct gs_loader_error *error)
 {
-	GS_AUTO_LOADER struct gs_loader *loader = calloc(1, sizeof(*loader));
+	struct gs_loader *loader = calloc(1, sizeof(*loader));
 	int ret;
 
 	if (!loader)
 		return gs_loader_fail(error, -ENOMEM, "out of memory");
-	ret = prepare(loader, options, error);
-	if (ret)
+	ret = fill(loader, options, is_unloaded, error);
+	if (ret) {
+		gs_loader_close(loader);
 		return ret;
-	if (!is_unloaded)
-		ret = complete(loader, error);
-	else if (loader->made_maps)
-		ret = gs_loader_fail(error, -ENOENT, "no maps are pinned");
-	if (ret)
-		return ret;
-	*ret_loader = gs_take_ptr(loader);
+	}
+	*ret_loader = loader;
 	return 0;
 }
 
