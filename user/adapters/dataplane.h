@@ -49,6 +49,7 @@ enum {
 /* ---- the pinned maps (dataplane_maps.c) ------------------------------------------------------ */
 
 struct gs_dataplane_maps {
+	char pin_dir[GS_PATH_MAX];
 	int fd[GS_DATAPLANE__MAP_COUNT];
 	struct gs_meta_value *meta; /* mapped */
 	uint64_t *usable[GS_DATAPLANE_USABLE_KINDS];
@@ -61,7 +62,8 @@ int gs_dataplane_maps_open(const char *pin_dir, struct gs_dataplane_maps *ret_ma
 			   struct gs_error *error);
 /* Harmless on a zeroed or half-open one. */
 void gs_dataplane_maps_close(struct gs_dataplane_maps *maps);
-const char *gs_dataplane_map_name(enum gs_dataplane_map map);
+/* -ESTALE if the pins are no longer these maps: whoever attached anew does not read these. */
+int gs_dataplane_maps_check(const struct gs_dataplane_maps *maps, struct gs_error *error);
 
 /* "MAP: ACTION: strerror"; returns result (-errno). */
 int gs_dataplane_refuse(struct gs_error *error, int result, enum gs_dataplane_map map,

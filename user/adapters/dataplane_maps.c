@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { BATCH = 4096, PATH_BYTES = 160 };
+enum { BATCH = 4096, PATH_BYTES = GS_PATH_MAX + 32 };
 
 struct expected {
 	const char *name;
@@ -59,11 +59,6 @@ static const struct expected expected[GS_DATAPLANE__MAP_COUNT] = {
 	[GS_DATAPLANE_COUNT_BACKEND] = COUNTERS(GS_MAP_COUNT_BACKEND, GS_MAX_BACKENDS),
 };
 
-const char *gs_dataplane_map_name(enum gs_dataplane_map map)
-{
-	return expected[map].name;
-}
-
 int gs_dataplane_refuse(struct gs_error *error, int result, enum gs_dataplane_map map,
 			const char *action)
 {
@@ -84,15 +79,14 @@ static int open_one(const char *pin_dir, enum gs_dataplane_map map, int *ret_fd,
 	__u32 info_size = sizeof(info);
 	GS_AUTO_CLOSE int fd = -1;
 
-	if ((size_t)snprintf(path, sizeof(path), "%s/%s", pin_dir, want->name) >= sizeof(path))
-		return gs_dataplane_refuse(error, -ENAMETOOLONG, map, "pin_dir");
+	snprintf(path, sizeof(path), "%s/%s", pin_dir, want->name);
 	fd = bpf_obj_get(path);
 	if (fd < 0) {
 		int result = -errno;
 
 		snprintf(error->text, sizeof(error->text),
-			 "%s: %s: no pinned map of GeoStream; has geostream-loader attached?", path,
-			 strerror(-result));
+			 "%.160s: %s: no pinned map of GeoStream; has geostream-loader attached?",
+			 path, strerror(-result));
 		return result;
 	}
 	/* A pinned program or link has another info, whose sizes do not fit by accident. */
@@ -101,7 +95,7 @@ static int open_one(const char *pin_dir, enum gs_dataplane_map map, int *ret_fd,
 	if (info.type != want->type || info.key_size != want->key_size ||
 	    info.value_size != want->value_size || info.max_entries != want->max_entries) {
 		snprintf(error->text, sizeof(error->text),
-			 "%s: type %u, key %u, value %u bytes, %u entries; this program wants "
+			 "%.160s: type %u, key %u, value %u bytes, %u entries; this program wants "
 			 "%u, %u, %u, %u (layout version %u)",
 			 path, info.type, info.key_size, info.value_size, info.max_entries,
 			 want->type, want->key_size, want->value_size, want->max_entries,
@@ -142,10 +136,11 @@ static int check_version(const char *pin_dir, int meta_fd, struct gs_error *erro
 		return gs_dataplane_refuse(error, -errno, GS_DATAPLANE_META, "reading it");
 	if (meta.layout_version == GS_MAPS_VERSION)
 		return 0;
-	snprintf(error->text, sizeof(error->text),
-		 "%s/%s: maps of layout version %u, this program has %u: detach and attach with "
-		 "this version's geostream-loader",
-		 pin_dir, GS_MAP_META, meta.layout_version, GS_MAPS_VERSION);
+	snprintf(
+		error->text, sizeof(error->text),
+		"%.160s/%s: maps of layout version %u, this program has %u: detach and attach with "
+		"this version's geostream-loader",
+		pin_dir, GS_MAP_META, meta.layout_version, GS_MAPS_VERSION);
 	return -EPROTO;
 }
 
@@ -185,6 +180,31 @@ static int open_all(const char *pin_dir, struct gs_dataplane_maps *maps, struct 
 	return result;
 }
 
+static uint32_t map_id(int fd)
+{
+	struct bpf_map_info info = {0};
+	__u32 info_size = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(fd, &info, &info_size) ? 0 : info.id;
+}
+
+int gs_dataplane_maps_check(const struct gs_dataplane_maps *maps, struct gs_error *error)
+{
+	char path[PATH_BYTES];
+	GS_AUTO_CLOSE int fd = -1;
+
+	snprintf(path, sizeof(path), "%s/%s", maps->pin_dir, GS_MAP_META);
+	fd = bpf_obj_get(path);
+	if (fd >= 0 && map_id(fd) == map_id(maps->fd[GS_DATAPLANE_META]))
+		return 0;
+	snprintf(
+		error->text, sizeof(error->text),
+		"%.160s: no longer the map this program opened: the loader has detached, or made new "
+		"maps; restart to take them",
+		path);
+	return -ESTALE;
+}
+
 int gs_dataplane_maps_open(const char *pin_dir, struct gs_dataplane_maps *ret_maps,
 			   struct gs_error *error)
 {
@@ -193,7 +213,13 @@ int gs_dataplane_maps_open(const char *pin_dir, struct gs_dataplane_maps *ret_ma
 
 	for (int map = 0; map < GS_DATAPLANE__MAP_COUNT; map++)
 		maps.fd[map] = -1;
-	result = open_all(pin_dir, &maps, error);
+	if ((size_t)snprintf(maps.pin_dir, sizeof(maps.pin_dir), "%s", pin_dir) >=
+	    sizeof(maps.pin_dir)) {
+		snprintf(error->text, sizeof(error->text), "pin_dir: longer than %d bytes",
+			 GS_PATH_MAX - 1);
+		return -ENAMETOOLONG;
+	}
+	result = open_all(maps.pin_dir, &maps, error);
 	if (result) {
 		gs_dataplane_maps_close(&maps);
 		return result;

@@ -543,9 +543,9 @@ static void take_back(struct gs_dataplane_state *state, const struct change *cha
 
 	remove_services(state, &change->wanted, &change->current, false, &ignored);
 	flip(state, change->old_slot);
-	/* An empty list of what is there: everything is written. */
-	add_services(state, &change->current, &(struct service_list){0}, &ignored);
+	/* First room, then what was there: the map may be full. */
 	remove_services(state, &change->wanted, &change->current, true, &ignored);
+	add_services(state, &change->current, &(struct service_list){0}, &ignored);
 	gs_dataplane_backends_restore(state, &change->undo, change->now_ms);
 }
 
@@ -587,9 +587,11 @@ int gs_dataplane_publish(struct gs_dataplane_state *state, const struct gs_table
 {
 	GS_CLEANUP(change_done)
 	struct change change = {.old_slot = state->maps.meta->active, .now_ms = now_ms()};
-	int result = wanted_services(tables->snapshot, &change.wanted, error);
+	int result = gs_dataplane_maps_check(&state->maps, error);
 
 	change.new_slot = change.old_slot;
+	if (result == 0)
+		result = wanted_services(tables->snapshot, &change.wanted, error);
 	if (result == 0)
 		result = read_services(state, &change.current, error);
 	if (result == 0 && !is_in_force(state->maps.meta, change.old_slot, tables))
