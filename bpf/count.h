@@ -4,6 +4,8 @@
 
 #include "parse.h"
 
+#include "maps/gs_maps.bpf.h"
+
 /* What the steps found out about a packet besides its reason; 0: not known, none. */
 struct gs_outcome {
 	__u32 service;

@@ -7,6 +7,8 @@
 
 #include "parse.h"
 
+#include "maps/gs_maps.bpf.h"
+
 /* Bits of an address not walked yet, the next one on top; what follows the last one is zero. */
 struct gs_geo_bits {
 	__u64 high;

@@ -4,6 +4,8 @@
 
 #include "parse.h"
 
+#include "maps/gs_maps.bpf.h"
+
 GS_INLINE const struct gs_service_value *gs_match_find(const struct gs_packet *packet, __be16 port,
 						       __u8 protocol)
 {
