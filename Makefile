@@ -39,7 +39,8 @@ TEST_BPF_SRC := $(wildcard tests/bpf/*.bpf.c tests/bench/*.bpf.c tests/lab/*.bpf
 UNIT_SRC    := $(wildcard tests/unit/test_*.c)
 DB_SRC      := $(wildcard tests/db/test_*.c)
 BPF_TEST_SRC := $(wildcard tests/bpf/test_*.c)
-TEST_LIB_SRC := $(filter-out $(BPF_TEST_SRC) %.bpf.c,$(wildcard tests/fakes/*.c tests/bpf/*.c))
+TEST_LIB_SRC := $(filter-out $(BPF_TEST_SRC) %.bpf.c,$(wildcard tests/fakes/*.c tests/bpf/*.c)) \
+                user/geoip/mmdb_writer.c
 
 OBJ       = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 ASAN_OBJ  = $(patsubst %.c,$(BUILD)/asan/%.o,$(1))
@@ -64,7 +65,7 @@ $(BUILD)/.deps: .ci/packages.sh
 
 # The goals come again, so that variables which ask pkg-config see what was just installed.
 build: deps ## programs, BPF objects, GeoIP database of this machine's packages
-	@$(MAKE) --no-print-directory programs bpf
+	@$(MAKE) --no-print-directory programs bpf geoip
 programs: $(PROGRAMS)
 bpf: $(call BPF_OBJ,$(BPF_SRC) $(TEST_BPF_SRC))
 .PHONY: programs bpf
@@ -88,6 +89,19 @@ $(BUILD)/bpf/%.bpf.o: $(1)/%.bpf.c | $(BUILD)/.deps
 	$$(Q)llvm-strip -g $$@.tmp && mv $$@.tmp $$@
 endef
 $(foreach dir,bpf tests/bpf tests/bench tests/lab,$(eval $(call BPF_RULE,$(dir))))
+
+# Countries of the distribution's packages; user/geoip/README.md has source and licence.
+TOR_GEOIP := /usr/share/tor/geoip /usr/share/tor/geoip6
+ZONE_TAB  := /usr/share/zoneinfo/zone.tab
+geoip: $(BUILD)/geoip/geostream-country.mmdb
+$(BUILD)/geoip/mkgeoip: $(call OBJ,user/geoip/mkgeoip.c user/geoip/mmdb_writer.c) $(BUILD)/libgscore.a
+	$(call msg,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $^ -lm -o $@
+$(TOR_GEOIP) $(ZONE_TAB): | $(BUILD)/.deps
+$(BUILD)/geoip/geostream-country.mmdb: $(BUILD)/geoip/mkgeoip $(TOR_GEOIP) $(ZONE_TAB)
+	$(call msg,GEOIP,$@)
+	$(Q)$< $(TOR_GEOIP) $(ZONE_TAB) $@ > $@.log
 
 # Migrations travel inside the programs.
 $(BUILD)/gen/migrations.inc: $(SQL) user/migrations/embed.sh
