@@ -7,7 +7,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=${BUILD:-build}
-DIR=$PWD/$BUILD/nic
+DIR=${NIC_DIR:-$PWD/$BUILD/nic}
 PIN=${PIN_DIR:-/sys/fs/bpf/geostream}
 
 refuse() {
