@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "user/app/fields.h"
+
+#include "user/core/cidr.h"
+#include "user/core/snapshot.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+	const char *name, *plural;
+} kinds[GS_KIND__COUNT] = {
+	[GS_KIND_REGION] = {"region", "regions"},	[GS_KIND_POLICY] = {"policy", "policies"},
+	[GS_KIND_SERVICE] = {"service", "services"},	[GS_KIND_BACKEND] = {"backend", "backends"},
+	[GS_KIND_OVERRIDE] = {"override", "overrides"},
+};
+
+const char *gs_kind_name(enum gs_kind kind)
+{
+	return kinds[kind].name;
+}
+
+const char *gs_kind_plural(enum gs_kind kind)
+{
+	return kinds[kind].plural;
+}
+
+uint32_t gs_kind_count(const struct gs_snapshot *snapshot, enum gs_kind kind)
+{
+	const uint32_t counts[GS_KIND__COUNT] = {
+		[GS_KIND_REGION] = snapshot->region_count,
+		[GS_KIND_POLICY] = snapshot->policy_count,
+		[GS_KIND_SERVICE] = snapshot->service_count,
+		[GS_KIND_BACKEND] = snapshot->backend_count,
+		[GS_KIND_OVERRIDE] = snapshot->override_count,
+	};
+
+	return counts[kind];
+}
+
+static void add_text(struct gs_fields *fields, const char *name, const char *text)
+{
+	struct gs_field *field = &fields->field[fields->count++];
+
+	field->name = name;
+	field->type = GS_FIELD_TEXT;
+	snprintf(field->text, sizeof(field->text), "%s", text);
+}
+
+static void add_integer(struct gs_fields *fields, const char *name, uint64_t value)
+{
+	struct gs_field *field = &fields->field[fields->count++];
+
+	field->name = name;
+	field->type = GS_FIELD_NUMBER;
+	snprintf(field->text, sizeof(field->text), "%" PRIu64, value);
+}
+
+/* The shortest decimal that reads back as the same number: what people wrote, mostly. */
+static void add_double(struct gs_fields *fields, const char *name, double value)
+{
+	struct gs_field *field = &fields->field[fields->count++];
+
+	field->name = name;
+	field->type = GS_FIELD_NUMBER;
+	for (int digits = 15; digits <= 17; digits++) {
+		snprintf(field->text, sizeof(field->text), "%.*g", digits, value);
+		if (strtod(field->text, NULL) == value)
+			break;
+	}
+}
+
+static void region_fields(const struct gs_snapshot *snapshot, uint32_t i, struct gs_fields *fields)
+{
+	const struct gs_region *region = &snapshot->regions[i];
+
+	add_text(fields, "name", region->name);
+	add_double(fields, "latitude", region->coord.lat_deg);
+	add_double(fields, "longitude", region->coord.lon_deg);
+	add_double(fields, "cost", region->cost);
+	add_integer(fields, "capacity", region->capacity);
+	add_text(fields, "admin", gs_admin_name(region->admin));
+}
+
+static const char *region_name(const struct gs_snapshot *snapshot, gs_id id)
+{
+	const struct gs_region *region = gs_snapshot_region(snapshot, id);
+
+	return region ? region->name : "?";
+}
+
+static void policy_fields(const struct gs_snapshot *snapshot, uint32_t i, struct gs_fields *fields)
+{
+	const struct gs_policy *policy = &snapshot->policies[i];
+	struct gs_field *order;
+	size_t length = 0;
+
+	add_text(fields, "name", policy->name);
+	add_text(fields, "kind", gs_policy_kind_name(policy->kind));
+	order = &fields->field[fields->count++];
+	order->name = "order";
+	order->type = GS_FIELD_LIST;
+	order->text[0] = '\0';
+	for (unsigned place = 0; place < policy->order_count; place++)
+		length += (size_t)snprintf(order->text + length, sizeof(order->text) - length,
+					   "%s%s", place ? "," : "",
+					   region_name(snapshot, policy->order[place]));
+}
+
+static void service_fields(const struct gs_snapshot *snapshot, uint32_t i, struct gs_fields *fields)
+{
+	const struct gs_service *service = &snapshot->services[i];
+	const struct gs_policy *policy = gs_snapshot_policy(snapshot, service->policy);
+	const struct gs_probe_spec *probe = &service->probe;
+	char vip[GS_ADDR_TEXT_MAX];
+
+	add_text(fields, "name", service->name);
+	add_text(fields, "vip", gs_addr_format(&service->vip, vip));
+	add_integer(fields, "port", service->port);
+	add_text(fields, "protocol", gs_protocol_name(service->protocol));
+	add_text(fields, "policy", policy ? policy->name : "?");
+	add_text(fields, "probe_kind", gs_probe_kind_name(probe->kind));
+	add_integer(fields, "probe_port", probe->port);
+	add_text(fields, "probe_path", probe->path);
+	add_text(fields, "probe_host", probe->host);
+	add_integer(fields, "probe_interval_ms", probe->interval_ms);
+	add_integer(fields, "probe_timeout_ms", probe->timeout_ms);
+	add_integer(fields, "probe_fast_interval_ms", probe->fast_interval_ms);
+	add_integer(fields, "probe_down_interval_ms", probe->down_interval_ms);
+	add_integer(fields, "probe_rise", probe->rise);
+	add_integer(fields, "probe_fall", probe->fall);
+	add_integer(fields, "probe_clear", probe->clear);
+}
+
+static void backend_fields(const struct gs_snapshot *snapshot, uint32_t i, struct gs_fields *fields)
+{
+	const struct gs_backend *backend = &snapshot->backends[i];
+	const struct gs_service *service = gs_snapshot_service(snapshot, backend->service);
+	char addr[GS_ADDR_TEXT_MAX];
+
+	add_text(fields, "name", backend->name);
+	add_text(fields, "service", service ? service->name : "?");
+	add_text(fields, "region", region_name(snapshot, backend->region));
+	add_text(fields, "address", gs_addr_format(&backend->addr, addr));
+	add_integer(fields, "weight", backend->weight);
+	add_text(fields, "admin", gs_admin_name(backend->admin));
+}
+
+static void override_fields(const struct gs_snapshot *snapshot, uint32_t i,
+			    struct gs_fields *fields)
+{
+	const struct gs_override *override = &snapshot->overrides[i];
+	char prefix[GS_PREFIX_TEXT_MAX];
+
+	add_text(fields, "prefix", gs_prefix_format(&override->prefix, prefix));
+	add_text(fields, "region", region_name(snapshot, override->region));
+	add_text(fields, "reason", override->reason);
+}
+
+void gs_fields_get(const struct gs_snapshot *snapshot, enum gs_kind kind, uint32_t index,
+		   struct gs_fields *ret_fields)
+{
+	static void (*const makers[GS_KIND__COUNT])(const struct gs_snapshot *, uint32_t,
+						    struct gs_fields *) = {
+		[GS_KIND_REGION] = region_fields,     [GS_KIND_POLICY] = policy_fields,
+		[GS_KIND_SERVICE] = service_fields,   [GS_KIND_BACKEND] = backend_fields,
+		[GS_KIND_OVERRIDE] = override_fields,
+	};
+
+	ret_fields->count = 0;
+	makers[kind](snapshot, index, ret_fields);
+}
+
+const char *gs_fields_text(const struct gs_fields *fields, const char *name)
+{
+	for (int f = 0; f < fields->count; f++)
+		if (strcmp(fields->field[f].name, name) == 0)
+			return fields->field[f].text;
+	return NULL;
+}
+
+static json_t *list_json(const char *text)
+{
+	json_t *list = json_array();
+
+	while (*text) {
+		size_t length = strcspn(text, ",");
+
+		json_array_append_new(list, json_stringn(text, length));
+		text += length + (text[length] == ',');
+	}
+	return list;
+}
+
+json_t *gs_fields_json(const struct gs_fields *fields)
+{
+	json_t *object = json_object();
+
+	for (int f = 0; object && f < fields->count; f++) {
+		const struct gs_field *field = &fields->field[f];
+		json_t *value = NULL;
+
+		if (field->type == GS_FIELD_LIST)
+			value = list_json(field->text);
+		else if (field->type == GS_FIELD_NUMBER)
+			value = json_loads(field->text, JSON_DECODE_ANY, NULL);
+		else
+			value = json_string(field->text);
+		if (json_object_set_new(object, field->name, value) != 0) {
+			json_decref(object);
+			return NULL;
+		}
+	}
+	return object;
+}

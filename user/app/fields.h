@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Objects of the desired state as named texts, references by name: what the CLI shows, what two
+ * states are compared by, and what travels to the database. Field names are the columns' names.
+ */
+#pragma once
+
+#include "user/core/types.h"
+
+#include <jansson.h>
+#include <stddef.h>
+
+enum gs_kind {
+	GS_KIND_REGION,
+	GS_KIND_POLICY,
+	GS_KIND_SERVICE,
+	GS_KIND_BACKEND,
+	GS_KIND_OVERRIDE,
+	GS_KIND__COUNT
+};
+
+enum {
+	GS_FIELDS_MAX = 18,
+	GS_FIELD_TEXT_MAX = GS_POLICY_ORDER_MAX * GS_NAME_MAX + 64,
+};
+
+enum gs_field_type { GS_FIELD_TEXT, GS_FIELD_NUMBER, GS_FIELD_LIST /* comma-separated names */ };
+
+struct gs_field {
+	const char *name;
+	enum gs_field_type type;
+	char text[GS_FIELD_TEXT_MAX];
+};
+
+/* field[0] is what identifies the object: its name; an override's prefix. */
+struct gs_fields {
+	int count;
+	struct gs_field field[GS_FIELDS_MAX];
+};
+
+const char *gs_kind_name(enum gs_kind kind);   /* "region" */
+const char *gs_kind_plural(enum gs_kind kind); /* "regions": list and table */
+uint32_t gs_kind_count(const struct gs_snapshot *snapshot, enum gs_kind kind);
+
+/* index < gs_kind_count. The snapshot passed gs_snapshot_check. */
+void gs_fields_get(const struct gs_snapshot *snapshot, enum gs_kind kind, uint32_t index,
+		   struct gs_fields *ret_fields);
+/* NULL if there is none. */
+const char *gs_fields_text(const struct gs_fields *fields, const char *name);
+/* An object of numbers, strings and lists. New reference, NULL: no memory. */
+json_t *gs_fields_json(const struct gs_fields *fields);
