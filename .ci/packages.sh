@@ -15,7 +15,7 @@ PACKAGES="
 	libbpf-dev libxdp-dev xdp-tools bpftool
 	libpq-dev libmaxminddb-dev libjansson-dev libcurl4-openssl-dev libmnl-dev libcmocka-dev
 	postgresql-15 postgresql-client-15 nginx-light
-	tor-geoipdb libmaxmind-db-writer-perl mmdb-bin tzdata
+	tor-geoipdb mmdb-bin tzdata
 	iproute2 ethtool curl jq procps util-linux xz-utils
 	qemu-system-x86 busybox-static cpio ca-certificates
 "

@@ -15,6 +15,8 @@ lab_test_up
 while read -r client address4 address6; do
 	is "the database places $address4 in ${client^^}" "$(oracle_country "$address4")" "${client^^}"
 	is "the database places $address6 in ${client^^}" "$(oracle_country "$address6")" "${client^^}"
+	# shellcheck disable=SC2046 # two numbers
+	ok "with coordinates tzdata has for it" oracle_is_zone "$client" $(oracle_coordinates "$address4")
 	is "$client, IPv4" "$(region_of "$client" "$LAB_VIP4")" "$(oracle_nearest "$address4")"
 	is "$client, IPv6" "$(region_of "$client" "$LAB_VIP6")" "$(oracle_nearest "$address6")"
 	is "$client, IPv4 in IPv6" "$(region_of "$client" "$LAB_VIP4" 8080)" \

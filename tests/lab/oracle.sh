@@ -27,6 +27,23 @@ oracle_tor_country() { # IPV4_ADDRESS
 	$1 <= number && number <= $2 && $1 ~ /^[0-9]+$/ { print $3; exit }' "$LAB_TOR/geoip"
 }
 
+# One of the country's time zones is there, by tzdata: +DDMM+DDDMM or +DDMMSS+DDDMMSS.
+oracle_is_zone() { # COUNTRY LATITUDE LONGITUDE
+	awk -v country="${1^^}" -v lat="$2" -v lon="$3" '
+	function degrees(text, digits) { # of degrees: 2 or 3
+		return (substr(text, 1, 1) == "-" ? -1 : 1) * (substr(text, 2, digits) +
+			substr(text, 2 + digits, 2) / 60 + substr(text, 4 + digits, 2) / 3600)
+	}
+	function apart(a, b) { return a > b ? a - b : b - a }
+	$1 == country {
+		cut = length($2) == 11 ? 5 : 7
+		if (apart(degrees(substr($2, 1, cut), 2), lat) < 0.001 &&
+		    apart(degrees(substr($2, cut + 1), 3), lon) < 0.001)
+			found = 1
+	}
+	END { exit !found }' /usr/share/zoneinfo/zone.tab
+}
+
 # Regions, nearest first: "REGION KILOMETRES" a line.
 oracle_regions() { # LATITUDE LONGITUDE
 	jq -r '.regions[] | "\(.name) \(.latitude) \(.longitude)"' "$LAB_SAMPLE" |
