@@ -31,8 +31,9 @@ oracle_tor_country() { # IPV4_ADDRESS
 oracle_is_zone() { # COUNTRY LATITUDE LONGITUDE
 	awk -v country="${1^^}" -v lat="$2" -v lon="$3" '
 	function degrees(text, digits) { # of degrees: 2 or 3
-		return (substr(text, 1, 1) == "-" ? -1 : 1) * (substr(text, 2, digits) +
-			substr(text, 2 + digits, 2) / 60 + substr(text, 4 + digits, 2) / 3600)
+		value = substr(text, 2, digits) + substr(text, 2 + digits, 2) / 60
+		value += substr(text, 4 + digits, 2) / 3600
+		return substr(text, 1, 1) == "-" ? -value : value
 	}
 	function apart(a, b) { return a > b ? a - b : b - a }
 	$1 == country {
