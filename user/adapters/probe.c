@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The prober port: fresh TCP connections on the loop; a GET over them by probe_http.c. Whatever
+ * ends a probe closes its connection by RST: no side keeps a TIME_WAIT for it.
+ */
+#include "adapters.h"
+#include "probe_http.h"
+
+#include "user/base/cleanup.h"
+#include "user/core/cidr.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+/* A timeout that is noticed this much too late (1/5: 20 %) tells of us, not of the target. */
+#define LATE_SHARE 5
+
+struct prober {
+	struct gs_loop *loop;
+	struct gs_probe_http *http;
+	const struct gs_prober_events *events;
+	void *context;
+	struct probe *probes; /* under way */
+};
+
+struct probe {
+	struct prober *prober;
+	struct probe *next, **link;
+	struct gs_probe_target target;
+	uint64_t token;
+	uint64_t start_us;
+	struct gs_timer timer; /* the timeout */
+	struct gs_io io;       /* while connecting; fd -1: none */
+	struct gs_probe_http_get get;
+	bool failed; /* at once: `result` is reported by the timer */
+	enum gs_probe_class result;
+};
+
+/* ---- ends ------------------------------------------------------------------------------------ */
+
+static void free_probe(struct probe *probe)
+{
+	struct gs_loop *loop = probe->prober->loop;
+
+	gs_loop_timer_clear(loop, &probe->timer);
+	gs_probe_http_abort(&probe->get);
+	if (probe->io.fd >= 0) {
+		gs_loop_io_clear(loop, &probe->io);
+		close(probe->io.fd);
+	}
+	*probe->link = probe->next;
+	if (probe->next)
+		probe->next->link = probe->link;
+	free(probe);
+}
+
+static void finish(struct probe *probe, enum gs_probe_class result)
+{
+	struct prober *prober = probe->prober;
+	uint64_t token = probe->token, took_us = gs_now_us() - probe->start_us;
+
+	free_probe(probe); /* first: the callee may do anything */
+	prober->events->on_result(prober->context, token, result,
+				  took_us < UINT32_MAX ? (uint32_t)took_us : UINT32_MAX);
+}
+
+static void on_due(struct gs_timer *timer)
+{
+	struct probe *probe = timer->context;
+	uint64_t timeout_us = (uint64_t)probe->target.spec.timeout_ms * 1000;
+	uint64_t took_us = gs_now_us() - probe->start_us;
+
+	if (probe->failed)
+		finish(probe, probe->result);
+	/* 2 ms: what timers are rounded by. */
+	else if (took_us > timeout_us + timeout_us / LATE_SHARE + 2000)
+		finish(probe, GS_PROBE_LOCAL);
+	else
+		finish(probe, GS_PROBE_TIMEOUT);
+}
+
+/* ---- connecting ------------------------------------------------------------------------------ */
+
+/* connect() itself failed: mostly our own machine's answer. */
+static enum gs_probe_class class_of_connect(int error)
+{
+	return error == ECONNREFUSED ? GS_PROBE_REFUSED : GS_PROBE_LOCAL;
+}
+
+/* What came of a connection under way: the answer of the target, or of a router before it. */
+static enum gs_probe_class class_of_answer(int error)
+{
+	switch (error) {
+	case ECONNREFUSED:
+	case EHOSTUNREACH: /* ICMP, or nobody answers for the address on its link */
+	case ENETUNREACH:
+		return GS_PROBE_REFUSED;
+	case ETIMEDOUT:
+		return GS_PROBE_TIMEOUT;
+	case ENOBUFS:
+	case ENOMEM:
+		return GS_PROBE_LOCAL;
+	default:
+		return GS_PROBE_RESET;
+	}
+}
+
+static void on_http_done(struct gs_probe_http_get *get, enum gs_probe_class class)
+{
+	struct probe *probe = (struct probe *)((char *)get - __builtin_offsetof(struct probe, get));
+
+	finish(probe, class);
+}
+
+static void on_connected(struct gs_io *io, uint32_t epoll_events)
+{
+	struct probe *probe = io->context;
+	int error = 0;
+	socklen_t size = sizeof(error);
+
+	(void)epoll_events;
+	if (getsockopt(io->fd, SOL_SOCKET, SO_ERROR, &error, &size))
+		error = errno;
+	if (error) {
+		finish(probe, class_of_answer(error));
+		return;
+	}
+	if (probe->target.spec.kind == GS_PROBE_TCP) {
+		finish(probe, GS_PROBE_OK);
+		return;
+	}
+	gs_loop_io_clear(probe->prober->loop, io);
+	probe->get.on_done = on_http_done;
+	if (gs_probe_http_start(probe->prober->http, &probe->get, &probe->target, io->fd))
+		finish(probe, GS_PROBE_LOCAL);
+	else
+		io->fd = -1; /* taken */
+}
+
+/* A socket that is non-blocking and closes by RST; or -errno. */
+static int open_socket(int family)
+{
+	static const struct linger no_linger = {.l_onoff = 1, .l_linger = 0};
+	static const int yes = 1;
+	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &no_linger, sizeof(no_linger));
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+	return fd;
+}
+
+static socklen_t fill_address(const struct gs_probe_target *target,
+			      struct sockaddr_storage *address)
+{
+	struct sockaddr_in *in = (struct sockaddr_in *)address;
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)address;
+
+	memset(address, 0, sizeof(*address));
+	if (gs_addr_is_v4(&target->addr)) {
+		in->sin_family = AF_INET;
+		in->sin_port = htons(target->port);
+		memcpy(&in->sin_addr, target->addr.bytes + 12, sizeof(in->sin_addr));
+		return sizeof(*in);
+	}
+	in6->sin6_family = AF_INET6;
+	in6->sin6_port = htons(target->port);
+	memcpy(&in6->sin6_addr, target->addr.bytes, sizeof(in6->sin6_addr));
+	return sizeof(*in6);
+}
+
+/* 0: under way, or failed with a class that is reported soon; -errno: nothing was begun. */
+static int begin_connect(struct probe *probe)
+{
+	struct sockaddr_storage address;
+	socklen_t size = fill_address(&probe->target, &address);
+	int fd = open_socket(address.ss_family);
+
+	if (fd < 0)
+		return fd;
+	probe->io.fd = fd;
+	/* Connected at once (it happens on loopback) is told by EPOLLOUT as well. */
+	if (connect(fd, (const struct sockaddr *)&address, size) == 0 || errno == EINPROGRESS)
+		return gs_loop_io_set(probe->prober->loop, &probe->io, EPOLLOUT);
+	probe->failed = true;
+	probe->result = class_of_connect(errno);
+	return 0;
+}
+
+/* ---- the port -------------------------------------------------------------------------------- */
+
+static int start(void *self, const struct gs_prober_events *events, void *context)
+{
+	struct prober *prober = self;
+
+	prober->events = events;
+	prober->context = context;
+	return 0;
+}
+
+static int probe_target(void *self, const struct gs_probe_target *target, uint64_t token)
+{
+	struct prober *prober = self;
+	struct probe *probe;
+	int ret;
+
+	if (target->spec.kind != GS_PROBE_TCP && target->spec.kind != GS_PROBE_HTTP)
+		return -EINVAL;
+	probe = calloc(1, sizeof(*probe));
+	if (!probe)
+		return -ENOMEM;
+	probe->prober = prober;
+	probe->target = *target;
+	probe->token = token;
+	probe->start_us = gs_now_us();
+	probe->timer = (struct gs_timer){.on_due = on_due, .context = probe};
+	probe->io = (struct gs_io){.fd = -1, .on_ready = on_connected, .context = probe};
+	probe->get.fd = -1;
+	probe->link = &prober->probes;
+	probe->next = prober->probes;
+	if (probe->next)
+		probe->next->link = &probe->next;
+	prober->probes = probe;
+
+	ret = begin_connect(probe);
+	if (!ret)
+		ret = gs_loop_timer_set(prober->loop, &probe->timer,
+					probe->failed ? 0 : target->spec.timeout_ms);
+	if (ret)
+		free_probe(probe);
+	return ret;
+}
+
+static void cancel(void *self, gs_id backend)
+{
+	struct prober *prober = self;
+	struct probe *next;
+
+	for (struct probe *probe = prober->probes; probe; probe = next) {
+		next = probe->next;
+		if (probe->target.backend == backend)
+			free_probe(probe);
+	}
+}
+
+static void close_prober(void *self)
+{
+	struct prober *prober = self;
+
+	while (prober->probes)
+		free_probe(prober->probes);
+	gs_probe_http_close(prober->http);
+	free(prober);
+}
+
+int gs_probe_open(struct gs_loop *loop, struct gs_prober *ret_prober, struct gs_error *error)
+{
+	static const struct gs_prober_ops ops = {
+		.start = start, .probe = probe_target, .cancel = cancel, .close = close_prober};
+	GS_AUTO_FREE struct prober *prober = calloc(1, sizeof(*prober));
+	int ret;
+
+	if (!prober) {
+		snprintf(error->text, sizeof(error->text), "prober: out of memory");
+		return -ENOMEM;
+	}
+	prober->loop = loop;
+	ret = gs_probe_http_open(loop, &prober->http);
+	if (ret) {
+		snprintf(error->text, sizeof(error->text), "prober: libcurl does not start: %s",
+			 strerror(-ret));
+		return ret;
+	}
+	*ret_prober = (struct gs_prober){.ops = &ops, .self = gs_take_ptr(prober)};
+	return 0;
+}
