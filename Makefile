@@ -35,7 +35,7 @@ LIB_SRC     := $(wildcard user/base/*.c user/app/*.c user/adapters/*.c)
 CTL_SRC     := $(wildcard user/ctl/*.c) user/geostreamctl.c
 LOADER_LIB_SRC := $(filter-out loader/geostream-loader.c,$(wildcard loader/*.c))
 BPF_SRC     := $(wildcard bpf/*.bpf.c)
-TEST_BPF_SRC := $(wildcard tests/bpf/*.bpf.c tests/bench/*.bpf.c tests/lab/*.bpf.c)
+TEST_BPF_SRC := $(wildcard tests/bpf/*.bpf.c tests/bench/*.bpf.c tests/lab/*.bpf.c tests/e2e/vm/*.bpf.c)
 UNIT_SRC    := $(wildcard tests/unit/test_*.c)
 DB_SRC      := $(wildcard tests/db/test_*.c)
 BPF_TEST_SRC := $(wildcard tests/bpf/test_*.c)
@@ -88,7 +88,7 @@ $(BUILD)/bpf/%.bpf.o: $(1)/%.bpf.c | $(BUILD)/.deps
 	$$(Q)$$(CLANG) $$(BPF_CFLAGS) -MMD -MP -MF $$(@:.o=.d) -MT $$@ -c $$< -o $$@.tmp
 	$$(Q)llvm-strip -g $$@.tmp && mv $$@.tmp $$@
 endef
-$(foreach dir,bpf tests/bpf tests/bench tests/lab,$(eval $(call BPF_RULE,$(dir))))
+$(foreach dir,bpf tests/bpf tests/bench tests/lab tests/e2e/vm,$(eval $(call BPF_RULE,$(dir))))
 
 # Countries of the distribution's packages; user/geoip/README.md has source and licence.
 TOR_GEOIP := /usr/share/tor/geoip /usr/share/tor/geoip6

@@ -160,7 +160,7 @@ int gs_nic_each_link(const struct gs_pins *pins,
 	while (!ret && (entry = readdir(dir))) {
 		const char *interface = entry->d_name + prefix;
 
-		if (strncmp(entry->d_name, GS_PIN_LINK_PREFIX, prefix) ||
+		if (strncmp(entry->d_name, GS_PIN_LINK_PREFIX, prefix) != 0 ||
 		    strlen(interface) >= IF_NAMESIZE)
 			continue;
 		gs_pins_path(pins, GS_PIN_LINK_PREFIX, interface, path);
@@ -174,7 +174,7 @@ int gs_nic_each_link(const struct gs_pins *pins,
 static int match_link(const char *path, const char *interface, void *context)
 {
 	struct gs_nic *nic = context;
-	uint32_t link_id, prog_id, ifindex;
+	uint32_t link_id, prog_id, ifindex = 0;
 
 	(void)interface;
 	if (gs_nic_read_link(path, &link_id, &prog_id, &ifindex) || ifindex != nic->ifindex ||

@@ -1,0 +1,341 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# geostream-loader on a veth pair of its own:
+#
+#	gs-ld-a-PID             gs-ld-b-PID (10.99.0.2)
+#	   edge0  ------------------ peer0
+#
+# What is attached stays, what is another's is not touched, and whatever goes wrong leaves nothing
+# that stops the next start.
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit 1
+# shellcheck source=tests/e2e/lib.sh
+. tests/e2e/lib.sh
+
+BUILD=${BUILD:-build}
+A=gs-ld-a-$$
+B=gs-ld-b-$$
+PINS=/sys/fs/bpf/gs-loader-$$
+OTHER=/sys/fs/bpf/gs-bystander-$$
+MAPS='backends count_backend count_reason count_region count_service flows geo4 geo6 hops meta override4 override6 plans pools prog rings routes services usable_backend usable_pool usable_region'
+
+in_a() { nsenter --net="/run/netns/$A" "$@"; }
+in_b() { nsenter --net="/run/netns/$B" "$@"; }
+loader() { in_a "$BUILD/geostream-loader" --pin-dir "$PINS" "$@"; }
+status() { loader status "$1" -j | jq -r "$2"; }
+xdp_id() { in_a ip -j link show dev "$1" | jq -r '.[0].xdp.prog.id // 0'; }
+map_id() { bpftool -j map show pinned "$PINS/$1" | jq .id; }
+# What a failing command says; success would be a failure of the test.
+says() { loader "$@" 2>&1 >/dev/null && echo "and it exited with 0"; }
+pinned() { (cd "$PINS" 2>/dev/null && printf '%s ' *) | sed 's/ $//'; }
+nothing_left() { [[ ! -e $PINS ]] && [[ $(xdp_id edge0) == 0 ]]; }
+
+in_a_cleanup() {
+	loader detach edge0
+	loader detach lo
+	loader detach edge0 --purge
+	rm -rf "$PINS" "$OTHER"
+	ip netns del "$A"
+	ip netns del "$B"
+}
+
+need "bpffs" sh -c 'mountpoint -q /sys/fs/bpf || mount -t bpf bpffs /sys/fs/bpf'
+need "a network namespace" ip netns add "$A"
+at_exit in_a_cleanup
+need "another" ip netns add "$B"
+need "a veth pair" ip -n "$A" link add edge0 type veth peer name peer0 netns "$B"
+in_a sysctl -qw net.ipv6.conf.all.disable_ipv6=1
+in_b sysctl -qw net.ipv6.conf.all.disable_ipv6=1
+need "edge0 up" ip -n "$A" link set edge0 up
+need "peer0 up" ip -n "$B" link set peer0 up
+ip -n "$B" address add 10.99.0.2/24 dev peer0
+mac=$(in_a cat /sys/class/net/edge0/address 2>/dev/null || ip -n "$A" -j link show edge0 | jq -r '.[0].address')
+ip -n "$B" neighbour add 10.99.0.1 lladdr "$mac" dev peer0
+
+# ---- wrong usage: exit 2, nothing touched --------------------------------------------------------
+usage_row() { # NAME REGEX ARGUMENT...
+	local name=$1 regex=$2 code=0 out
+	shift 2
+	out=$(loader "$@" 2>&1) || code=$?
+	like "usage: $name" "exit $code $out" "^exit 2 .*$regex"
+}
+usage_row "no command" "Usage:"
+usage_row "unknown command" "unknown command 'atach'" atach edge0
+usage_row "no interface" "which interface" attach --mode native
+usage_row "two interfaces" "one interface" attach edge0 edge1 --mode native
+usage_row "no mode: there is no default" "which --mode" attach edge0
+usage_row "unknown mode" "--mode 'fast'" attach edge0 --mode fast
+usage_row "replace keeps the mode" "replace takes no --mode" replace edge0 --mode native
+usage_row "status does not purge" "status takes no --purge" status edge0 --purge
+usage_row "join or remove" "one of the two" attach edge0 --mode native --beside --force
+usage_row "flows no number" "--flows 'many'" attach edge0 --mode native --flows many
+usage_row "flows no power of two" "--flows '100'" attach edge0 --mode native --flows 100
+usage_row "flows negative" "--flows '-8'" attach edge0 --mode native --flows -8
+usage_row "flows too many" "--flows '33554432'" attach edge0 --mode native --flows 33554432
+usage_row "unknown option" "unrecognized option" attach edge0 --mode native --please
+ok "--help" sh -c "$BUILD/geostream-loader --help | grep -q 'attach INTERFACE --mode MODE'"
+ok "--version" sh -c "$BUILD/geostream-loader --version | grep -q '^geostream-loader [0-9]'"
+ok "wrong usage left nothing" nothing_left
+
+# ---- what cannot work: exit 1, one line, nothing left --------------------------------------------
+failure_row() { # NAME REGEX ARGUMENT...
+	local name=$1 regex=$2 code=0 out
+	shift 2
+	out=$(loader "$@" 2>&1) || code=$?
+	like "refused: $name" "exit $code $out" "^exit 1 geostream-loader: [a-z0-9]+: $regex"
+	is "refused: $name: one line" "$(wc -l <<<"$out")" 1
+}
+failure_row "unknown interface" "no such interface" attach nowhere0 --mode native
+failure_row "interface name too long" "no such interface" attach averyveryverylongname0 --mode native
+failure_row "status of an unknown interface" "no such interface" status nowhere0
+failure_row "detach of an unknown interface" "no such interface" detach nowhere0
+failure_row "detach of a free interface" "not attached" detach edge0
+failure_row "replace on a free interface" "not attached" replace edge0
+failure_row "missing object" "BPF object /nowhere.o: No such file" attach edge0 --mode native -o /nowhere.o
+printf 'no ELF at all' >"$TAP_WORK/broken.o"
+failure_row "broken object" "$TAP_WORK/broken.o is no BPF object" \
+	attach edge0 --mode native -o "$TAP_WORK/broken.o"
+failure_row "another's object" ".*no XDP program named gs_xdp" \
+	attach edge0 --mode native -o "$BUILD/bpf/bystander.bpf.o"
+failure_row "lo has no native mode, and none is put in its place" "its driver has no native XDP" \
+	attach lo --mode native
+failure_row "offload" "mode offload: the card does not take the program" attach edge0 --mode offload
+failure_row "pin folder not absolute" "pin folder 'pins'" attach edge0 --mode native --pin-dir pins
+failure_row "pin folder on no bpffs" "$TAP_WORK/pins is not on a bpffs" \
+	attach edge0 --mode native --pin-dir "$TAP_WORK/pins"
+is "lo is as it was" "$(xdp_id lo)" 0
+ok "what failed left nothing" nothing_left
+cp -r "$BUILD/geostream-loader" "$TAP_WORK/"
+mkdir "$TAP_WORK/bpf"
+cp "$BUILD/bpf/gs_xdp.bpf.o" "$TAP_WORK/bpf/"
+chmod 755 "$TAP_WORK" "$TAP_WORK/bpf"
+out=$(in_a setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all \
+	"$TAP_WORK/geostream-loader" attach edge0 --mode native -p "$PINS" 2>&1)
+like "refused: not root" "exit $? $out" '^exit 1 geostream-loader: edge0: .*needs root, or CAP_BPF'
+out=$(ip netns exec "$A" "$BUILD/geostream-loader" attach edge0 --mode native -p "$PINS" 2>&1)
+like "refused: pins that would vanish with the command" "exit $? $out" '^exit 1 .*nsenter --net='
+ok "and that left nothing" nothing_left
+
+# ---- attach, alone -------------------------------------------------------------------------------
+out=$(loader attach edge0 --mode native)
+like "attach, native" "exit $? $out" '^exit 0 edge0: attached, alone, mode native, program gs_xdp id'
+is "mode native" "$(status edge0 .mode)" native
+is "in the driver" "$(in_a ip -j link show dev edge0 | jq -r '.[0].xdp.mode')" 1
+is "status names the program in force" "$(status edge0 .program.id)" "$(xdp_id edge0)"
+is "held by a link" "$(status edge0 .holder)" link
+is "which is pinned" "$(bpftool -j link show pinned "$PINS/link-edge0" | jq .id)" "$(status edge0 .link_id)"
+is "all maps are pinned" "$(pinned)" "$(sed 's/hops/hops link-edge0/' <<<"$MAPS")"
+meta=$(bpftool -j map lookup pinned "$PINS/meta" key 0 0 0 0)
+is "meta: layout version" "$(jq .formatted.value.layout_version <<<"$meta")" 1
+is "meta: flow mask" "$(jq .formatted.value.flow_mask <<<"$meta")" 65535
+seed=$(jq .formatted.value.table_seed <<<"$meta")
+like "meta: a secret seed" "$seed" '^[1-9][0-9]{9}'
+is "meta: no generation yet" "$(jq '[.formatted.value.generation[].number] | add' <<<"$meta")" 0
+
+text=$(loader status edge0)
+like "status: attached" "$text" $'^edge0: attached, alone\n'
+like "status: mode" "$text" 'mode +native'
+like "status: program and tag" "$text" 'program +gs_xdp +id [0-9]+ +tag [0-9a-f]{16}'
+like "status: layout" "$text" 'layout +version 1'
+like "status: generation" "$text" 'generation +none in force yet'
+like "status: controller" "$text" 'controller +none yet'
+like "status: pins" "$text" 'pinned +backends .* usable_region'
+
+like "a second attach is refused" "$(says attach edge0 --mode native)" "already attached, alone, mode native.*replace edge0"
+like "in another mode too" "$(says attach edge0 --mode generic)" "already attached, alone, mode native"
+like "with --force too" "$(says attach edge0 --mode native --force)" "already attached"
+like "beside is the other kind" "$(says attach edge0 --mode native --beside)" "detach edge0' first"
+
+# ---- replace under traffic: same link, same maps, no packet unseen -------------------------------
+sum_of() { # REASON_INDEX
+	bpftool -j map lookup pinned "$PINS/count_reason" key hex "$(printf '%02x' "$1")" 00 00 00 |
+		jq '[.formatted.values[].value.packets] | add'
+}
+reason_index() { # NAME: its place in GS_REASONS
+	awk -v name="$1" '/define GS_REASONS/ { on = 1; next }
+		on && /^\tX\(/ { if ($0 ~ "X\\(" name ",") { print n; exit } n++ }' n=0 maps/gs_maps.h
+}
+send() { # COUNT: datagrams to nobody's service
+	in_b bash -c 'exec {to}<>/dev/udp/10.99.0.1/9 && for ((i = 0; i < '"$1"'; i++)); do printf x >&$to; done'
+}
+not_ours=$(reason_index pass_not_service)
+link=$(status edge0 .link_id)
+maps=$(for map in meta flows services plans; do map_id "$map"; done)
+before=$(sum_of "$not_ours")
+send 5000 &
+sender=$!
+replaced=0
+while kill -0 "$sender" 2>/dev/null || ((replaced < 3)); do
+	loader replace edge0 >/dev/null || break
+	replaced=$((replaced + 1))
+done
+wait "$sender"
+ok "replaced under traffic ($replaced times)" test "$replaced" -ge 3
+all_counted() { (($(sum_of "$not_ours") - before == 5000)); }
+ok "every packet of it was seen by a program" wait_for 10 all_counted
+is "the link is the same" "$(status edge0 .link_id)" "$link"
+is "the maps are the same" "$(for map in meta flows services plans; do map_id "$map"; done)" "$maps"
+is "the seed is the same" "$(bpftool -j map lookup pinned "$PINS/meta" key 0 0 0 0 | jq .formatted.value.table_seed)" "$seed"
+is "the pinned program is the one in force" "$(bpftool -j prog show pinned "$PINS/prog" | jq .id)" "$(xdp_id edge0)"
+is "nothing else is pinned" "$(pinned)" "$(sed 's/hops/hops link-edge0/' <<<"$MAPS")"
+old=$(xdp_id edge0)
+like "replace by a broken object is refused" "$(says replace edge0 -o "$TAP_WORK/broken.o")" "no BPF object"
+is "and the program in force stays" "$(xdp_id edge0)" "$old"
+
+# ---- detach: maps stay ---------------------------------------------------------------------------
+ok "detach" loader detach edge0
+is "the interface is free" "$(xdp_id edge0)" 0
+is "maps stay" "$(pinned)" "$MAPS"
+like "status: free" "$(loader status edge0)" "not attached, no XDP program"
+is "status, JSON: free" "$(status edge0 '[.attached, .holder, .layout_version] | tostring')" '[false,"free",1]'
+ok "detach again is refused" test "$(says detach edge0)" != ""
+out=$(loader attach edge0 --mode generic)
+like "attach, generic" "$out" 'mode generic.*taken over from'
+is "in the stack" "$(in_a ip -j link show dev edge0 | jq -r '.[0].xdp.mode')" 2
+is "with the same maps" "$(for map in meta flows services plans; do map_id "$map"; done)" "$maps"
+ok "counters went on" test "$(sum_of "$not_ours")" -ge 5000
+
+# ---- two interfaces, one set of maps -------------------------------------------------------------
+ok "a second interface" loader attach lo --mode generic
+is "both links" "$(pinned | tr ' ' '\n' | grep -c '^link-')" 2
+like "purge is refused while another forwards" "$(says detach edge0 --purge)" "interface lo forwards by the maps"
+is "and nothing was detached" "$(status edge0 .attached)" true
+ok "detach the second" loader detach lo
+ip -n "$A" link set edge0 down
+ip -n "$A" link set edge0 name wan0
+is "a renamed interface is still ours" "$(status wan0 '[.attached, .holder] | tostring')" '[true,"link"]'
+ok "and can be detached" loader detach wan0
+ip -n "$A" link set wan0 name edge0
+ip -n "$A" link set edge0 up
+
+# ---- pinned maps of another kind -----------------------------------------------------------------
+like "another size of the flow table is refused" "$(says attach edge0 --mode native --flows 1024)" \
+	"flows: pinned with entries 65536, wanted 1024.*detach INTERFACE --purge"
+raw=$(bpftool -j map lookup pinned "$PINS/meta" key 0 0 0 0 | jq -r '.value | join(" ")')
+write_version() { # VERSION
+	# shellcheck disable=SC2086 # bytes
+	bpftool map update pinned "$PINS/meta" key 0 0 0 0 value $1 0 0 0 ${raw#* * * * }
+}
+write_version 99
+like "another layout version is refused" "$(says attach edge0 --mode native)" \
+	"$PINS holds maps of layout version 99, this program has 1.*detach INTERFACE --purge --pin-dir $PINS"
+is "the interface is free" "$(xdp_id edge0)" 0
+is "the maps are as they were" "$(map_id meta)" "$(head -n 1 <<<"$maps")"
+like "status tells it" "$(loader status edge0)" "version 99, not this program's"
+is "status, JSON: no more than the version" "$(status edge0 '[.layout_version, .generation] | tostring')" '[99,null]'
+write_version 1
+ok "of the right version again: attach" loader attach edge0 --mode native
+write_version 99
+like "replace refuses it too" "$(says replace edge0)" "layout version 99"
+is "status still knows the link" "$(status edge0 .holder)" link
+ok "detach --purge is the way out, as the message says" loader detach edge0 --purge
+ok "it leaves nothing" nothing_left
+ok "a smaller flow table" loader attach edge0 --mode native --flows 1024
+is "its mask" "$(bpftool -j map lookup pinned "$PINS/meta" key 0 0 0 0 | jq .formatted.value.flow_mask)" 1023
+is "another secret" "$(($(bpftool -j map lookup pinned "$PINS/meta" key 0 0 0 0 | jq .formatted.value.table_seed) == seed))" 0
+loader detach edge0 >/dev/null
+ok "attach without --flows keeps its size" loader attach edge0 --mode native
+is "its size" "$(bpftool -j map show pinned "$PINS/flows" | jq .max_entries)" 1024
+loader detach edge0 >/dev/null
+
+# ---- folders that somebody half filled -----------------------------------------------------------
+rm "$PINS/rings"
+like "a map is missing" "$(says attach edge0 --mode native)" "$PINS/rings is missing.*--purge"
+ok "purge with nothing attached" loader detach edge0 --purge
+loader attach edge0 --mode native >/dev/null
+loader detach edge0 >/dev/null
+rm "$PINS/meta"
+cp_id=$(map_id plans)
+ok "leftovers without meta do not stop a start" loader attach edge0 --mode native
+is "they were replaced" "$(($(map_id plans) == cp_id))" 0
+is "by a whole set" "$(pinned)" "$(sed 's/hops/hops link-edge0/' <<<"$MAPS")"
+loader detach edge0 --purge >/dev/null
+mkdir "$PINS"
+ok "an empty folder" loader attach edge0 --mode native
+loader detach edge0 --purge >/dev/null
+
+killed=0
+consistent=0
+for ms in 002 005 008 011 014 017 020 025 030 035 040 050 060 070 080 100 120 150 200 300; do
+	in_a timeout -s KILL "0.$ms" "$BUILD/geostream-loader" -p "$PINS" attach edge0 --mode native >/dev/null 2>&1
+	(($? == 137)) && killed=$((killed + 1))
+	[[ $(status edge0 .attached) == true ]] && loader detach edge0 >/dev/null
+	loader attach edge0 --mode native >"$TAP_WORK/out" 2>&1 &&
+		[[ $(pinned) == "$(sed 's/hops/hops link-edge0/' <<<"$MAPS")" ]] &&
+		loader detach edge0 --purge >/dev/null && nothing_left && consistent=$((consistent + 1))
+done
+is "killed at any moment ($killed of 20), the next start works" "$consistent" 20
+
+out=$(for _ in 1 2 3 4; do loader attach edge0 --mode native 2>&1 & done | sort; wait)
+is "of four at once one attaches" "$(grep -c '^edge0: attached' <<<"$out")" 1
+is "the others are told" "$(grep -c 'already attached' <<<"$out")" 3
+loader detach edge0 --purge >/dev/null
+
+# ---- the interface goes, and comes again ---------------------------------------------------------
+ip -n "$A" link add gone0 type veth peer name gone1
+ok "an interface that will go" loader attach gone0 --mode native
+ip -n "$A" link del gone0
+ip -n "$A" link add gone0 type veth peer name gone1
+ok "its link does not stop the next of that name" loader attach gone0 --mode native
+ip -n "$A" link del gone0
+ok "it can be detached when it is gone" loader detach gone0
+refuses "once" loader detach gone0
+ok "purge" loader detach gone0 --purge
+ok "and that is all" nothing_left
+
+# ---- another's program ---------------------------------------------------------------------------
+mkdir "$OTHER"
+need "another's program" bpftool prog load "$BUILD/bpf/bystander.bpf.o" "$OTHER/prog"
+other=$(bpftool -j prog show pinned "$OTHER/prog" | jq .id)
+foreign() { # MODE: attaches it
+	in_a bpftool net attach "$1" pinned "$OTHER/prog" dev edge0
+}
+foreign xdpdrv
+is "another's program is attached" "$(xdp_id edge0)" "$other"
+like "attach is refused and names it" "$(says attach edge0 --mode native)" \
+	"another XDP program, 'bystander' \(id $other, tag [0-9a-f]{16}\), mode native: untouched"
+is "it is still attached" "$(xdp_id edge0)" "$other"
+like "in another mode too" "$(says attach edge0 --mode generic)" "untouched"
+like "beside is no way round" "$(says attach edge0 --mode native --beside)" "attached alone: untouched"
+like "detach is refused" "$(says detach edge0)" "another's, 'bystander' \(id $other"
+like "replace is refused" "$(says replace edge0)" "another's, 'bystander'"
+is "it is still attached after all that" "$(xdp_id edge0)" "$other"
+like "status: foreign" "$(loader status edge0)" "another XDP program is.*bystander  id $other"
+is "status, JSON: foreign" "$(status edge0 '[.attached, .holder, .program.id] | tostring')" "[false,\"foreign\",$other]"
+ok "nothing is left" test ! -e "$PINS"
+like "a --force that fails puts it back" "$(says attach edge0 --mode offload --force)" "offload"
+is "it is attached again" "$(xdp_id edge0)" "$other"
+out=$(loader attach edge0 --mode native --force)
+like "--force says what it replaced" "$out" "^edge0: replaced 'bystander' \(id $other, tag [0-9a-f]{16}\), mode native"
+is "ours is attached" "$(status edge0 .holder)" link
+loader detach edge0 >/dev/null
+foreign xdpgeneric
+like "a generic one is refused as well" "$(says attach edge0 --mode native)" "mode generic: untouched"
+ok "and forced" loader attach edge0 --mode native --force
+is "native it is" "$(status edge0 '[.holder, .mode] | tostring')" '["link","native"]'
+PINS_KEPT=$PINS
+PINS=$PINS_KEPT-two
+like "ours of another pin folder is another's" "$(says attach edge0 --mode native)" "another XDP program, 'gs_xdp'"
+ok "and can be forced: a link of somebody else" loader attach edge0 --mode native --force
+loader detach edge0 --purge >/dev/null
+ok "that folder is gone" test ! -e "$PINS"
+PINS=$PINS_KEPT
+is "its first owner is told" "$(status edge0 .holder)" free
+ok "and can attach again" loader attach edge0 --mode native
+loader detach edge0 --purge >/dev/null
+
+# ---- beside others, where the kernel refuses it (20-dispatcher-6.1.sh has one that does not) -----
+freplace_works() { in_a "$BUILD/geostream-loader" attach edge0 --mode native --beside -p "$PINS" >"$TAP_WORK/beside" 2>&1; }
+if freplace_works; then
+	is "beside: by libxdp's dispatcher" "$(status edge0 .holder)" dispatcher
+	ok "beside: nothing but a dispatcher will do" test "$(says attach edge0 --mode native)" != ""
+	ok "beside: detach" loader detach edge0 --purge
+else
+	like "beside: refused, clearly" "$(<"$TAP_WORK/beside")" "this kernel refuses libxdp's dispatcher"
+	is "beside: one line" "$(wc -l <"$TAP_WORK/beside")" 1
+	is "beside: libxdp's lone program was taken off again" "$(xdp_id edge0)" 0
+fi
+ok "nothing is left at the end" nothing_left
+
+done_testing
