@@ -385,17 +385,23 @@ int gs_loop_new(struct gs_loop **ret_loop)
 	return 0;
 }
 
+void gs_loop_end_worker(struct gs_loop *loop)
+{
+	if (!loop->has_worker)
+		return;
+	pthread_mutex_lock(&loop->lock);
+	loop->worker_stop = true;
+	pthread_cond_signal(&loop->wake);
+	pthread_mutex_unlock(&loop->lock);
+	pthread_join(loop->worker, NULL);
+	loop->has_worker = false;
+}
+
 void gs_loop_free(struct gs_loop *loop)
 {
 	if (!loop)
 		return;
-	if (loop->has_worker) {
-		pthread_mutex_lock(&loop->lock);
-		loop->worker_stop = true;
-		pthread_cond_signal(&loop->wake);
-		pthread_mutex_unlock(&loop->lock);
-		pthread_join(loop->worker, NULL);
-	}
+	gs_loop_end_worker(loop);
 	for (uint32_t i = 1; i <= loop->timer_count; i++)
 		loop->heap[i]->heap_index_ = 0;
 	gs_close_fd(&loop->timer_io.fd);

@@ -34,7 +34,12 @@ struct gs_job {
 };
 
 int gs_loop_new(struct gs_loop **ret_loop);
-/* Waits for the job that is running; jobs not yet begun are dropped without done(). */
+/*
+ * Waits for the job that is running and ends the worker; neither that job nor those not yet begun
+ * get their done(). For those who must free what a job reads.
+ */
+void gs_loop_end_worker(struct gs_loop *loop);
+/* Ends the worker first. NULL is fine. */
 void gs_loop_free(struct gs_loop *loop);
 /* Until gs_loop_stop. 0 or -errno. */
 int gs_loop_run(struct gs_loop *loop);

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The settings of one edge. A flag wins over the environment (GEOSTREAM_DATABASE ...), that over
+ * the file (`key = value` lines, # comments), that over the default.
+ */
+#pragma once
+
+#include "user/base/log.h"
+#include "user/core/types.h"
+
+#include <stddef.h>
+
+#define GS_CONFIG_PATH_DEFAULT "/etc/geostream/geostream.conf"
+
+struct gs_config {
+	char database[1024]; /* anything libpq takes; "": libpq's own PG* variables */
+	char edge[GS_NAME_MAX];
+	char geoip[GS_PATH_MAX]; /* "": none, every client's location is unknown */
+	char pin_dir[GS_PATH_MAX];
+	char socket[108];
+	char state_dir[GS_PATH_MAX];
+	enum gs_log_level log_level;
+	enum gs_log_format log_format;
+	uint32_t failover_budget_ms;
+};
+
+/* Told of each problem; place: "FILE:LINE", "GEOSTREAM_EDGE", "--set". */
+struct gs_config_problems {
+	void (*on_problem)(void *context, const char *place, const char *text);
+	void *context;
+};
+
+void gs_config_default(struct gs_config *ret_config);
+/* Each returns 0 or -EINVAL (something was reported; what was good is set). */
+int gs_config_read_text(struct gs_config *config, const char *name, const char *text, size_t length,
+			const struct gs_config_problems *problems);
+/* Also -ENOENT and other open errors, reported too. */
+int gs_config_read_file(struct gs_config *config, const char *path,
+			const struct gs_config_problems *problems);
+int gs_config_read_environment(struct gs_config *config, const struct gs_config_problems *problems);
+/* "key=value", as of a flag. */
+int gs_config_set(struct gs_config *config, const char *assignment, const char *place,
+		  const struct gs_config_problems *problems);
+/* Settings that a running daemon cannot take over (they differ): their names, or "". */
+const char *gs_config_not_reloadable(const struct gs_config *running, const struct gs_config *next,
+				     char *out, size_t room);

@@ -1,0 +1,774 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One publish and one load at a time, on the one worker. A newer snapshot that arrives meanwhile
+ * waits in `next`; only the newest one does. Words are the loop's alone: the worker never writes
+ * one, so a failover never waits for a build.
+ */
+#include "reconcile.h"
+
+#include "snapshot_io.h"
+#include "user/base/cleanup.h"
+#include "user/base/error.h"
+#include "user/base/log.h"
+#include "user/core/geo.h"
+#include "user/core/retry.h"
+#include "user/core/snapshot.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+	HEARTBEAT_MS = 1000,
+	HOPS_TICK_MS = 200, /* a tenth of the hops each: all of them every 2 s */
+	HOPS_TICKS = 10,
+	LAST_GOOD_AFTER_MS = 2000, /* without a word from the store */
+	RETRY_BASE_MS = 500,
+	RETRY_CAP_MS = 30000,
+};
+
+struct publish {
+	struct gs_job job;
+	/* in */
+	struct gs_snapshot *snapshot;
+	struct gs_geodata *geo;
+	struct gs_hop *hops;
+	bool save;
+	/* out */
+	struct gs_tables *tables;
+	struct gs_dataplane_info info;
+	int err;
+	struct gs_error error;
+	int save_err;
+	struct gs_error save_error;
+};
+
+struct load {
+	struct gs_job job;
+	char path[GS_PATH_MAX];
+	struct gs_geodata *geo;
+	int err;
+	struct gs_error error;
+};
+
+struct gs_reconcile {
+	struct gs_reconcile_ports ports;
+	struct gs_reconcile_settings settings;
+	struct gs_reconcile_state state;
+	struct gs_monitor *monitor;
+
+	struct gs_snapshot *snapshot; /* the words follow it */
+	struct gs_tables *tables;     /* published; of `snapshot` and `geo` */
+	struct gs_geodata *geo;
+	struct gs_usable_view *view;
+
+	struct gs_snapshot *next;     /* newest one not yet built */
+	bool next_is_file;	      /* it is the last good file's */
+	struct gs_geodata *fresh_geo; /* loaded, not yet in force */
+	bool first_load_pending;      /* nothing is published before it has ended */
+
+	struct publish publish;
+	bool publishing, publishing_file;
+	struct load load;
+	bool loading;
+	void (*load_done)(void *context, int err, const char *problem);
+	void *load_context;
+
+	struct gs_retry retry;
+	struct gs_timer retry_timer, heartbeat_timer, hops_timer, last_good_timer;
+	uint32_t hops_at;
+};
+
+static void consider(struct gs_reconcile *r);
+
+static int64_t unix_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* ---- words and what is told of them ---------------------------------------------------------- */
+
+static enum gs_health_state health_of(void *context, gs_id backend)
+{
+	struct gs_reconcile *r = context;
+	struct gs_monitor_status status;
+
+	return gs_monitor_get(r->monitor, backend, &status) ? status.state : GS_HEALTH_UNKNOWN;
+}
+
+static void record(struct gs_reconcile *r, enum gs_object_kind kind, const char *region,
+		   const char *service, const char *backend, const char *from, const char *to,
+		   const char *why)
+{
+	struct gs_transition transition = {.unix_ms = unix_ms(), .kind = kind};
+
+	snprintf(transition.region, sizeof(transition.region), "%s", region);
+	snprintf(transition.service, sizeof(transition.service), "%s", service);
+	snprintf(transition.backend, sizeof(transition.backend), "%s", backend);
+	snprintf(transition.from, sizeof(transition.from), "%s", from);
+	snprintf(transition.to, sizeof(transition.to), "%s", to);
+	snprintf(transition.why, sizeof(transition.why), "%s", why);
+	r->ports.store->ops->record_transition(r->ports.store->self, &transition);
+}
+
+static const char *region_name(const struct gs_snapshot *snapshot, gs_id id)
+{
+	const struct gs_region *region = gs_snapshot_region(snapshot, id);
+
+	return region ? region->name : "?";
+}
+
+static const char *service_name(const struct gs_snapshot *snapshot, gs_id id)
+{
+	const struct gs_service *service = gs_snapshot_service(snapshot, id);
+
+	return service ? service->name : "?";
+}
+
+/* Who takes over for people to read: the nearest region that is up. Each client's plan decides. */
+static const char *nearest_up(const struct gs_snapshot *snapshot, const struct gs_usable_view *view,
+			      const struct gs_region *lost)
+{
+	const char *name = "none";
+	double best_km = -1;
+
+	for (uint32_t i = 0; i < snapshot->region_count; i++) {
+		const struct gs_region *region = &snapshot->regions[i];
+		double km;
+
+		if (region == lost || view->regions[region->id].state != GS_USABLE_UP)
+			continue;
+		km = gs_geo_distance_km(&lost->coord, &region->coord);
+		if (best_km < 0 || km < best_km) {
+			best_km = km;
+			name = region->name;
+		}
+	}
+	return name;
+}
+
+static const char *from_name(const struct gs_usable *before)
+{
+	return before ? gs_usable_name(*before) : "unknown";
+}
+
+static bool changed(const struct gs_usable *before, struct gs_usable after)
+{
+	return before ? before->state != after.state : after.state != GS_USABLE_DOWN;
+}
+
+static void tell_regions(struct gs_reconcile *r, const struct gs_usable_view *before,
+			 const char *why)
+{
+	for (uint32_t i = 0; i < r->snapshot->region_count; i++) {
+		const struct gs_region *region = &r->snapshot->regions[i];
+		const struct gs_usable *was = before ? &before->regions[region->id] : NULL;
+		struct gs_usable now = r->view->regions[region->id];
+
+		if (!changed(was, now))
+			continue;
+		if (now.state == GS_USABLE_UP)
+			gs_log(GS_LOG_INFO, "region_up", "region=%s from=%s why=%s", region->name,
+			       from_name(was), why);
+		else
+			gs_log(GS_LOG_WARNING, "region_failover", "region=%s to=%s state=%s why=%s",
+			       region->name, nearest_up(r->snapshot, r->view, region),
+			       gs_usable_name(now), why);
+		record(r, GS_OBJECT_REGION, region->name, "", "", from_name(was),
+		       gs_usable_name(now), why);
+	}
+}
+
+static void tell_pools(struct gs_reconcile *r, const struct gs_usable_view *before, const char *why)
+{
+	for (uint32_t i = 0; i < r->view->pool_count; i++) {
+		const struct gs_usable_pool *pool = &r->view->pools[i], *was;
+		const char *region = region_name(r->snapshot, pool->region);
+		const char *service = service_name(r->snapshot, pool->service);
+
+		was = before ? gs_usable_view_pool(before, pool->service, pool->region) : NULL;
+		if (!changed(was ? &was->word : NULL, pool->word))
+			continue;
+		gs_log(pool->word.state == GS_USABLE_UP ? GS_LOG_INFO : GS_LOG_WARNING,
+		       "pool_state", "service=%s region=%s from=%s to=%s why=%s", service, region,
+		       from_name(was ? &was->word : NULL), gs_usable_name(pool->word), why);
+		record(r, GS_OBJECT_POOL, region, service, "", from_name(was ? &was->word : NULL),
+		       gs_usable_name(pool->word), why);
+	}
+}
+
+/* first: the backend whose verdict is its first one; it was unknown, whatever its word said. */
+static void tell_backends(struct gs_reconcile *r, const struct gs_usable_view *before, gs_id first,
+			  const char *why)
+{
+	for (uint32_t i = 0; i < r->snapshot->backend_count; i++) {
+		const struct gs_backend *backend = &r->snapshot->backends[i];
+		const struct gs_usable *was = before ? &before->backends[backend->id] : NULL;
+		struct gs_usable now = r->view->backends[backend->id];
+		const char *from = backend->id == first ? "unknown" : from_name(was);
+
+		if (!changed(was, now) && backend->id != first)
+			continue;
+		gs_log(now.state == GS_USABLE_UP ? GS_LOG_INFO : GS_LOG_WARNING, "backend_state",
+		       "backend=%s region=%s from=%s to=%s why=%s", backend->name,
+		       region_name(r->snapshot, backend->region), from, gs_usable_name(now), why);
+		record(r, GS_OBJECT_BACKEND, region_name(r->snapshot, backend->region),
+		       service_name(r->snapshot, backend->service), backend->name, from,
+		       gs_usable_name(now), why);
+	}
+}
+
+/* The words first, the telling afterwards. */
+static void apply_words(struct gs_reconcile *r, gs_id first, const char *why)
+{
+	const struct gs_usable_health health = {.get = health_of, .context = r};
+	struct gs_usable_view *before = r->view, *after;
+
+	if (!r->snapshot)
+		return;
+	if (gs_usable_view_new(r->snapshot, &health, &after)) {
+		gs_log_limited(GS_LOG_ERROR, "words_kept", "why=%s", "out of memory");
+		return;
+	}
+	gs_usable_write(r->ports.dataplane, before, after);
+	r->view = after;
+	tell_backends(r, before, first, why);
+	tell_pools(r, before, why);
+	tell_regions(r, before, why);
+	gs_usable_view_free(before);
+}
+
+static void on_verdict(void *context, const struct gs_monitor_verdict *verdict)
+{
+	struct gs_reconcile *r = context;
+	const struct gs_backend *backend;
+	char why[96];
+
+	backend = r->snapshot ? gs_snapshot_backend(r->snapshot, verdict->backend) : NULL;
+	if (!backend) /* of a snapshot that is being built */
+		return;
+	if (verdict->up)
+		snprintf(why, sizeof(why), "%.60s answered in %u us", backend->name,
+			 verdict->latency_us);
+	else
+		snprintf(why, sizeof(why), "%.60s: %s", backend->name,
+			 gs_probe_class_name(verdict->why));
+	apply_words(r, verdict->first ? verdict->backend : 0, why);
+}
+
+/* ---- targets --------------------------------------------------------------------------------- */
+
+/* What the maps say of a backend is what the last daemon knew: a restart does not flap. */
+static enum gs_health_state warm_state(void *context, gs_id backend)
+{
+	struct gs_reconcile *r = context;
+	struct gs_usable word;
+
+	if (r->state.info.generation == 0)
+		return GS_HEALTH_UNKNOWN;
+	word = r->ports.dataplane->ops->get_usable(r->ports.dataplane->self, GS_OBJECT_BACKEND,
+						   backend);
+	return word.state == GS_USABLE_DOWN ? GS_HEALTH_UNKNOWN : GS_HEALTH_UP;
+}
+
+static struct gs_probe_target target_of(const struct gs_snapshot *snapshot,
+					const struct gs_backend *backend)
+{
+	const struct gs_service *service = gs_snapshot_service(snapshot, backend->service);
+	struct gs_probe_target target = {
+		.backend = backend->id,
+		.addr = backend->addr,
+		.spec = service->probe,
+	};
+
+	target.port = service->probe.port ? service->probe.port : service->port;
+	return target;
+}
+
+static void watch(struct gs_reconcile *r, const struct gs_snapshot *snapshot)
+{
+	GS_AUTO_FREE struct gs_probe_target *targets = NULL;
+	int err = -ENOMEM;
+
+	targets = calloc(snapshot->backend_count + 1, sizeof(*targets));
+	if (targets) {
+		for (uint32_t i = 0; i < snapshot->backend_count; i++)
+			targets[i] = target_of(snapshot, &snapshot->backends[i]);
+		err = gs_monitor_set_targets(r->monitor, targets, snapshot->backend_count,
+					     warm_state, r);
+	}
+	if (err)
+		gs_log(GS_LOG_ERROR, "targets_kept", "why=%s", strerror(-err));
+}
+
+/* ---- next hops ------------------------------------------------------------------------------- */
+
+static struct gs_hop *resolve_hops(struct gs_reconcile *r, const struct gs_snapshot *snapshot)
+{
+	const struct gs_nexthop *nexthop = r->ports.nexthop;
+	struct gs_hop *hops = calloc(snapshot->backend_count + 1, sizeof(*hops));
+
+	for (uint32_t i = 0; hops && i < snapshot->backend_count; i++)
+		nexthop->ops->resolve(nexthop->self, &snapshot->backends[i].addr, &hops[i]);
+	return hops;
+}
+
+static void on_hops(struct gs_timer *timer)
+{
+	struct gs_reconcile *r = timer->context;
+	const struct gs_nexthop *nexthop = r->ports.nexthop;
+	uint32_t count = r->tables && !r->publishing ? r->snapshot->backend_count : 0;
+	uint32_t share = (count + HOPS_TICKS - 1) / HOPS_TICKS;
+
+	for (uint32_t i = 0; i < share; i++) {
+		const struct gs_backend *backend;
+		struct gs_hop hop;
+		int err;
+
+		if (r->hops_at >= count)
+			r->hops_at = 0;
+		backend = &r->snapshot->backends[r->hops_at++];
+		if (nexthop->ops->resolve(nexthop->self, &backend->addr, &hop))
+			continue;
+		err = r->ports.dataplane->ops->set_hop(r->ports.dataplane->self, backend->id, &hop);
+		if (err)
+			gs_log_limited(GS_LOG_ERROR, "hop_kept", "backend=%s why=%s", backend->name,
+				       strerror(-err));
+	}
+	gs_loop_timer_set(r->ports.loop, timer, HOPS_TICK_MS);
+}
+
+/* ---- publishing ------------------------------------------------------------------------------ */
+
+static void run_publish(struct gs_job *job)
+{
+	struct publish *p = job->context;
+	struct gs_reconcile *r =
+		(struct gs_reconcile *)((char *)p - offsetof(struct gs_reconcile, publish));
+	const struct gs_dataplane *dataplane = r->ports.dataplane;
+
+	p->err = gs_tables_build(p->snapshot, p->geo, &p->tables, &p->error);
+	if (!p->err)
+		p->err = dataplane->ops->publish(dataplane->self, p->tables, p->hops, &p->info,
+						 &p->error);
+	if (!p->err && p->save)
+		p->save_err = gs_snapshot_save(p->snapshot, r->settings.last_good, &p->save_error);
+}
+
+static void answer_load(struct gs_reconcile *r, int err, const char *problem)
+{
+	void (*done)(void *context, int err, const char *problem) = r->load_done;
+
+	r->load_done = NULL;
+	if (done)
+		done(r->load_context, err, problem);
+}
+
+static void report(struct gs_reconcile *r)
+{
+	struct gs_edge_report edge = {
+		.generation = r->state.info.generation,
+		.revision = r->snapshot->revision,
+		.digest = r->state.info.digest,
+		.published_unix_ms = unix_ms(),
+	};
+
+	if (r->geo) {
+		snprintf(edge.geo_path, sizeof(edge.geo_path), "%s", r->geo->path);
+		edge.geo_build_unix_s = r->geo->build_unix_s;
+	}
+	r->ports.store->ops->report_edge(r->ports.store->self, &edge);
+}
+
+static void publish_failed(struct gs_reconcile *r)
+{
+	struct publish *p = &r->publish;
+	bool for_good = p->err == -EINVAL || p->err == -EFBIG;
+
+	snprintf(r->state.publish_problem, sizeof(r->state.publish_problem), "%s", p->error.text);
+	gs_log(GS_LOG_ERROR, "publish_failed", "revision=%lu generation=%lu why=%s",
+	       (unsigned long)p->snapshot->revision, (unsigned long)r->state.info.generation,
+	       p->error.text);
+	gs_tables_free(p->tables);
+	if (p->geo != r->geo) {
+		r->ports.geodb->ops->release(r->ports.geodb->self, p->geo);
+		snprintf(r->state.geo_problem, sizeof(r->state.geo_problem), "%s", p->error.text);
+		answer_load(r, p->err, p->error.text);
+	}
+	if (p->snapshot == r->snapshot)
+		return;
+	if (for_good || r->next) {
+		gs_snapshot_free(p->snapshot);
+	} else {
+		r->next = p->snapshot;
+		r->next_is_file = r->publishing_file;
+		gs_loop_timer_set(r->ports.loop, &r->retry_timer, gs_retry_next_ms(&r->retry));
+	}
+	if (r->snapshot)
+		watch(r, r->snapshot);
+}
+
+static void publish_succeeded(struct gs_reconcile *r)
+{
+	struct publish *p = &r->publish;
+	bool is_new = p->info.generation != r->state.info.generation;
+	bool new_geo = p->geo != r->geo;
+
+	gs_tables_free(r->tables);
+	r->tables = p->tables;
+	if (p->snapshot != r->snapshot)
+		gs_snapshot_free(r->snapshot);
+	r->snapshot = p->snapshot;
+	if (new_geo && r->geo)
+		r->ports.geodb->ops->release(r->ports.geodb->self, r->geo);
+	r->geo = p->geo;
+	r->state.info = p->info;
+	r->state.from_last_good = r->publishing_file;
+	r->state.publish_problem[0] = '\0';
+	gs_retry_reset(&r->retry);
+	apply_words(r, 0, "configuration");
+	gs_log(GS_LOG_INFO, is_new ? "generation_in_force" : "generation_unchanged",
+	       "generation=%lu revision=%lu digest=%016lx plans=%u locations=%u slot=%u from=%s",
+	       (unsigned long)p->info.generation, (unsigned long)p->snapshot->revision,
+	       (unsigned long)p->info.digest, gs_plan_set_count(p->tables->plans),
+	       p->tables->location_count, p->info.slot,
+	       r->publishing_file ? "last-good file" : "database");
+	report(r);
+	if (new_geo)
+		answer_load(r, 0, "");
+}
+
+static void publish_done(struct gs_job *job)
+{
+	struct publish *p = job->context;
+	struct gs_reconcile *r =
+		(struct gs_reconcile *)((char *)p - offsetof(struct gs_reconcile, publish));
+
+	r->publishing = false;
+	if (p->save_err)
+		gs_log(GS_LOG_WARNING, "last_good_not_saved", "why=%s", p->save_error.text);
+	free(gs_take_ptr(p->hops));
+	if (p->err)
+		publish_failed(r);
+	else
+		publish_succeeded(r);
+	consider(r);
+}
+
+static void publish(struct gs_reconcile *r, struct gs_snapshot *snapshot, bool is_file)
+{
+	struct publish *p = &r->publish;
+
+	memset(p, 0, sizeof(*p));
+	p->job = (struct gs_job){.run = run_publish, .done = publish_done, .context = p};
+	p->snapshot = snapshot;
+	p->geo = r->fresh_geo ? gs_take_ptr(r->fresh_geo) : r->geo;
+	p->save = snapshot != r->snapshot && !is_file;
+	p->hops = resolve_hops(r, snapshot);
+	r->publishing = true;
+	r->publishing_file = is_file;
+	/* New backends are probed while their tables are built. */
+	watch(r, snapshot);
+	if (!p->hops) {
+		p->err = gs_error_set(-ENOMEM, &p->error, "out of memory");
+		publish_done(&p->job);
+		return;
+	}
+	gs_loop_work(r->ports.loop, &p->job);
+}
+
+/*
+ * A GeoIP file that does not load must not cost the clients the tables that an earlier daemon put
+ * in force: then only the words follow the snapshot, until a file loads.
+ */
+static bool would_lose_geo(const struct gs_reconcile *r)
+{
+	return r->settings.geoip[0] && !r->geo && !r->fresh_geo && r->state.info.generation != 0;
+}
+
+static void follow_only(struct gs_reconcile *r, struct gs_snapshot *snapshot, bool is_file)
+{
+	gs_log(GS_LOG_ERROR, "generation_kept", "generation=%lu revision=%lu why=%s",
+	       (unsigned long)r->state.info.generation, (unsigned long)snapshot->revision,
+	       "no GeoIP database could be loaded; what is in force stays");
+	watch(r, snapshot);
+	if (snapshot != r->snapshot)
+		gs_snapshot_free(r->snapshot);
+	r->snapshot = snapshot;
+	r->state.from_last_good = is_file;
+	apply_words(r, 0, "configuration");
+}
+
+/* Is there something to build, and nothing in its way? */
+static void consider(struct gs_reconcile *r)
+{
+	struct gs_snapshot *snapshot = r->next ? r->next : r->snapshot;
+	bool is_file = r->next ? r->next_is_file : r->state.from_last_good;
+
+	if (r->publishing || r->first_load_pending || !snapshot || (!r->next && !r->fresh_geo))
+		return;
+	gs_loop_timer_clear(r->ports.loop, &r->retry_timer);
+	r->next = NULL;
+	if (would_lose_geo(r))
+		follow_only(r, snapshot, is_file);
+	else
+		publish(r, snapshot, is_file);
+}
+
+static void on_retry(struct gs_timer *timer)
+{
+	consider(timer->context);
+}
+
+/* ---- the store ------------------------------------------------------------------------------- */
+
+static bool is_known(const struct gs_reconcile *r, const struct gs_snapshot *snapshot)
+{
+	const struct gs_snapshot *newest = r->next ? r->next : r->snapshot;
+	bool is_file = r->next ? r->next_is_file : r->state.from_last_good;
+
+	if (r->publishing && !r->next) {
+		newest = r->publish.snapshot;
+		is_file = r->publishing_file;
+	}
+	return newest && !is_file && newest->revision == snapshot->revision &&
+	       newest->selection_seed == snapshot->selection_seed;
+}
+
+static void on_snapshot(void *context, struct gs_snapshot *snapshot)
+{
+	struct gs_reconcile *r = context;
+
+	gs_loop_timer_clear(r->ports.loop, &r->last_good_timer);
+	if (is_known(r, snapshot)) {
+		gs_snapshot_free(snapshot);
+		return;
+	}
+	gs_log(GS_LOG_INFO, "snapshot",
+	       "revision=%lu services=%u regions=%u backends=%u overrides=%u",
+	       (unsigned long)snapshot->revision, snapshot->service_count, snapshot->region_count,
+	       snapshot->backend_count, snapshot->override_count);
+	gs_snapshot_free(r->next);
+	r->next = snapshot;
+	r->next_is_file = false;
+	consider(r);
+}
+
+static void load_last_good(struct gs_reconcile *r)
+{
+	struct gs_snapshot *snapshot;
+	struct gs_error error;
+	int err;
+
+	if (r->snapshot || r->next || r->publishing)
+		return;
+	err = gs_snapshot_load(r->settings.last_good, &snapshot, &error);
+	if (err == -ENOENT) {
+		gs_log(GS_LOG_WARNING, "waiting_for_database", "file=%s why=%s",
+		       r->settings.last_good, "no last good snapshot either");
+		return;
+	}
+	if (err) {
+		gs_log(GS_LOG_ERROR, "last_good_refused", "why=%s", error.text);
+		return;
+	}
+	gs_log(GS_LOG_WARNING, "using_last_good", "file=%s revision=%lu", r->settings.last_good,
+	       (unsigned long)snapshot->revision);
+	r->next = snapshot;
+	r->next_is_file = true;
+	consider(r);
+}
+
+static void on_last_good(struct gs_timer *timer)
+{
+	load_last_good(timer->context);
+}
+
+static void on_connection(void *context, bool connected, const char *why)
+{
+	struct gs_reconcile *r = context;
+
+	if (connected != r->state.connected || r->state.connection_since_ms == 0) {
+		r->state.connection_since_ms = gs_loop_now_ms(r->ports.loop);
+		if (connected)
+			gs_log(GS_LOG_INFO, "database_connected", "state=%s", "connected");
+		else
+			gs_log(GS_LOG_WARNING, "database_away", "why=%s", why);
+	}
+	r->state.connected = connected;
+	snprintf(r->state.connection_why, sizeof(r->state.connection_why), "%s",
+		 connected ? "" : why);
+	if (!connected)
+		load_last_good(r);
+}
+
+/* ---- GeoIP ----------------------------------------------------------------------------------- */
+
+static void run_load(struct gs_job *job)
+{
+	struct load *load = job->context;
+	struct gs_reconcile *r =
+		(struct gs_reconcile *)((char *)load - offsetof(struct gs_reconcile, load));
+
+	load->err = r->ports.geodb->ops->load(r->ports.geodb->self, load->path, &load->geo,
+					      &load->error);
+}
+
+static void load_ended(struct gs_job *job)
+{
+	struct load *load = job->context;
+	struct gs_reconcile *r =
+		(struct gs_reconcile *)((char *)load - offsetof(struct gs_reconcile, load));
+
+	r->loading = false;
+	r->first_load_pending = false;
+	if (load->err) {
+		gs_log(GS_LOG_ERROR, "geoip_refused", "file=%s kept=%s why=%s", load->path,
+		       r->geo ? r->geo->path : "none", load->error.text);
+		snprintf(r->state.geo_problem, sizeof(r->state.geo_problem), "%s",
+			 load->error.text);
+		answer_load(r, load->err, load->error.text);
+	} else {
+		gs_log(GS_LOG_INFO, "geoip_loaded",
+		       "file=%s type=%s networks4=%lu networks6=%lu locations=%u ms=%lu",
+		       load->geo->path, load->geo->database_type,
+		       (unsigned long)load->geo->v4.networks, (unsigned long)load->geo->v6.networks,
+		       load->geo->location_count, (unsigned long)(load->geo->load_us / 1000));
+		r->state.geo_problem[0] = '\0';
+		if (r->fresh_geo)
+			r->ports.geodb->ops->release(r->ports.geodb->self, r->fresh_geo);
+		r->fresh_geo = load->geo;
+		if (!r->snapshot && !r->next && !r->publishing)
+			answer_load(r, 0, ""); /* in force with the first snapshot */
+	}
+	consider(r);
+}
+
+int gs_reconcile_load_geo(struct gs_reconcile *r, const char *path,
+			  void (*done)(void *context, int err, const char *problem), void *context)
+{
+	if (r->loading || r->load_done)
+		return -EBUSY;
+	if (strlen(path) >= sizeof(r->load.path))
+		return -ENAMETOOLONG;
+	memset(&r->load, 0, sizeof(r->load));
+	strcpy(r->load.path, path);
+	strcpy(r->settings.geoip, path);
+	r->load.job = (struct gs_job){
+		.run = run_load,
+		.done = load_ended,
+		.context = &r->load,
+	};
+	r->load_done = done;
+	r->load_context = context;
+	r->loading = true;
+	gs_loop_work(r->ports.loop, &r->load.job);
+	return 0;
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static void on_heartbeat(struct gs_timer *timer)
+{
+	struct gs_reconcile *r = timer->context;
+
+	r->ports.dataplane->ops->heartbeat(r->ports.dataplane->self);
+	gs_loop_timer_set(r->ports.loop, timer, HEARTBEAT_MS);
+}
+
+int gs_reconcile_new(const struct gs_reconcile_ports *ports,
+		     const struct gs_reconcile_settings *settings,
+		     struct gs_reconcile **ret_reconcile)
+{
+	const struct gs_monitor_events events = {.on_verdict = on_verdict};
+	struct gs_reconcile *r = calloc(1, sizeof(*r));
+	int err;
+
+	if (!r)
+		return -ENOMEM;
+	r->ports = *ports;
+	r->settings = *settings;
+	r->retry_timer = (struct gs_timer){.on_due = on_retry, .context = r};
+	r->heartbeat_timer = (struct gs_timer){.on_due = on_heartbeat, .context = r};
+	r->hops_timer = (struct gs_timer){.on_due = on_hops, .context = r};
+	r->last_good_timer = (struct gs_timer){.on_due = on_last_good, .context = r};
+	gs_retry_init(&r->retry, RETRY_BASE_MS, RETRY_CAP_MS, settings->seed);
+	err = gs_monitor_new(ports->loop, ports->prober, &events, r, settings->seed, &r->monitor);
+	if (err) {
+		free(r);
+		return err;
+	}
+	ports->dataplane->ops->info(ports->dataplane->self, &r->state.info);
+	*ret_reconcile = r;
+	return 0;
+}
+
+int gs_reconcile_start(struct gs_reconcile *r)
+{
+	const struct gs_store_events events = {
+		.on_snapshot = on_snapshot,
+		.on_connection = on_connection,
+	};
+	int err;
+
+	snprintf(r->state.connection_why, sizeof(r->state.connection_why), "connecting");
+	if (r->settings.geoip[0]) {
+		char path[GS_PATH_MAX];
+
+		snprintf(path, sizeof(path), "%s", r->settings.geoip);
+		r->first_load_pending = true;
+		gs_reconcile_load_geo(r, path, NULL, NULL);
+	}
+	err = gs_loop_timer_set(r->ports.loop, &r->last_good_timer, LAST_GOOD_AFTER_MS);
+	if (!err)
+		err = gs_loop_timer_set(r->ports.loop, &r->hops_timer, HOPS_TICK_MS);
+	if (err)
+		return err;
+	on_heartbeat(&r->heartbeat_timer);
+	return r->ports.store->ops->start(r->ports.store->self, &events, r);
+}
+
+const struct gs_reconcile_state *gs_reconcile_look(struct gs_reconcile *r)
+{
+	r->state.snapshot = r->snapshot;
+	r->state.tables = r->tables;
+	r->state.geo = r->geo;
+	r->state.view = r->view;
+	r->state.monitor = r->monitor;
+	r->state.working = r->publishing || r->loading;
+	return &r->state;
+}
+
+static void release_geo(struct gs_reconcile *r, struct gs_geodata *geo)
+{
+	if (geo)
+		r->ports.geodb->ops->release(r->ports.geodb->self, geo);
+}
+
+void gs_reconcile_free(struct gs_reconcile *r)
+{
+	if (!r)
+		return;
+	gs_monitor_free(r->monitor);
+	gs_tables_free(r->tables);
+	if (r->publishing) { /* its done() will not come */
+		gs_tables_free(r->publish.tables);
+		free(r->publish.hops);
+		if (r->publish.snapshot != r->snapshot)
+			gs_snapshot_free(r->publish.snapshot);
+		if (r->publish.geo != r->geo)
+			release_geo(r, r->publish.geo);
+	}
+	if (r->loading)
+		release_geo(r, r->load.geo);
+	release_geo(r, r->fresh_geo);
+	release_geo(r, r->geo);
+	gs_snapshot_free(r->next);
+	gs_snapshot_free(r->snapshot);
+	gs_usable_view_free(r->view);
+	free(r);
+}

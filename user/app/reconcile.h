@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The business loop: snapshot and GeoIP database -> tables -> data plane (on the worker); probe
+ * verdicts and admin states -> usable words (at once, on the loop). What is in force stays until
+ * something better has been built whole. Nothing here waits for the database.
+ */
+#pragma once
+
+#include "monitor.h"
+#include "tables.h"
+#include "usable.h"
+#include "user/base/loop.h"
+#include "user/ports.h"
+
+struct gs_reconcile;
+
+/* All borrowed; they outlive the reconcile. */
+struct gs_reconcile_ports {
+	struct gs_loop *loop;
+	const struct gs_store *store;
+	const struct gs_geodb *geodb;
+	const struct gs_dataplane *dataplane;
+	const struct gs_nexthop *nexthop;
+	const struct gs_prober *prober;
+};
+
+struct gs_reconcile_settings {
+	char geoip[GS_PATH_MAX];	  /* "": none */
+	char last_good[GS_PATH_MAX + 32]; /* file of the last good snapshot */
+	uint64_t seed;			  /* any value; differs between edges and starts */
+};
+
+/* What people may be told. Pointers are borrowed and hold until the loop's next turn. */
+struct gs_reconcile_state {
+	const struct gs_snapshot *snapshot; /* that the words follow; NULL: none yet */
+	const struct gs_tables *tables;	    /* that this daemon published; NULL: none yet */
+	const struct gs_geodata *geo;	    /* behind the tables; NULL: none */
+	const struct gs_usable_view *view;  /* NULL: none yet */
+	struct gs_monitor *monitor;
+	struct gs_dataplane_info info;	    /* the generation in force */
+	bool connected;			    /* to the store */
+	bool from_last_good;		    /* the snapshot is the file's, not the store's */
+	bool working;			    /* a build or a load goes on */
+	char connection_why[GS_ERROR_MAX];  /* not connected: why */
+	uint64_t connection_since_ms;	    /* gs_loop_now_ms */
+	char geo_problem[GS_ERROR_MAX];	    /* why the last GeoIP load failed, or "" */
+	char publish_problem[GS_ERROR_MAX]; /* why the last publish failed, or "" */
+};
+
+/* 0 or -errno. */
+int gs_reconcile_new(const struct gs_reconcile_ports *ports,
+		     const struct gs_reconcile_settings *settings,
+		     struct gs_reconcile **ret_reconcile);
+/* Starts the store, the first GeoIP load, the timers. 0 or -errno of the store's start. */
+int gs_reconcile_start(struct gs_reconcile *reconcile);
+/*
+ * After gs_loop_end_worker, before gs_loop_free. The data plane is left as it is. NULL is fine.
+ */
+void gs_reconcile_free(struct gs_reconcile *reconcile);
+
+const struct gs_reconcile_state *gs_reconcile_look(struct gs_reconcile *reconcile);
+
+/*
+ * Loads a GeoIP file and puts it in force. Exactly one done() follows: err 0, or -errno and what
+ * is wrong with it (what was in force stays). -EBUSY at once if a load is under way.
+ */
+int gs_reconcile_load_geo(struct gs_reconcile *reconcile, const char *path,
+			  void (*done)(void *context, int err, const char *problem), void *context);

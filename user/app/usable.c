@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "usable.h"
+
+#include "user/base/cleanup.h"
+#include "user/core/plan.h"
+#include "user/core/snapshot.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define ACCEPT_ALL UINT16_MAX
+
+static const struct gs_usable DOWN = {.state = GS_USABLE_DOWN, .accept = ACCEPT_ALL};
+
+const char *gs_usable_name(struct gs_usable word)
+{
+	switch (word.state) {
+	case GS_USABLE_UP:
+		return "up";
+	case GS_USABLE_DRAIN:
+		return "drain";
+	default:
+		return "down";
+	}
+}
+
+/* ---- the rules ------------------------------------------------------------------------------- */
+
+/* unknown_counts: nobody else of the service is up, so one not known to be down will do. */
+static uint16_t backend_state(enum gs_admin admin, enum gs_health_state health, bool unknown_counts)
+{
+	bool alive = health == GS_HEALTH_UP || health == GS_HEALTH_SUSPECT ||
+		     (health == GS_HEALTH_UNKNOWN && unknown_counts);
+
+	switch (admin) {
+	case GS_ADMIN_FORCE_UP:
+		return GS_USABLE_UP;
+	case GS_ADMIN_AUTO:
+		return alive ? GS_USABLE_UP : GS_USABLE_DOWN;
+	case GS_ADMIN_DRAIN:
+		return alive ? GS_USABLE_DRAIN : GS_USABLE_DOWN;
+	default:
+		return GS_USABLE_DOWN;
+	}
+}
+
+static uint16_t region_state(enum gs_admin admin, uint16_t best_backend)
+{
+	switch (admin) {
+	case GS_ADMIN_FORCE_UP:
+		return GS_USABLE_UP;
+	case GS_ADMIN_AUTO:
+		return best_backend;
+	case GS_ADMIN_DRAIN:
+		return best_backend == GS_USABLE_DOWN ? GS_USABLE_DOWN : GS_USABLE_DRAIN;
+	default:
+		return GS_USABLE_DOWN;
+	}
+}
+
+static enum gs_health_state health_of(const struct gs_usable_health *health, gs_id backend)
+{
+	return health->get(health->context, backend);
+}
+
+/* Services with a backend that is up, or that an operator says is. */
+static void find_services_up(const struct gs_snapshot *snapshot,
+			     const struct gs_usable_health *health, bool up[GS_MAX_SERVICES])
+{
+	for (uint32_t i = 0; i < snapshot->backend_count; i++) {
+		const struct gs_backend *backend = &snapshot->backends[i];
+
+		if (backend_state(backend->admin, health_of(health, backend->id), false) ==
+		    GS_USABLE_UP)
+			up[backend->service] = true;
+	}
+}
+
+static int compare_pools(const void *left, const void *right)
+{
+	const struct gs_usable_pool *a = left, *b = right;
+
+	if (a->service != b->service)
+		return a->service < b->service ? -1 : 1;
+	return (a->region > b->region) - (a->region < b->region);
+}
+
+static void add_pools(struct gs_usable_view *view, const struct gs_snapshot *snapshot)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < snapshot->backend_count; i++)
+		view->pools[i] = (struct gs_usable_pool){
+			.service = snapshot->backends[i].service,
+			.region = snapshot->backends[i].region,
+			.word = DOWN,
+		};
+	if (snapshot->backend_count == 0)
+		return;
+	qsort(view->pools, snapshot->backend_count, sizeof(view->pools[0]), compare_pools);
+	for (uint32_t i = 0; i < snapshot->backend_count; i++)
+		if (kept == 0 || compare_pools(&view->pools[kept - 1], &view->pools[i]) != 0)
+			view->pools[kept++] = view->pools[i];
+	view->pool_count = kept;
+}
+
+const struct gs_usable_pool *gs_usable_view_pool(const struct gs_usable_view *view, gs_id service,
+						 gs_id region)
+{
+	const struct gs_usable_pool key = {.service = service, .region = region};
+
+	if (view->pool_count == 0)
+		return NULL;
+	return bsearch(&key, view->pools, view->pool_count, sizeof(key), compare_pools);
+}
+
+static void judge_backends(struct gs_usable_view *view, const struct gs_snapshot *snapshot,
+			   const struct gs_usable_health *health, const bool up[GS_MAX_SERVICES])
+{
+	for (uint32_t i = 0; i < snapshot->backend_count; i++) {
+		const struct gs_backend *backend = &snapshot->backends[i];
+		struct gs_usable_pool *pool = (struct gs_usable_pool *)gs_usable_view_pool(
+			view, backend->service, backend->region);
+		uint16_t state = backend_state(backend->admin, health_of(health, backend->id),
+					       !up[backend->service]);
+
+		view->backends[backend->id].state = state;
+		if (state > pool->word.state)
+			pool->word.state = state;
+		if (state == GS_USABLE_UP && pool->word.fallback == 0)
+			pool->word.fallback = backend->id;
+		if (state > view->regions[backend->region].state)
+			view->regions[backend->region].state = state;
+	}
+}
+
+int gs_usable_view_new(const struct gs_snapshot *snapshot, const struct gs_usable_health *health,
+		       struct gs_usable_view **ret_view)
+{
+	struct gs_usable_view *view = calloc(1, sizeof(*view));
+	bool up[GS_MAX_SERVICES] = {false};
+
+	if (!view)
+		return -ENOMEM;
+	view->pools = calloc(snapshot->backend_count + 1, sizeof(view->pools[0]));
+	if (!view->pools) {
+		free(view);
+		return -ENOMEM;
+	}
+	for (uint32_t i = 0; i < GS_MAX_REGIONS; i++)
+		view->regions[i] = DOWN;
+	for (uint32_t i = 0; i < GS_MAX_BACKENDS; i++)
+		view->backends[i] = DOWN;
+	add_pools(view, snapshot);
+	find_services_up(snapshot, health, up);
+	judge_backends(view, snapshot, health, up);
+	for (uint32_t i = 0; i < snapshot->region_count; i++) {
+		const struct gs_region *region = &snapshot->regions[i];
+
+		view->regions[region->id].state =
+			region_state(region->admin, view->regions[region->id].state);
+	}
+	*ret_view = view;
+	return 0;
+}
+
+void gs_usable_view_free(struct gs_usable_view *view)
+{
+	if (!view)
+		return;
+	free(view->pools);
+	free(view);
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+static bool differs(struct gs_usable a, struct gs_usable b)
+{
+	return a.state != b.state || a.accept != b.accept || a.fallback != b.fallback;
+}
+
+static void write_array(const struct gs_dataplane *dataplane, enum gs_object_kind kind,
+			const struct gs_usable *before, const struct gs_usable *after,
+			uint32_t count, bool raise)
+{
+	for (uint32_t id = 1; id < count; id++) {
+		bool raises = !before || after[id].state >= before[id].state;
+
+		if (raises == raise && (!before || differs(before[id], after[id])))
+			dataplane->ops->set_usable(dataplane->self, kind, id, after[id]);
+	}
+}
+
+static void write_pools(const struct gs_dataplane *dataplane, const struct gs_usable_view *before,
+			const struct gs_usable_view *after, bool raise)
+{
+	for (uint32_t i = 0; i < after->pool_count; i++) {
+		const struct gs_usable_pool *pool = &after->pools[i], *was;
+		bool raises;
+
+		was = before ? gs_usable_view_pool(before, pool->service, pool->region) : NULL;
+		raises = !was || pool->word.state >= was->word.state;
+		if (raises == raise && (!was || differs(was->word, pool->word)))
+			dataplane->ops->set_usable(dataplane->self, GS_OBJECT_POOL,
+						   gs_pool_index(pool->service, pool->region),
+						   pool->word);
+	}
+}
+
+/* Pools that are no more: nobody may be sent there. */
+static void close_pools(const struct gs_dataplane *dataplane, const struct gs_usable_view *before,
+			const struct gs_usable_view *after)
+{
+	for (uint32_t i = 0; before && i < before->pool_count; i++) {
+		const struct gs_usable_pool *pool = &before->pools[i];
+
+		if (!gs_usable_view_pool(after, pool->service, pool->region))
+			dataplane->ops->set_usable(dataplane->self, GS_OBJECT_POOL,
+						   gs_pool_index(pool->service, pool->region),
+						   DOWN);
+	}
+}
+
+void gs_usable_write(const struct gs_dataplane *dataplane, const struct gs_usable_view *before,
+		     const struct gs_usable_view *after)
+{
+	const struct gs_usable *regions = before ? before->regions : NULL;
+	const struct gs_usable *backends = before ? before->backends : NULL;
+
+	write_array(dataplane, GS_OBJECT_BACKEND, backends, after->backends, GS_MAX_BACKENDS, true);
+	write_pools(dataplane, before, after, true);
+	write_array(dataplane, GS_OBJECT_REGION, regions, after->regions, GS_MAX_REGIONS, true);
+	write_array(dataplane, GS_OBJECT_REGION, regions, after->regions, GS_MAX_REGIONS, false);
+	write_pools(dataplane, before, after, false);
+	close_pools(dataplane, before, after);
+	write_array(dataplane, GS_OBJECT_BACKEND, backends, after->backends, GS_MAX_BACKENDS,
+		    false);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What regions, pools and backends may be given: health x admin -> usable words. A function of a
+ * snapshot and of what the monitor says; writing the words is reconcile's.
+ */
+#pragma once
+
+#include "user/core/health.h"
+#include "user/core/types.h"
+#include "user/ports.h"
+
+struct gs_usable_pool {
+	gs_id service, region;
+	struct gs_usable word;
+};
+
+/* Arrays index by id, except pools: only those that have backends, by service and region. */
+struct gs_usable_view {
+	struct gs_usable regions[GS_MAX_REGIONS];
+	struct gs_usable backends[GS_MAX_BACKENDS];
+	struct gs_usable_pool *pools;
+	uint32_t pool_count;
+};
+
+/* health(context, backend): what is known of a backend; UNKNOWN if nothing is. */
+struct gs_usable_health {
+	enum gs_health_state (*get)(void *context, gs_id backend);
+	void *context;
+};
+
+/* The view of one snapshot. 0 or -ENOMEM; free with gs_usable_view_free. */
+int gs_usable_view_new(const struct gs_snapshot *snapshot, const struct gs_usable_health *health,
+		       struct gs_usable_view **ret_view);
+void gs_usable_view_free(struct gs_usable_view *view);
+/* NULL: no backend of the service is in the region. */
+const struct gs_usable_pool *gs_usable_view_pool(const struct gs_usable_view *view, gs_id service,
+						 gs_id region);
+const char *gs_usable_name(struct gs_usable word); /* up drain down */
+
+/*
+ * Writes what differs between two views (before may be NULL: everything), in an order in which a
+ * packet never finds less than both views offer: backends up, pools up or with another fallback,
+ * regions up; then regions down, pools down, backends down.
+ */
+void gs_usable_write(const struct gs_dataplane *dataplane, const struct gs_usable_view *before,
+		     const struct gs_usable_view *after);
