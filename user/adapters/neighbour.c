@@ -161,7 +161,7 @@ static int find_route(struct neighbour *self, const struct gs_addr *addr, struct
 	char buffer[MESSAGE_BYTES];
 	struct nlmsghdr *question = mnl_nlmsg_put_header(buffer);
 	struct rtmsg *message;
-	const struct nlmsghdr *answer;
+	const struct nlmsghdr *answer = NULL;
 	const struct nlattr *attribute;
 	struct route route = {.via = *addr};
 	int result;
@@ -175,7 +175,7 @@ static int find_route(struct neighbour *self, const struct gs_addr *addr, struct
 	result = ask(self, question, &answer);
 	if (result)
 		return result;
-	if (answer->nlmsg_type != RTM_NEWROUTE)
+	if (!answer || answer->nlmsg_type != RTM_NEWROUTE)
 		return -EPROTO;
 	route.type = ((const struct rtmsg *)mnl_nlmsg_get_payload(answer))->rtm_type;
 	mnl_attr_for_each(attribute, answer, sizeof(*message))
@@ -211,7 +211,7 @@ static int find_link(struct neighbour *self, uint32_t ifindex, struct link *ret_
 	char buffer[MESSAGE_BYTES];
 	struct nlmsghdr *question = mnl_nlmsg_put_header(buffer);
 	struct ifinfomsg *message;
-	const struct nlmsghdr *answer;
+	const struct nlmsghdr *answer = NULL;
 	const struct nlattr *attribute;
 	struct link link = {0};
 	int result;
@@ -223,7 +223,7 @@ static int find_link(struct neighbour *self, uint32_t ifindex, struct link *ret_
 	result = ask(self, question, &answer);
 	if (result)
 		return result;
-	if (answer->nlmsg_type != RTM_NEWLINK)
+	if (!answer || answer->nlmsg_type != RTM_NEWLINK)
 		return -EPROTO;
 	message = mnl_nlmsg_get_payload(answer);
 	mnl_attr_for_each(attribute, answer, sizeof(*message))
@@ -263,7 +263,7 @@ static int find_entry(struct neighbour *self, const struct route *route, struct 
 {
 	const uint16_t usable = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT;
 	char buffer[MESSAGE_BYTES];
-	const struct nlmsghdr *answer;
+	const struct nlmsghdr *answer = NULL;
 	const struct ndmsg *message;
 	const struct nlattr *attribute;
 	struct entry entry = {0};
@@ -271,7 +271,7 @@ static int find_entry(struct neighbour *self, const struct route *route, struct 
 
 	if (result)
 		return result;
-	if (answer->nlmsg_type != RTM_NEWNEIGH)
+	if (!answer || answer->nlmsg_type != RTM_NEWNEIGH)
 		return -EPROTO;
 	message = mnl_nlmsg_get_payload(answer);
 	entry.is_managed = message->ndm_state & NUD_PERMANENT;
@@ -375,7 +375,7 @@ static void close_neighbour(void *context)
 
 static int open_socket(struct neighbour *self)
 {
-	struct timeval limit = {.tv_usec = ANSWER_LIMIT_MS * 1000};
+	struct timeval limit = {.tv_usec = ANSWER_LIMIT_MS * 1000L};
 
 	self->socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
 	if (!self->socket || mnl_socket_bind(self->socket, 0, MNL_SOCKET_AUTOPID) ||
