@@ -36,16 +36,39 @@ static bool is_bpffs(const char *path)
 	return !statfs(path, &fs) && (unsigned long)fs.f_type == BPF_FS_MAGIC;
 }
 
+/* 0: no such process, or not ours to see. */
+static pid_t parent_of(pid_t pid)
+{
+	char path[64], line[512];
+	GS_AUTO_FCLOSE FILE *file = NULL;
+	const char *name_end;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	file = fopen(path, "re");
+	if (!file || !fgets(line, sizeof(line), file))
+		return 0;
+	name_end = strrchr(line, ')'); /* the name may hold anything; then " STATE PARENT" */
+	return name_end && strlen(name_end) > 4 ? (pid_t)strtol(name_end + 4, NULL, 10) : 0;
+}
+
 /*
  * A bpffs mounted in a private mount namespace (`ip netns exec` makes one) dies with the command,
- * and every pin in it, the link included: attached, and a moment later not.
+ * and every pin in it, the link included: attached, and a moment later not. It is private if an
+ * ancestor has another; a container's processes all have the container's.
  */
 static bool in_private_mounts(void)
 {
-	struct stat mine, first;
+	struct stat mine, theirs;
+	char path[64];
 
-	return !stat("/proc/self/ns/mnt", &mine) && !stat("/proc/1/ns/mnt", &first) &&
-	       mine.st_ino != first.st_ino;
+	if (stat("/proc/self/ns/mnt", &mine))
+		return false;
+	for (pid_t pid = getppid(); pid > 0; pid = parent_of(pid)) {
+		snprintf(path, sizeof(path), "/proc/%d/ns/mnt", pid);
+		if (!stat(path, &theirs) && theirs.st_ino != mine.st_ino)
+			return true;
+	}
+	return false;
 }
 
 static int mount_bpffs(const char *dir, struct gs_loader_error *error)

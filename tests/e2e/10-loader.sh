@@ -27,7 +27,7 @@ status() { loader status "$1" -j | jq -r "$2"; }
 xdp_id() { in_a ip -j link show dev "$1" | jq -r '.[0].xdp.prog.id // 0'; }
 map_id() { bpftool -j map show pinned "$PINS/$1" | jq .id; }
 # What a failing command says; success would be a failure of the test.
-says() { loader "$@" 2>&1 >/dev/null && echo "and it exited with 0"; }
+says() { { loader "$@" >/dev/null && echo "and it exited with 0"; } 2>&1; }
 pinned() { (cd "$PINS" 2>/dev/null && printf '%s ' *) | sed 's/ $//'; }
 nothing_left() { [[ ! -e $PINS ]] && [[ $(xdp_id edge0) == 0 ]]; }
 
@@ -125,7 +125,7 @@ is "in the driver" "$(in_a ip -j link show dev edge0 | jq -r '.[0].xdp.mode')" 1
 is "status names the program in force" "$(status edge0 .program.id)" "$(xdp_id edge0)"
 is "held by a link" "$(status edge0 .holder)" link
 is "which is pinned" "$(bpftool -j link show pinned "$PINS/link-edge0" | jq .id)" "$(status edge0 .link_id)"
-is "all maps are pinned" "$(pinned)" "$(sed 's/hops/hops link-edge0/' <<<"$MAPS")"
+is "all maps are pinned" "$(pinned)" "${MAPS/hops/hops link-edge0}"
 meta=$(bpftool -j map lookup pinned "$PINS/meta" key 0 0 0 0)
 is "meta: layout version" "$(jq .formatted.value.layout_version <<<"$meta")" 1
 is "meta: flow mask" "$(jq .formatted.value.flow_mask <<<"$meta")" 65535
@@ -157,7 +157,8 @@ reason_index() { # NAME: its place in GS_REASONS
 		on && /^\tX\(/ { if ($0 ~ "X\\(" name ",") { print n; exit } n++ }' n=0 maps/gs_maps.h
 }
 send() { # COUNT: datagrams to nobody's service
-	in_b bash -c 'exec {to}<>/dev/udp/10.99.0.1/9 && for ((i = 0; i < '"$1"'; i++)); do printf x >&$to; done'
+	# shellcheck disable=SC2016 # that bash's variables
+	in_b bash -c 'exec 9<>/dev/udp/10.99.0.1/9 && for ((i = 0; i < $0; i++)); do printf x >&9; done' "$1"
 }
 not_ours=$(reason_index pass_not_service)
 link=$(status edge0 .link_id)
@@ -178,7 +179,7 @@ is "the link is the same" "$(status edge0 .link_id)" "$link"
 is "the maps are the same" "$(for map in meta flows services plans; do map_id "$map"; done)" "$maps"
 is "the seed is the same" "$(bpftool -j map lookup pinned "$PINS/meta" key 0 0 0 0 | jq .formatted.value.table_seed)" "$seed"
 is "the pinned program is the one in force" "$(bpftool -j prog show pinned "$PINS/prog" | jq .id)" "$(xdp_id edge0)"
-is "nothing else is pinned" "$(pinned)" "$(sed 's/hops/hops link-edge0/' <<<"$MAPS")"
+is "nothing else is pinned" "$(pinned)" "${MAPS/hops/hops link-edge0}"
 old=$(xdp_id edge0)
 like "replace by a broken object is refused" "$(says replace edge0 -o "$TAP_WORK/broken.o")" "no BPF object"
 is "and the program in force stays" "$(xdp_id edge0)" "$old"
@@ -249,7 +250,7 @@ rm "$PINS/meta"
 cp_id=$(map_id plans)
 ok "leftovers without meta do not stop a start" loader attach edge0 --mode native
 is "they were replaced" "$(($(map_id plans) == cp_id))" 0
-is "by a whole set" "$(pinned)" "$(sed 's/hops/hops link-edge0/' <<<"$MAPS")"
+is "by a whole set" "$(pinned)" "${MAPS/hops/hops link-edge0}"
 loader detach edge0 --purge >/dev/null
 mkdir "$PINS"
 ok "an empty folder" loader attach edge0 --mode native
@@ -262,7 +263,7 @@ for ms in 002 005 008 011 014 017 020 025 030 035 040 050 060 070 080 100 120 15
 	(($? == 137)) && killed=$((killed + 1))
 	[[ $(status edge0 .attached) == true ]] && loader detach edge0 >/dev/null
 	loader attach edge0 --mode native >"$TAP_WORK/out" 2>&1 &&
-		[[ $(pinned) == "$(sed 's/hops/hops link-edge0/' <<<"$MAPS")" ]] &&
+		[[ $(pinned) == "${MAPS/hops/hops link-edge0}" ]] &&
 		loader detach edge0 --purge >/dev/null && nothing_left && consistent=$((consistent + 1))
 done
 is "killed at any moment ($killed of 20), the next start works" "$consistent" 20
