@@ -330,10 +330,11 @@ static void refusing(void **state)
 
 	for (int i = 0; i < 4; i++) {
 		/* Bound, so that nobody else has the port, but not listening. */
-		GS_AUTO_CLOSE int fd = bind_loopback(families[i / 2], &target.addr, &target.port);
+		int fd = bind_loopback(families[i / 2], &target.addr, &target.port);
 
 		target.spec.kind = i % 2 ? GS_PROBE_HTTP : GS_PROBE_TCP;
 		assert_int_equal(probe_once(scene, &target), GS_PROBE_REFUSED);
+		close(fd);
 	}
 }
 

@@ -30,7 +30,7 @@ struct prober {
 
 struct probe {
 	struct prober *prober;
-	struct probe *next, **link;
+	struct probe *next, *previous;
 	struct gs_probe_target target;
 	uint64_t token;
 	uint64_t start_us;
@@ -53,9 +53,12 @@ static void free_probe(struct probe *probe)
 		gs_loop_io_clear(loop, &probe->io);
 		close(probe->io.fd);
 	}
-	*probe->link = probe->next;
+	if (probe->previous)
+		probe->previous->next = probe->next;
+	else
+		probe->prober->probes = probe->next;
 	if (probe->next)
-		probe->next->link = probe->link;
+		probe->next->previous = probe->previous;
 	free(probe);
 }
 
@@ -222,10 +225,9 @@ static int probe_target(void *self, const struct gs_probe_target *target, uint64
 	probe->timer = (struct gs_timer){.on_due = on_due, .context = probe};
 	probe->io = (struct gs_io){.fd = -1, .on_ready = on_connected, .context = probe};
 	probe->get.fd = -1;
-	probe->link = &prober->probes;
 	probe->next = prober->probes;
 	if (probe->next)
-		probe->next->link = &probe->next;
+		probe->next->previous = probe;
 	prober->probes = probe;
 
 	ret = begin_connect(probe);
@@ -253,8 +255,10 @@ static void close_prober(void *self)
 {
 	struct prober *prober = self;
 
-	while (prober->probes)
-		free_probe(prober->probes);
+	for (struct probe *probe = prober->probes, *next; probe; probe = next) {
+		next = probe->next;
+		free_probe(probe);
+	}
 	gs_probe_http_close(prober->http);
 	free(prober);
 }

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#define HEADER_BYTES_MAX (64 * 1024)
+#define HEADER_BYTES_MAX 65536u
 #define READ_BYTES 2048L /* what libcurl reads at once */
 #define HANDLES_KEPT 64u
 #define URL_MAX (sizeof("http://[]:65535/") + INET6_ADDRSTRLEN)
@@ -355,24 +355,28 @@ int gs_probe_http_start(struct gs_probe_http *client, struct gs_probe_http_get *
 
 int gs_probe_http_open(struct gs_loop *loop, struct gs_probe_http **ret_client)
 {
-	GS_AUTO_FREE struct gs_probe_http *client = calloc(1, sizeof(*client));
+	struct gs_probe_http *client;
+	CURLM *multi;
 
 	/* No TLS: nothing of libcurl's that needs setting up. */
-	if (!client || curl_global_init(CURL_GLOBAL_NOTHING))
+	if (curl_global_init(CURL_GLOBAL_NOTHING))
 		return -ENOMEM;
-	client->loop = loop;
-	client->timer = (struct gs_timer){.on_due = on_due, .context = client};
-	client->multi = curl_multi_init();
-	if (!client->multi) {
+	multi = curl_multi_init();
+	client = multi ? calloc(1, sizeof(*client)) : NULL;
+	if (!client) {
+		curl_multi_cleanup(multi);
 		curl_global_cleanup();
 		return -ENOMEM;
 	}
-	curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-	curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
-	curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, on_timer);
-	curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
-	curl_multi_setopt(client->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
-	*ret_client = gs_take_ptr(client);
+	client->loop = loop;
+	client->multi = multi;
+	client->timer = (struct gs_timer){.on_due = on_due, .context = client};
+	curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+	curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, client);
+	curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer);
+	curl_multi_setopt(multi, CURLMOPT_TIMERDATA, client);
+	curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+	*ret_client = client;
 	return 0;
 }
 

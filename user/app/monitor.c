@@ -314,14 +314,15 @@ static int compare_backends(const void *a, const void *b)
 static const struct gs_probe_target **sort_targets(const struct gs_probe_target *targets,
 						   uint32_t count, int *ret_error)
 {
-	GS_AUTO_FREE const struct gs_probe_target **sorted = calloc(count + 1, sizeof(*sorted));
+	GS_AUTO_FREE const struct gs_probe_target **sorted =
+		calloc(count + 1, sizeof(struct gs_probe_target *));
 
 	*ret_error = -ENOMEM;
 	if (!sorted)
 		return NULL;
 	for (uint32_t i = 0; i < count; i++)
 		sorted[i] = &targets[i];
-	qsort(sorted, count, sizeof(*sorted), compare_backends);
+	qsort(sorted, count, sizeof(struct gs_probe_target *), compare_backends);
 	*ret_error = -EINVAL;
 	for (uint32_t i = 0; i < count; i++)
 		if (sorted[i]->backend == 0 ||
@@ -356,10 +357,11 @@ int gs_monitor_set_targets(struct gs_monitor *monitor, const struct gs_probe_tar
 {
 	int ret;
 	GS_AUTO_FREE const struct gs_probe_target **sorted = sort_targets(targets, count, &ret);
-	GS_AUTO_FREE struct target **next = calloc(count + 1, sizeof(*next));
+	GS_AUTO_FREE struct target **next = NULL;
 
 	if (!sorted)
 		return ret;
+	next = calloc(count + 1, sizeof(struct target *));
 	if (!next)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < count; i++) {

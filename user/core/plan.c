@@ -4,6 +4,7 @@
 #include "geo.h"
 #include "maps/gs_hash.h"
 
+#include <math.h>
 #include <string.h>
 
 #define FULL_SHARE UINT16_MAX
@@ -123,7 +124,7 @@ static void set_shares(struct gs_plan *plan, const struct gs_region *regions, ui
 		double weight = (double)capacity[i] / (double)top * FULL_SHARE;
 
 		/* Whoever states a capacity, however small, is drawn now and then. */
-		plan->spare[i] = weight < 1.0 ? 1 : (uint16_t)(weight + 0.5);
+		plan->spare[i] = weight < 1.0 ? 1 : (uint16_t)lround(weight);
 	}
 }
 
