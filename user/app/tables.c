@@ -308,15 +308,42 @@ static int make_rows(struct build *build)
 	return 0;
 }
 
+static const struct gs_policy *policy_of(const struct build *build, uint32_t row)
+{
+	return gs_snapshot_policy(build->snapshot, build->tables->row_policy[row]);
+}
+
+/*
+ * Geo policies differ in the order for unknown locations only: an earlier row of one that serves
+ * the same regions has this row's plans for all others already. NULL: there is none.
+ */
+static const uint16_t *find_twin(const struct build *build, uint32_t row)
+{
+	const struct gs_tables *tables = build->tables;
+
+	if (policy_of(build, row)->kind != GS_POLICY_GEO)
+		return NULL;
+	for (uint32_t i = 0; i < row; i++)
+		if (policy_of(build, i)->kind == GS_POLICY_GEO &&
+		    memcmp(&tables->row_served[i], &tables->row_served[row],
+			   sizeof(*tables->row_served)) == 0)
+			return &tables->routes[(size_t)i * tables->location_stride];
+	return NULL;
+}
+
 static int route_row(struct build *build, uint32_t row)
 {
 	struct gs_tables *tables = build->tables;
-	const struct gs_policy *policy =
-		gs_snapshot_policy(build->snapshot, tables->row_policy[row]);
+	const struct gs_policy *policy = policy_of(build, row);
+	const uint16_t *twin = find_twin(build, row);
 	uint16_t *routes = &tables->routes[(size_t)row * tables->location_stride];
 	struct gs_plan plan;
 
 	for (uint32_t location = 0; location < tables->location_count; location++) {
+		if (twin && tables->locations[location].has_coord) {
+			routes[location] = twin[location];
+			continue;
+		}
 		gs_plan_make(policy, &tables->locations[location], build->snapshot->regions,
 			     build->snapshot->region_count, &tables->row_served[row], &plan);
 		if (plan.count == 0)
@@ -657,4 +684,12 @@ const struct gs_plan *gs_tables_plan(const struct gs_tables *tables, gs_id servi
 	plan = tables->routes[(size_t)tables->service_row[service] * tables->location_stride +
 			      location];
 	return plan ? gs_plan_set_get(tables->plans, plan) : NULL;
+}
+
+uint64_t gs_tables_draw(const struct gs_tables *tables, const struct gs_addr *client)
+{
+	__be32 words[4];
+
+	memcpy(words, client->bytes, sizeof(words));
+	return gs_hash_client(words, tables->seed);
 }

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What may be asked of a running daemon: a JSON request in, a JSON reply out. No sockets here; the
+ * control adapter brings the bytes, and REST will.
+ *
+ * Request: {"command": "status"} and so on, see COMMANDS in api.c. Reply: an object; what went
+ * wrong is {"error": "..."}.
+ */
+#pragma once
+
+#include "config.h"
+#include "reconcile.h"
+
+#include <jansson.h>
+
+struct gs_api {
+	struct gs_reconcile *reconcile;
+	const struct gs_dataplane *dataplane;
+	struct gs_loop *loop;
+	const struct gs_config *config;
+	uint64_t started_ms; /* gs_loop_now_ms */
+};
+
+/*
+ * One request. Exactly one reply() follows, now or later (geo.load); it owns the reply, which is
+ * never NULL unless memory is out.
+ */
+void gs_api_handle(const struct gs_api *api, const char *request, size_t length,
+		   void (*reply)(void *context, json_t *reply), void *context);
+
+/* api_status.c, api_route.c. `request` has passed as an object; new references. */
+json_t *gs_api_status(const struct gs_api *api, const json_t *request);
+json_t *gs_api_route(const struct gs_api *api, const json_t *request);
+json_t *gs_api_geo_show(const struct gs_api *api, const json_t *request);
+
+/* {"error": text} */
+json_t *gs_api_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The location as {"id", "country", ...}. */
+json_t *gs_api_location(uint16_t id, const struct gs_location *location);
+/* NULL and *ret_error if `key` is missing or no address. */
+const char *gs_api_address(const json_t *request, const char *key, struct gs_addr *ret_addr,
+			   json_t **ret_error);

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Why does this client go there? The steps of a packet, from what is in memory. */
+#include "api.h"
+
+#include "user/core/cidr.h"
+#include "user/core/snapshot.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct route {
+	const struct gs_reconcile_state *state;
+	const struct gs_service *service;
+	const struct gs_plan *plan;
+	bool usable[GS_PLAN_REGIONS];
+};
+
+/* NULL: it is. Otherwise why the region is not usable for the service. */
+static const char *why_not(const struct gs_reconcile_state *state, const struct gs_service *service,
+			   gs_id region_id)
+{
+	const struct gs_usable_pool *pool;
+	const struct gs_region *region = gs_snapshot_region(state->snapshot, region_id);
+	struct gs_usable word = state->view->regions[region_id];
+
+	if (word.state == GS_USABLE_DRAIN)
+		return "draining: known flows only";
+	if (word.state != GS_USABLE_UP)
+		return region && region->admin != GS_ADMIN_AUTO ? "down by an operator"
+								: "no backend is up";
+	pool = gs_usable_view_pool(state->view, service->id, region_id);
+	if (!pool)
+		return "the service has no backend there";
+	if (pool->word.state == GS_USABLE_DRAIN)
+		return "its backends are draining";
+	return pool->word.state == GS_USABLE_UP ? NULL : "none of the service's backends is up";
+}
+
+static json_t *candidates_json(struct route *route)
+{
+	const struct gs_plan *plan = route->plan;
+	json_t *list = json_array();
+	uint16_t before = 0;
+
+	for (int i = 0; i < plan->count; i++) {
+		const struct gs_region *region =
+			gs_snapshot_region(route->state->snapshot, plan->region[i]);
+		const char *why = why_not(route->state, route->service, plan->region[i]);
+		json_t *json;
+
+		route->usable[i] = !why;
+		json = json_pack(
+			"{s:s, s:s, s:s, s:b, s:i, s:i}", "region", region ? region->name : "?",
+			"admin", region ? gs_admin_name(region->admin) : "?", "state",
+			gs_usable_name(route->state->view->regions[plan->region[i]]), "usable",
+			!why, "share_percent", (plan->share[i] - before) * 100 / UINT16_MAX,
+			"spare", (int)plan->spare[i]);
+		if (plan->distance_km[i] >= 0)
+			json_object_set_new(json, "distance_km", json_real(plan->distance_km[i]));
+		if (why)
+			json_object_set_new(json, "why", json_string(why));
+		json_array_append_new(list, json);
+		before = plan->share[i];
+	}
+	return list;
+}
+
+static json_t *pool_json(const struct route *route, gs_id region)
+{
+	const struct gs_snapshot *snapshot = route->state->snapshot;
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < snapshot->backend_count; i++) {
+		const struct gs_backend *backend = &snapshot->backends[i];
+		char text[GS_ADDR_TEXT_MAX];
+
+		if (backend->service != route->service->id || backend->region != region)
+			continue;
+		json_array_append_new(
+			list, json_pack("{s:s, s:s, s:i, s:s}", "name", backend->name, "address",
+					gs_addr_format(&backend->addr, text), "weight",
+					(int)backend->weight, "state",
+					gs_usable_name(route->state->view->backends[backend->id])));
+	}
+	return list;
+}
+
+static void explain_winner(const struct route *route, const struct gs_policy *policy, int winner,
+			   bool is_override, char *out, size_t room)
+{
+	const struct gs_plan *plan = route->plan;
+	double km;
+
+	if (winner < 0) {
+		snprintf(out, room, "no region of the plan is usable: packets are dropped");
+		return;
+	}
+	km = plan->distance_km[winner];
+	if (winner > 0)
+		snprintf(out, room, "%d better %s not usable; the first that is, or drew the spare",
+			 winner, winner == 1 ? "one is" : "ones are");
+	else if (is_override)
+		snprintf(out, room, "an override names it, and it is usable");
+	else if (policy->kind == GS_POLICY_FAILOVER)
+		snprintf(out, room, "first usable one in the policy's order");
+	else if (km < 0)
+		snprintf(out, room, "location unknown: first usable one in the default order");
+	else
+		snprintf(out, room, "nearest usable one, %.0f km away", km);
+}
+
+static void add_decision(json_t *json, struct route *route, const struct gs_addr *client,
+			 bool is_override)
+{
+	const struct gs_snapshot *snapshot = route->state->snapshot;
+	const struct gs_policy *policy = gs_snapshot_policy(snapshot, route->service->policy);
+	json_t *candidates = candidates_json(route);
+	const struct gs_region *region = NULL;
+	char why[GS_ERROR_MAX];
+	int winner;
+
+	winner = gs_plan_pick(route->plan, route->usable,
+			      gs_tables_draw(route->state->tables, client));
+	explain_winner(route, policy, winner, is_override, why, sizeof(why));
+	json_object_set_new(json, "candidates", candidates);
+	if (winner >= 0)
+		region = gs_snapshot_region(snapshot, route->plan->region[winner]);
+	json_object_set_new(json, "region", region ? json_string(region->name) : json_null());
+	json_object_set_new(json, "why", json_string(why));
+	if (region)
+		json_object_set_new(json, "backends", pool_json(route, region->id));
+}
+
+static json_t *match_json(const struct gs_tables *tables, const struct gs_addr *client,
+			  uint16_t *ret_location, bool *ret_is_override)
+{
+	char text[GS_PREFIX_TEXT_MAX], inner_text[GS_ADDR_TEXT_MAX];
+	struct gs_prefix prefix;
+	struct gs_addr inner;
+	json_t *json;
+
+	*ret_is_override = false;
+	*ret_location = gs_tables_locate(tables, client, &prefix, ret_is_override);
+	json = json_pack("{s:s, s:s}", "source", *ret_is_override ? "override" : "geoip", "prefix",
+			 gs_prefix_format(&prefix, text));
+	if (!*ret_is_override && gs_geo_embedded_v4(client, &inner))
+		json_object_set_new(json, "embedded_ipv4",
+				    json_string(gs_addr_format(&inner, inner_text)));
+	return json;
+}
+
+static const struct gs_service *find_service(const struct gs_snapshot *snapshot,
+					     const json_t *request, json_t **ret_error)
+{
+	const json_t *value = json_object_get(request, "service");
+	const char *name = json_string_value(value);
+	const struct gs_service *service;
+
+	if (!value || json_is_null(value)) {
+		if (snapshot->service_count > 0)
+			return &snapshot->services[0];
+		*ret_error = gs_api_error("service: there is none yet");
+		return NULL;
+	}
+	service = name ? gs_snapshot_service_named(snapshot, name) : NULL;
+	if (!service)
+		*ret_error = gs_api_error("service: no '%.64s'", name ? name : "(no text)");
+	return service;
+}
+
+json_t *gs_api_route(const struct gs_api *api, const json_t *request)
+{
+	const struct gs_reconcile_state *state = gs_reconcile_look(api->reconcile);
+	struct route route = {.state = state};
+	const struct gs_policy *policy;
+	struct gs_addr client;
+	json_t *error = NULL, *json;
+	uint16_t location;
+	bool is_override;
+	const char *text;
+
+	text = gs_api_address(request, "address", &client, &error);
+	if (!text)
+		return error;
+	if (!state->tables || !state->snapshot || !state->view)
+		return gs_api_error("no generation of this daemon is in force yet");
+	route.service = find_service(state->snapshot, request, &error);
+	if (!route.service)
+		return error;
+	policy = gs_snapshot_policy(state->snapshot, route.service->policy);
+	json = json_pack("{s:s, s:s, s:s, s:s, s:I}", "client", text, "service",
+			 route.service->name, "policy", policy->name, "policy_kind",
+			 gs_policy_kind_name(policy->kind), "generation",
+			 (json_int_t)state->info.generation);
+	json_object_set_new(json, "match",
+			    match_json(state->tables, &client, &location, &is_override));
+	json_object_set_new(json, "location",
+			    gs_api_location(location, &state->tables->locations[location]));
+	route.plan = gs_tables_plan(state->tables, route.service->id, location);
+	if (!route.plan) {
+		json_object_set_new(json, "region", json_null());
+		json_object_set_new(json, "why",
+				    json_string("the service has no plan: it has no backend in "
+						"any region that may be used"));
+		return json;
+	}
+	add_decision(json, &route, &client, is_override);
+	return json;
+}
+
+json_t *gs_api_geo_show(const struct gs_api *api, const json_t *request)
+{
+	const struct gs_reconcile_state *state = gs_reconcile_look(api->reconcile);
+	char prefix_text[GS_PREFIX_TEXT_MAX];
+	struct gs_prefix prefix;
+	struct gs_addr client;
+	json_t *error = NULL;
+	uint16_t location;
+	const char *text;
+
+	text = gs_api_address(request, "address", &client, &error);
+	if (!text)
+		return error;
+	if (!state->geo)
+		return gs_api_error("no GeoIP database is in force");
+	location = gs_geodata_find(state->geo, &client, &prefix);
+	return json_pack("{s:s, s:s, s:s, s:o}", "address", text, "prefix",
+			 gs_prefix_format(&prefix, prefix_text), "file", state->geo->path,
+			 "location", gs_api_location(location, &state->geo->locations[location]));
+}

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api.h"
+
+#include "user/base/cleanup.h"
+#include "user/core/cidr.h"
+#include "user/core/snapshot.h"
+
+#include <stdio.h>
+#include <time.h>
+
+static json_t *database_json(const struct gs_api *api, const struct gs_reconcile_state *state)
+{
+	json_t *json = json_pack("{s:b}", "connected", state->connected);
+
+	json_object_set_new(
+		json, "since_s",
+		json_integer((json_int_t)(gs_loop_now_ms(api->loop) - state->connection_since_ms) /
+			     1000));
+	if (!state->connected)
+		json_object_set_new(json, "why", json_string(state->connection_why));
+	return json;
+}
+
+static json_t *generation_json(const struct gs_reconcile_state *state)
+{
+	char digest[20];
+
+	snprintf(digest, sizeof(digest), "%016lx", (unsigned long)state->info.digest);
+	return json_pack("{s:I, s:s, s:i, s:I, s:b}", "number", (json_int_t)state->info.generation,
+			 "digest", digest, "slot", (int)state->info.slot, "age_s",
+			 (json_int_t)(state->info.generation
+					      ? (int64_t)time(NULL) - state->info.built_unix_s
+					      : 0),
+			 "published_by_this_daemon", state->tables != NULL);
+}
+
+static json_t *geo_json(const struct gs_reconcile_state *state)
+{
+	const struct gs_geodata *geo = state->geo;
+	json_t *json = json_object();
+
+	if (geo)
+		json_object_update_new(json,
+				       json_pack("{s:s, s:s, s:I, s:i, s:I, s:I, s:I}", "file",
+						 geo->path, "type", geo->database_type,
+						 "build_unix_s", (json_int_t)geo->build_unix_s,
+						 "locations", (int)geo->location_count, "prefixes4",
+						 (json_int_t)geo->v4.prefixes, "prefixes6",
+						 (json_int_t)geo->v6.prefixes, "load_ms",
+						 (json_int_t)(geo->load_us / 1000)));
+	if (state->geo_problem[0])
+		json_object_set_new(json, "problem", json_string(state->geo_problem));
+	return json;
+}
+
+/* ---- objects --------------------------------------------------------------------------------- */
+
+static const struct gs_counter *find_counter(const struct gs_counter *counters, uint32_t count,
+					     gs_id id)
+{
+	static const struct gs_counter NONE = {0};
+
+	for (uint32_t i = 0; i < count; i++)
+		if (counters[i].id == id)
+			return &counters[i];
+	return &NONE;
+}
+
+static void add_traffic(json_t *json, const struct gs_counter *counter)
+{
+	json_object_set_new(json, "packets", json_integer((json_int_t)counter->packets));
+	json_object_set_new(json, "bytes", json_integer((json_int_t)counter->bytes));
+}
+
+static json_t *regions_json(const struct gs_reconcile_state *state,
+			    const struct gs_counters *counters)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < state->snapshot->region_count; i++) {
+		const struct gs_region *region = &state->snapshot->regions[i];
+		json_t *json = json_pack("{s:s, s:s, s:s}", "name", region->name, "admin",
+					 gs_admin_name(region->admin), "state",
+					 gs_usable_name(state->view->regions[region->id]));
+
+		add_traffic(json,
+			    find_counter(counters->regions, counters->region_count, region->id));
+		json_array_append_new(list, json);
+	}
+	return list;
+}
+
+static json_t *services_json(const struct gs_reconcile_state *state,
+			     const struct gs_counters *counters)
+{
+	char text[GS_ADDR_TEXT_MAX];
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < state->snapshot->service_count; i++) {
+		const struct gs_service *service = &state->snapshot->services[i];
+		json_t *json =
+			json_pack("{s:s, s:s, s:i, s:s}", "name", service->name, "vip",
+				  gs_addr_format(&service->vip, text), "port", (int)service->port,
+				  "protocol", gs_protocol_name(service->protocol));
+
+		add_traffic(json,
+			    find_counter(counters->services, counters->service_count, service->id));
+		json_array_append_new(list, json);
+	}
+	return list;
+}
+
+static json_t *backend_json(const struct gs_api *api, const struct gs_reconcile_state *state,
+			    const struct gs_backend *backend)
+{
+	const struct gs_service *service = gs_snapshot_service(state->snapshot, backend->service);
+	const struct gs_region *region = gs_snapshot_region(state->snapshot, backend->region);
+	char text[GS_ADDR_TEXT_MAX];
+	struct gs_monitor_status health;
+	json_t *json;
+
+	json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "name", backend->name, "service",
+			 service->name, "region", region->name, "address",
+			 gs_addr_format(&backend->addr, text), "admin",
+			 gs_admin_name(backend->admin), "state",
+			 gs_usable_name(state->view->backends[backend->id]));
+	if (!json || !gs_monitor_get(state->monitor, backend->id, &health))
+		return json;
+	json_object_set_new(json, "health", json_string(gs_health_state_name(health.state)));
+	json_object_set_new(json, "latency_us", json_integer(health.latency_us));
+	json_object_set_new(
+		json, "since_s",
+		json_integer((json_int_t)(gs_loop_now_ms(api->loop) - health.since_ms) / 1000));
+	if (health.why != GS_PROBE_OK)
+		json_object_set_new(json, "last_failure",
+				    json_string(gs_probe_class_name(health.why)));
+	return json;
+}
+
+static json_t *backends_json(const struct gs_api *api, const struct gs_reconcile_state *state,
+			     const struct gs_counters *counters)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < state->snapshot->backend_count; i++) {
+		const struct gs_backend *backend = &state->snapshot->backends[i];
+		json_t *json = backend_json(api, state, backend);
+
+		add_traffic(json,
+			    find_counter(counters->backends, counters->backend_count, backend->id));
+		json_array_append_new(list, json);
+	}
+	return list;
+}
+
+static json_t *reasons_json(const struct gs_counters *counters)
+{
+	json_t *json = json_object();
+
+	for (uint32_t i = 0; i < counters->reason_count; i++)
+		json_object_set_new(json, counters->reasons[i].name,
+				    json_integer((json_int_t)counters->reasons[i].packets));
+	return json;
+}
+
+json_t *gs_api_status(const struct gs_api *api, const json_t *request)
+{
+	const struct gs_reconcile_state *state = gs_reconcile_look(api->reconcile);
+	struct gs_counters counters = {0};
+	json_t *json;
+	int err;
+
+	(void)request;
+	err = api->dataplane->ops->count(api->dataplane->self, &counters);
+	json = json_pack("{s:s, s:s, s:I, s:o, s:o, s:o, s:i, s:b}", "edge", api->config->edge,
+			 "version", GS_VERSION, "uptime_s",
+			 (json_int_t)(gs_loop_now_ms(api->loop) - api->started_ms) / 1000,
+			 "database", database_json(api, state), "generation",
+			 generation_json(state), "geoip", geo_json(state), "loop_lag_ms",
+			 (int)gs_monitor_take_lag_ms(state->monitor), "working", state->working);
+	if (!json)
+		return NULL;
+	if (state->publish_problem[0])
+		json_object_set_new(json, "publish_problem", json_string(state->publish_problem));
+	if (err)
+		json_object_set_new(json, "counters_problem", json_string("cannot be read"));
+	json_object_set_new(json, "reasons", reasons_json(&counters));
+	if (state->snapshot && state->view) {
+		json_object_set_new(json, "revision",
+				    json_integer((json_int_t)state->snapshot->revision));
+		json_object_set_new(json, "from_last_good", json_boolean(state->from_last_good));
+		json_object_set_new(json, "services", services_json(state, &counters));
+		json_object_set_new(json, "regions", regions_json(state, &counters));
+		json_object_set_new(json, "backends", backends_json(api, state, &counters));
+	}
+	free(counters.reasons);
+	free(counters.services);
+	free(counters.regions);
+	free(counters.backends);
+	return json;
+}
