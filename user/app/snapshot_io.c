@@ -68,6 +68,29 @@ int gs_snapshot_new(const struct gs_snapshot *counts, struct gs_snapshot **ret_s
 	return 0;
 }
 
+int gs_snapshot_copy(const struct gs_snapshot *snapshot, uint32_t spare_overrides,
+		     struct gs_snapshot **ret_copy)
+{
+	struct gs_snapshot counts = *snapshot;
+	struct gs_snapshot *copy = NULL;
+
+	counts.override_count += spare_overrides;
+	if (gs_snapshot_new(&counts, &copy) != 0)
+		return -ENOMEM;
+	copy->override_count = snapshot->override_count;
+	memcpy(copy->regions, snapshot->regions, snapshot->region_count * sizeof(*copy->regions));
+	memcpy(copy->policies, snapshot->policies,
+	       snapshot->policy_count * sizeof(*copy->policies));
+	memcpy(copy->services, snapshot->services,
+	       snapshot->service_count * sizeof(*copy->services));
+	memcpy(copy->backends, snapshot->backends,
+	       snapshot->backend_count * sizeof(*copy->backends));
+	memcpy(copy->overrides, snapshot->overrides,
+	       snapshot->override_count * sizeof(*copy->overrides));
+	*ret_copy = copy;
+	return 0;
+}
+
 /* ---- to JSON ---------------------------------------------------------------------------------*/
 
 static json_t *region_json(const struct gs_snapshot *snapshot, uint32_t i)

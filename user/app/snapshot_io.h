@@ -9,6 +9,9 @@
  * pointers are not looked at. 0 or -ENOMEM.
  */
 int gs_snapshot_new(const struct gs_snapshot *counts, struct gs_snapshot **ret_snapshot);
+/* A copy with room for `spare_overrides` more overrides, not counted. 0 or -ENOMEM. */
+int gs_snapshot_copy(const struct gs_snapshot *snapshot, uint32_t spare_overrides,
+		     struct gs_snapshot **ret_copy);
 /* NULL is fine. */
 void gs_snapshot_free(struct gs_snapshot *snapshot);
 

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+/* list and show: the desired state as tables or JSON, with what edges told of it. */
+#include "user/app/snapshot_io.h"
+#include "user/base/cleanup.h"
+#include "user/ctl/ctl_db.h"
+
+#include <string.h>
+
+static void free_snapshot_ptr(struct gs_snapshot **snapshot)
+{
+	gs_snapshot_free(*snapshot);
+}
+#define AUTO_SNAPSHOT GS_CLEANUP(free_snapshot_ptr)
+
+/* A service's probe is for `show`: a table of 16 columns nobody reads. */
+static bool is_listed(const struct gs_field *field)
+{
+	return strncmp(field->name, "probe_", 6) != 0 || strcmp(field->name, "probe_kind") == 0;
+}
+
+static void measure(const struct gs_fields *fields, size_t *widths)
+{
+	for (int f = 0; f < fields->count; f++) {
+		size_t width = strlen(fields->field[f].text);
+
+		if (strlen(fields->field[f].name) > width)
+			width = strlen(fields->field[f].name);
+		if (width > widths[f])
+			widths[f] = width;
+	}
+}
+
+static void print_row(const struct gs_fields *fields, const size_t *widths, bool is_head)
+{
+	const char *gap = "";
+
+	for (int f = 0; f < fields->count; f++) {
+		const struct gs_field *field = &fields->field[f];
+
+		if (!is_listed(field))
+			continue;
+		fputs(gap, stdout);
+		gap = "  ";
+		if (is_head)
+			for (const char *c = field->name; c < field->name + widths[f]; c++)
+				putchar(c >= field->name + strlen(field->name) ? ' '
+					: *c >= 'a' && *c <= 'z'	       ? *c - 'a' + 'A'
+									       : *c);
+		else if (field->type == GS_FIELD_NUMBER)
+			printf("%*s", (int)widths[f], field->text);
+		else
+			printf("%-*s", (int)widths[f], field->text);
+	}
+	putchar('\n');
+}
+
+static int print_list(const struct gs_snapshot *snapshot, enum gs_kind kind, bool as_json)
+{
+	GS_AUTO_FREE struct gs_fields *fields = calloc(1, sizeof(*fields));
+	size_t widths[GS_FIELDS_MAX] = {0};
+	uint32_t count = gs_kind_count(snapshot, kind);
+	json_t *list = as_json ? json_array() : NULL;
+
+	if (!fields)
+		return gs_ctl_fail("no memory");
+	for (uint32_t i = 0; i < count; i++) {
+		gs_fields_get(snapshot, kind, i, fields);
+		measure(fields, widths);
+		if (as_json)
+			json_array_append_new(list, gs_fields_json(fields));
+	}
+	if (as_json)
+		return gs_ctl_print_json(list);
+	if (count > 0)
+		print_row(fields, widths, true);
+	for (uint32_t i = 0; i < count; i++) {
+		gs_fields_get(snapshot, kind, i, fields);
+		print_row(fields, widths, false);
+	}
+	return GS_CTL_DONE;
+}
+
+static int list(const struct gs_ctl *ctl, enum gs_kind kind, int argc, char **argv)
+{
+	GS_AUTO_ADMIN struct gs_pg_admin *admin = NULL;
+	AUTO_SNAPSHOT struct gs_snapshot *snapshot = NULL;
+	struct gs_error error = {0};
+
+	if (argc > 0)
+		return gs_ctl_usage(gs_kind_name(kind), "list", "unexpected \"%s\"", argv[0]);
+	admin = gs_ctl_db_open(ctl);
+	if (!admin)
+		return GS_CTL_FAILED;
+	if (gs_pg_admin_read(admin, &snapshot, &error) != 0)
+		return gs_ctl_fail("%s", error.text);
+	return print_list(snapshot, kind, ctl->json);
+}
+
+/* ---- show ------------------------------------------------------------------------------------*/
+
+/* Is the row about the object, or about a part of it? */
+static bool concerns(const struct gs_pg_health *row, enum gs_kind kind, const char *name)
+{
+	switch (kind) {
+	case GS_KIND_REGION:
+		return strcmp(row->region, name) == 0;
+	case GS_KIND_SERVICE:
+		return strcmp(row->service, name) == 0;
+	case GS_KIND_BACKEND:
+		return strcmp(row->backend, name) == 0;
+	default:
+		return false;
+	}
+}
+
+static json_t *health_json(const struct gs_pg_health *row)
+{
+	return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "edge", row->edge, "kind", row->kind,
+			 "region", row->region, "service", row->service, "backend", row->backend,
+			 "state", row->state, "why", row->why, "since", row->since);
+}
+
+static void print_health(const struct gs_pg_health *row)
+{
+	const char *names[] = {row->region, row->service, row->backend};
+
+	printf("%-24s", row->kind);
+	for (size_t n = 0; n < ARRAY_SIZE(names); n++)
+		if (names[n][0])
+			printf(" %s", names[n]);
+	printf(": %s since %s, edge %s%s%s\n", row->state, row->since, row->edge,
+	       row->why[0] ? ": " : "", row->why);
+}
+
+static int print_object(const struct gs_fields *fields, enum gs_kind kind,
+			const struct gs_pg_health *rows, size_t count, bool as_json)
+{
+	const char *name = fields->field[0].text;
+	json_t *health = as_json ? json_array() : NULL;
+	json_t *object;
+
+	for (int f = 0; !as_json && f < fields->count; f++)
+		printf("%-24s %s\n", fields->field[f].name, fields->field[f].text);
+	for (size_t i = 0; i < count; i++) {
+		if (!concerns(&rows[i], kind, name))
+			continue;
+		if (as_json)
+			json_array_append_new(health, health_json(&rows[i]));
+		else
+			print_health(&rows[i]);
+	}
+	if (!as_json)
+		return GS_CTL_DONE;
+	object = gs_fields_json(fields);
+	json_object_set_new(object, "health", health);
+	return gs_ctl_print_json(object);
+}
+
+static int show(const struct gs_ctl *ctl, enum gs_kind kind, int argc, char **argv)
+{
+	GS_AUTO_FREE struct gs_fields *fields = calloc(1, sizeof(*fields));
+	GS_AUTO_ADMIN struct gs_pg_admin *admin = NULL;
+	AUTO_SNAPSHOT struct gs_snapshot *snapshot = NULL;
+	GS_AUTO_FREE struct gs_pg_health *rows = NULL;
+	struct gs_error error = {0};
+	size_t count = 0;
+
+	if (argc != 1)
+		return gs_ctl_usage(gs_kind_name(kind), "show", "which %s?", gs_kind_name(kind));
+	admin = gs_ctl_db_open(ctl);
+	if (!admin || !fields)
+		return GS_CTL_FAILED;
+	if (gs_pg_admin_read(admin, &snapshot, &error) != 0 ||
+	    gs_pg_admin_health(admin, &rows, &count, &error) != 0)
+		return gs_ctl_fail("%s", error.text);
+	for (uint32_t i = 0; i < gs_kind_count(snapshot, kind); i++) {
+		gs_fields_get(snapshot, kind, i, fields);
+		if (strcmp(fields->field[0].text, argv[0]) == 0)
+			return print_object(fields, kind, rows, count, ctl->json);
+	}
+	return gs_ctl_fail("no %s is named \"%s\"", gs_kind_name(kind), argv[0]);
+}
+
+/* ---- a command each --------------------------------------------------------------------------*/
+
+#define COMMAND(object, verb, kind)                                                   \
+	int gs_ctl_##object##_##verb(const struct gs_ctl *ctl, int argc, char **argv) \
+	{                                                                             \
+		return verb(ctl, kind, argc, argv);                                   \
+	}
+
+COMMAND(region, list, GS_KIND_REGION)
+COMMAND(policy, list, GS_KIND_POLICY)
+COMMAND(service, list, GS_KIND_SERVICE)
+COMMAND(backend, list, GS_KIND_BACKEND)
+COMMAND(override, list, GS_KIND_OVERRIDE)
+COMMAND(region, show, GS_KIND_REGION)
+COMMAND(policy, show, GS_KIND_POLICY)
+COMMAND(service, show, GS_KIND_SERVICE)
+COMMAND(backend, show, GS_KIND_BACKEND)
