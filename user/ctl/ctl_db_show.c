@@ -30,26 +30,32 @@ static void measure(const struct gs_fields *fields, size_t *widths)
 	}
 }
 
+static void print_cell(const struct gs_field *field, size_t width, bool is_head)
+{
+	size_t length = strlen(is_head ? field->name : field->text);
+	bool is_right = field->type == GS_FIELD_NUMBER && !is_head;
+
+	printf("%*s", is_right ? (int)(width - length) : 0, "");
+	for (size_t i = 0; is_head && i < length; i++)
+		putchar(field->name[i] >= 'a' ? field->name[i] - 'a' + 'A' : field->name[i]);
+	if (!is_head)
+		fputs(field->text, stdout);
+}
+
 static void print_row(const struct gs_fields *fields, const size_t *widths, bool is_head)
 {
-	const char *gap = "";
+	size_t pad = 0; /* of the last cell: written only if another follows */
 
 	for (int f = 0; f < fields->count; f++) {
 		const struct gs_field *field = &fields->field[f];
 
 		if (!is_listed(field))
 			continue;
-		fputs(gap, stdout);
-		gap = "  ";
-		if (is_head)
-			for (const char *c = field->name; c < field->name + widths[f]; c++)
-				putchar(c >= field->name + strlen(field->name) ? ' '
-					: *c >= 'a' && *c <= 'z'	       ? *c - 'a' + 'A'
-									       : *c);
-		else if (field->type == GS_FIELD_NUMBER)
-			printf("%*s", (int)widths[f], field->text);
-		else
-			printf("%-*s", (int)widths[f], field->text);
+		printf("%*s", (int)pad, "");
+		print_cell(field, widths[f], is_head);
+		pad = 2;
+		if (is_head || field->type != GS_FIELD_NUMBER)
+			pad += widths[f] - strlen(is_head ? field->name : field->text);
 	}
 	putchar('\n');
 }
@@ -140,7 +146,8 @@ static int print_object(const struct gs_fields *fields, enum gs_kind kind,
 	json_t *object;
 
 	for (int f = 0; !as_json && f < fields->count; f++)
-		printf("%-24s %s\n", fields->field[f].name, fields->field[f].text);
+		printf("%-24s %s\n", fields->field[f].name,
+		       fields->field[f].text[0] ? fields->field[f].text : "-");
 	for (size_t i = 0; i < count; i++) {
 		if (!concerns(&rows[i], kind, name))
 			continue;
