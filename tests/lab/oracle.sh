@@ -35,7 +35,7 @@ oracle_is_zone() { # COUNTRY LATITUDE LONGITUDE
 		value += substr(text, 4 + digits, 2) / 3600
 		return substr(text, 1, 1) == "-" ? -value : value
 	}
-	function apart(a, b) { return a > b ? a - b : b - a }
+	function apart(a, b) { return a + 0 > b + 0 ? a - b : b - a }
 	$1 == country {
 		cut = length($2) == 11 ? 5 : 7
 		if (apart(degrees(substr($2, 1, cut), 2), lat) < 0.001 &&
