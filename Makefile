@@ -185,6 +185,10 @@ run: build ## the lab and its story, until Ctrl-C; ONCE=1: leave after it; IFACE
 	@$(MAKE) --no-print-directory lab-tools
 	@BUILD=$(BUILD) tests/lab/run.sh
 
+# Without DATABASE: libpq's own PGHOST, PGSERVICE, ... The recipe is not shown: it may hold a password.
+migrate-up: build ## bring a database's schema up to date: DATABASE="host=... dbname=..." or a URI
+	@GEOSTREAM_DATABASE="$${DATABASE:-}" $(BUILD)/geostreamctl db migrate
+
 # ---- care ------------------------------------------------------------------------------------
 lint: build ## layers, purity, headers, shellcheck, clang-format, both compilers, clang-tidy
 	@BUILD=$(BUILD) tests/lint/run.sh
