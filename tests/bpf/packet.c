@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "packet.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ETH = 14, IP4 = 20, IP6 = 40, TCP = 20, UDP = 8, EXTENSION = 8 };
+
+static const uint8_t edge_mac[6] = {2, 0, 0, 0, 0, 0xed};
+static const uint8_t router_mac[6] = {2, 0, 0, 0, 0, 0x01};
+
+void packet_put16(uint8_t *at, uint16_t value)
+{
+	at[0] = (uint8_t)(value >> 8);
+	at[1] = (uint8_t)value;
+}
+
+uint16_t packet_get16(const uint8_t *at)
+{
+	return (uint16_t)(at[0] << 8 | at[1]);
+}
+
+static uint32_t sum_words(const uint8_t *bytes, uint32_t length, uint32_t sum)
+{
+	for (uint32_t i = 0; i + 1 < length; i += 2)
+		sum += packet_get16(bytes + i);
+	if (length % 2)
+		sum += (uint32_t)bytes[length - 1] << 8;
+	return sum;
+}
+
+static uint16_t fold(uint32_t sum)
+{
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)~sum;
+}
+
+uint16_t packet_checksum(const uint8_t *bytes, uint32_t length)
+{
+	return fold(sum_words(bytes, length, 0));
+}
+
+void packet_addr(const char *text, uint8_t ret_addr[16])
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+	memcpy(ret_addr, mapped, sizeof(mapped));
+	if (inet_pton(AF_INET, text, ret_addr + 12) != 1 &&
+	    inet_pton(AF_INET6, text, ret_addr) != 1)
+		abort();
+}
+
+void packet_fix_ip4(struct packet *packet)
+{
+	uint8_t *ip = packet->bytes + ETH;
+
+	packet_put16(ip + 10, 0);
+	packet_put16(ip + 10, packet_checksum(ip, (uint32_t)(ip[0] & 15) * 4));
+}
+
+/* Addresses and pseudo header are 2 x size bytes at `addrs`. */
+static void fill_l4(struct packet *packet, const struct packet_spec *spec, uint8_t protocol,
+		    const uint8_t *addrs, uint32_t size)
+{
+	uint8_t *l4 = packet->bytes + packet->l4;
+	uint32_t header = protocol == IPPROTO_TCP ? TCP : UDP, length = header + spec->payload;
+	uint32_t at = protocol == IPPROTO_TCP ? 16 : 6;
+
+	packet_put16(l4, spec->sport ? spec->sport : 40000);
+	packet_put16(l4 + 2, spec->dport ? spec->dport : 80);
+	if (protocol == IPPROTO_TCP) {
+		packet_put16(l4 + 6, 0x1234);
+		l4[12] = TCP / 4 << 4;
+		l4[13] = spec->flags ? spec->flags : 0x10;
+		packet_put16(l4 + 14, 65535);
+	} else {
+		packet_put16(l4 + 4, (uint16_t)length);
+	}
+	for (uint32_t i = header; i < length; i++)
+		l4[i] = (uint8_t)(i * 7 + 1);
+	packet_put16(l4 + at, 0);
+	packet_put16(l4 + at,
+		     fold(sum_words(l4, length, sum_words(addrs, 2 * size, protocol + length))));
+	packet->length = packet->l4 + length;
+}
+
+static void build_ip4(struct packet *packet, const struct packet_spec *spec, uint8_t protocol)
+{
+	uint8_t *ip = packet->bytes + ETH, addr[16];
+	uint32_t header = IP4 + spec->ip_options;
+
+	ip[0] = (uint8_t)(0x40 | header / 4);
+	ip[1] = spec->ds;
+	packet_put16(ip + 4, 0xbeef);
+	packet_put16(ip + 6, spec->fragment);
+	ip[8] = 57;
+	ip[9] = protocol;
+	packet_addr(spec->src ? spec->src : "192.0.2.1", addr);
+	memcpy(ip + 12, addr + 12, 4);
+	packet_addr(spec->dst ? spec->dst : "198.51.100.10", addr);
+	memcpy(ip + 16, addr + 12, 4);
+	memset(ip + IP4, 1, spec->ip_options); /* NOP */
+	packet->l4 = ETH + header;
+	fill_l4(packet, spec, protocol, ip + 12, 4);
+	packet_put16(ip + 2, (uint16_t)(packet->length - ETH));
+	packet_fix_ip4(packet);
+}
+
+static uint8_t extension_number(char letter)
+{
+	switch (letter) {
+	case 'h':
+		return IPPROTO_HOPOPTS;
+	case 'r':
+		return IPPROTO_ROUTING;
+	case 'd':
+		return IPPROTO_DSTOPTS;
+	case 'a':
+		return IPPROTO_AH;
+	case 'f':
+		return IPPROTO_FRAGMENT;
+	default:
+		abort();
+	}
+}
+
+static uint32_t extension_bytes(char letter)
+{
+	return letter == 'a' ? 2 * EXTENSION : EXTENSION;
+}
+
+static void build_ip6(struct packet *packet, const struct packet_spec *spec, uint8_t protocol)
+{
+	const char *letters = spec->extensions ? spec->extensions : "";
+	uint8_t *ip = packet->bytes + ETH, *next = ip + 6;
+
+	ip[0] = (uint8_t)(0x60 | spec->ds >> 4);
+	ip[1] = (uint8_t)(spec->ds << 4 | 0x5); /* a flow label */
+	packet_put16(ip + 2, 0x1234);
+	ip[7] = 57;
+	packet_addr(spec->src ? spec->src : "2001:db8:1::1", ip + 8);
+	packet_addr(spec->dst ? spec->dst : "2001:db8:100::10", ip + 24);
+	packet->l4 = ETH + IP6;
+	for (; *letters; letters++) {
+		uint8_t *at = packet->bytes + packet->l4;
+
+		*next = extension_number(*letters);
+		next = at;
+		memset(at, 0, extension_bytes(*letters));
+		if (*letters == 'a')
+			at[1] = 2; /* 16 bytes, in 4-byte units less 2 */
+		else if (*letters == 'h' || *letters == 'd')
+			at[2] = 1, at[3] = 4; /* PadN */
+		packet->l4 += extension_bytes(*letters);
+	}
+	*next = protocol;
+	fill_l4(packet, spec, protocol, ip + 8, 16);
+	packet_put16(ip + 4, (uint16_t)(packet->length - ETH - IP6));
+}
+
+struct packet packet_build(const struct packet_spec *spec)
+{
+	uint8_t protocol = spec->protocol ? spec->protocol : IPPROTO_TCP;
+	struct packet packet = {.protocol = protocol};
+	uint16_t type = spec->family == 6 ? 0x86dd : 0x0800;
+
+	memcpy(packet.bytes, edge_mac, sizeof(edge_mac));
+	memcpy(packet.bytes + 6, router_mac, sizeof(router_mac));
+	packet_put16(packet.bytes + 12, spec->ethertype ? spec->ethertype : type);
+	if (spec->family == 6)
+		build_ip6(&packet, spec, protocol);
+	else
+		build_ip4(&packet, spec, protocol);
+	memset(packet.bytes + packet.length, 0xcc, spec->padding);
+	packet.length += spec->padding;
+	return packet;
+}
+
+static uint8_t ds_of(const uint8_t *ip)
+{
+	return ip[0] >> 4 == 4 ? ip[1] : (uint8_t)(ip[0] << 4 | ip[1] >> 4);
+}
+
+struct packet packet_encapsulate(const struct packet *inner, const struct packet_outer *outer)
+{
+	const uint8_t *inside = inner->bytes + ETH;
+	uint32_t inner_family = inside[0] >> 4;
+	uint32_t length = inner_family == 4 ? packet_get16(inside + 2)
+					    : IP6 + (uint32_t)packet_get16(inside + 4);
+	uint8_t protocol = inner_family == 4 ? IPPROTO_IPIP : IPPROTO_IPV6;
+	int is_v6 = strchr(outer->dst, ':') != NULL;
+	uint32_t header = is_v6 ? IP6 : IP4;
+	struct packet out = {.length = inner->length + header, .l4 = inner->l4 + header};
+	uint8_t *ip = out.bytes + ETH, addr[16];
+
+	memcpy(out.bytes, outer->dst_mac, 6);
+	memcpy(out.bytes + 6, outer->src_mac, 6);
+	packet_put16(out.bytes + 12, is_v6 ? 0x86dd : 0x0800);
+	memcpy(ip + header, inside, inner->length - ETH);
+	if (is_v6) {
+		ip[0] = (uint8_t)(0x60 | ds_of(inside) >> 4);
+		ip[1] = (uint8_t)(ds_of(inside) << 4);
+		packet_put16(ip + 4, (uint16_t)length);
+		ip[6] = protocol;
+		ip[7] = 64;
+		packet_addr(outer->src, ip + 8);
+		packet_addr(outer->dst, ip + 24);
+		return out;
+	}
+	ip[0] = 0x45;
+	ip[1] = ds_of(inside);
+	packet_put16(ip + 2, (uint16_t)(length + IP4));
+	packet_put16(ip + 6, 0x4000);
+	ip[8] = 64;
+	ip[9] = protocol;
+	packet_addr(outer->src, addr);
+	memcpy(ip + 12, addr + 12, 4);
+	packet_addr(outer->dst, addr);
+	memcpy(ip + 16, addr + 12, 4);
+	packet_fix_ip4(&out);
+	return out;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Frames to send through the packet path, from what a test cares about; the rest has defaults
+ * (documentation addresses of RFC 5737 and RFC 3849). Valid in every field, checksums included,
+ * until a test changes a byte.
+ */
+#pragma once
+
+#include <stdint.h>
+
+enum { PACKET_MAX = 3072, PACKET_L3 = 14 };
+
+struct packet {
+	uint8_t bytes[PACKET_MAX];
+	uint32_t length;
+	uint32_t l4;	  /* offset of the transport header */
+	uint8_t protocol; /* which one that is */
+};
+
+struct packet_spec {
+	uint8_t family;		/* 4, 6; 0: 4 */
+	const char *src;	/* NULL: 192.0.2.1, 2001:db8:1::1 */
+	const char *dst;	/* NULL: 198.51.100.10, 2001:db8:100::10 */
+	uint8_t protocol;	/* 0: TCP */
+	uint16_t sport;		/* 0: 40000 */
+	uint16_t dport;		/* 0: 80 */
+	uint8_t flags;		/* of TCP; 0: ACK */
+	uint8_t ds;		/* DS field and ECN */
+	uint8_t ip_options;	/* IPv4: bytes of options, a multiple of 4 up to 40 */
+	uint16_t fragment;	/* IPv4: flags and offset */
+	const char *extensions; /* IPv6, a letter each: hop by hop, routing, dest-options, auth,
+				   fragment: h r d a f; NULL: none */
+	uint16_t payload;	/* bytes behind the transport header */
+	uint16_t padding;	/* bytes behind the IP packet */
+	uint16_t ethertype;	/* 0: the family's */
+};
+
+struct packet packet_build(const struct packet_spec *spec);
+
+/* What an outer header says besides what it takes from the packet inside. */
+struct packet_outer {
+	uint8_t dst_mac[6];
+	uint8_t src_mac[6];
+	const char *src; /* of the outer family */
+	const char *dst;
+};
+
+/* The frame an edge must send for `inner`, by RFC 2003 and RFC 2473 and not by the code under test.
+ */
+struct packet packet_encapsulate(const struct packet *inner, const struct packet_outer *outer);
+
+/* As map keys have it: IPv4 as ::ffff:a.b.c.d. Aborts if it is no address. */
+void packet_addr(const char *text, uint8_t ret_addr[16]);
+/* RFC 1071; 0xffff less the sum, big endian value. */
+uint16_t packet_checksum(const uint8_t *bytes, uint32_t length);
+void packet_put16(uint8_t *at, uint16_t value);
+uint16_t packet_get16(const uint8_t *at);
+/* Sets an IPv4 header's checksum right again. */
+void packet_fix_ip4(struct packet *packet);

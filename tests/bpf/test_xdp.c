@@ -1,0 +1,610 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One packet at a time through the real program: verdict, bytes out, and the one reason that
+ * counted it. What depends on several packets is in test_flows.c, where clients are in
+ * test_locate.c.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "maps/gs_maps.h"
+#include "packet.h"
+#include "xdp_edge.h"
+
+#include <linux/bpf.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
+#define SYN 0x02
+
+static struct xdp_edge edge;
+
+static const char *reason_name(enum gs_reason reason)
+{
+#define NAME(name, verdict, text) #name,
+	static const char *const names[] = {GS_REASONS(NAME)};
+#undef NAME
+	return reason < GS_REASON__COUNT ? names[reason] : "?";
+}
+
+static uint32_t reason_action(enum gs_reason reason)
+{
+#define ACTION(name, verdict, text) XDP_##verdict,
+	static const uint32_t actions[] = {GS_REASONS(ACTION)};
+#undef ACTION
+	return actions[reason];
+}
+
+static void expect_same_bytes(const char *name, const struct packet *got, const struct packet *want)
+{
+	if (got->length == want->length && memcmp(got->bytes, want->bytes, want->length) == 0)
+		return;
+	print_message("%s: %u bytes out, %u wanted\n", name, got->length, want->length);
+	for (uint32_t i = 0; i < want->length && i < got->length; i++)
+		if (got->bytes[i] != want->bytes[i])
+			print_message("  byte %u: %02x, wanted %02x\n", i, got->bytes[i],
+				      want->bytes[i]);
+	fail();
+}
+
+/* Verdict by the reason; passed ones untouched. */
+static struct xdp_result expect_reason(const char *name, const struct packet *packet,
+				       enum gs_reason want)
+{
+	struct xdp_result result = xdp_edge_send(&edge, packet);
+
+	if (result.reason != want || result.action != reason_action(want))
+		print_message("%s: %s (action %u), wanted %s\n", name, reason_name(result.reason),
+			      result.action, reason_name(want));
+	assert_int_equal(result.reason, want);
+	assert_int_equal(result.action, reason_action(want));
+	if (result.action == XDP_PASS)
+		expect_same_bytes(name, &result.out, packet);
+	return result;
+}
+
+/* ---- what becomes of one packet -------------------------------------------------------------- */
+
+/* A byte of the IP header (from offset 0 there) or, from 100 on, of the transport header. */
+enum { L4 = 100 };
+struct patch {
+	uint8_t at;
+	uint8_t value;
+	bool used;
+};
+#define PATCH(offset, byte)                                   \
+	{                                                     \
+		.at = (offset), .value = (byte), .used = true \
+	}
+
+struct packet_case {
+	const char *name;
+	struct packet_spec spec;
+	struct patch patch[3];
+	enum gs_reason want;
+	uint32_t service; /* whose counter moves */
+};
+
+static struct packet case_packet(const struct packet_case *c)
+{
+	struct packet packet = packet_build(&c->spec);
+
+	for (unsigned i = 0; i < ARRAY_SIZE(c->patch); i++) {
+		uint32_t base = c->patch[i].at >= L4 ? packet.l4 - L4 : PACKET_L3;
+
+		if (c->patch[i].used)
+			packet.bytes[base + c->patch[i].at] = c->patch[i].value;
+	}
+	return packet;
+}
+
+#define VIP_ANY .dst = "198.51.100.11"
+#define NOT_OURS4 .dst = "198.51.100.99"
+#define NOT_OURS6 .family = 6, .dst = "2001:db8:100::99"
+#define UDP_DNS .protocol = IPPROTO_UDP, .dport = 53
+
+static const struct packet_case forwarded[] = {
+	{"tcp4", {.flags = SYN}, {}, GS_REASON_tx_new, SERVICE_WEB4},
+	{"tcp4 without SYN", {.payload = 100}, {}, GS_REASON_tx_new, SERVICE_WEB4},
+	{"tcp4, DS and ECN", {.ds = 0xbb}, {}, GS_REASON_tx_new, SERVICE_WEB4},
+	{"tcp4, options", {.ip_options = 4}, {}, GS_REASON_tx_new, SERVICE_WEB4},
+	{"tcp4, 40 bytes of options", {.ip_options = 40}, {}, GS_REASON_tx_new, SERVICE_WEB4},
+	{"tcp4, don't fragment", {.fragment = 0x4000}, {}, GS_REASON_tx_new, SERVICE_WEB4},
+	{"tcp4, reserved flag", {.fragment = 0x8000}, {}, GS_REASON_tx_new, SERVICE_WEB4},
+	{"tcp4, padded frame", {.padding = 6}, {}, GS_REASON_tx_new, SERVICE_WEB4},
+	{"tcp4 to an IPv6 backend",
+	 {.src = "203.0.113.200", .payload = 33, .ds = 0x2e},
+	 {},
+	 GS_REASON_tx_new,
+	 SERVICE_WEB4},
+	{"udp4", {UDP_DNS, .payload = 30}, {}, GS_REASON_tx_new, SERVICE_DNS4},
+	{"udp4, nothing in it", {UDP_DNS}, {}, GS_REASON_tx_new, SERVICE_DNS4},
+	{"udp4, no checksum",
+	 {UDP_DNS},
+	 {PATCH(L4 + 6, 0), PATCH(L4 + 7, 0)},
+	 GS_REASON_tx_new,
+	 SERVICE_DNS4},
+	{"every port", {VIP_ANY, .dport = 12345}, {}, GS_REASON_tx_new, SERVICE_ANY},
+	{"every port, port 0",
+	 {VIP_ANY},
+	 {PATCH(L4 + 2, 0), PATCH(L4 + 3, 0)},
+	 GS_REASON_tx_new,
+	 SERVICE_ANY},
+	{"exact port before every port",
+	 {VIP_ANY, .dport = 443},
+	 {},
+	 GS_REASON_tx_new,
+	 SERVICE_EXACT},
+	{"tcp6", {.family = 6, .flags = SYN}, {}, GS_REASON_tx_new, SERVICE_WEB6},
+	{"tcp6, DS and ECN", {.family = 6, .ds = 0xbb}, {}, GS_REASON_tx_new, SERVICE_WEB6},
+	{"tcp6 to an IPv6 backend",
+	 {.family = 6, .src = "2001:db8:3::9", .ds = 0x13},
+	 {},
+	 GS_REASON_tx_new,
+	 SERVICE_WEB6},
+	{"udp6", {.family = 6, UDP_DNS, .payload = 5}, {}, GS_REASON_tx_new, SERVICE_DNS6},
+	{"hop by hop", {.family = 6, .extensions = "h"}, {}, GS_REASON_tx_new, SERVICE_WEB6},
+	{"routing", {.family = 6, .extensions = "r"}, {}, GS_REASON_tx_new, SERVICE_WEB6},
+	{"destination options",
+	 {.family = 6, .extensions = "d"},
+	 {},
+	 GS_REASON_tx_new,
+	 SERVICE_WEB6},
+	{"authentication", {.family = 6, .extensions = "a"}, {}, GS_REASON_tx_new, SERVICE_WEB6},
+	{"six headers", {.family = 6, .extensions = "hdrdad"}, {}, GS_REASON_tx_new, SERVICE_WEB6},
+	{"udp6 behind headers",
+	 {.family = 6, .extensions = "da", UDP_DNS},
+	 {},
+	 GS_REASON_tx_new,
+	 SERVICE_DNS6},
+};
+
+/* Clients are at location 1 (or 3, behind an IPv6 tunnel): so says their address. */
+static uint32_t location_of_case(const struct packet_case *c)
+{
+	return c->spec.src ? 3 : 1;
+}
+
+static void test_forwarded(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(forwarded); i++) {
+		const struct packet_case *c = &forwarded[i];
+		struct packet packet = case_packet(c), want;
+		uint32_t backend = edge_expect_backend(&edge, &packet, c->service,
+						       location_of_case(c), 0x5eed);
+		struct xdp_result result;
+
+		xdp_edge_forget(&edge);
+		assert_int_not_equal(backend, 0);
+		result = expect_reason(c->name, &packet, c->want);
+		assert_int_equal(result.service, c->service);
+		assert_int_equal(result.backend, backend);
+		assert_int_equal(result.region, backend / 4 % 4);
+		want = edge_expect_frame(&packet, backend);
+		expect_same_bytes(c->name, &result.out, &want);
+	}
+}
+
+static const struct packet_case refused[] = {
+	/* not for a service */
+	{"wrong port", {.dport = 81}, {}, GS_REASON_pass_not_service, 0},
+	{"right port, wrong protocol",
+	 {.protocol = IPPROTO_UDP},
+	 {},
+	 GS_REASON_pass_not_service,
+	 0},
+	{"DNS over TCP", {.dport = 53}, {}, GS_REASON_pass_not_service, 0},
+	{"every port, wrong protocol",
+	 {VIP_ANY, .protocol = IPPROTO_UDP},
+	 {},
+	 GS_REASON_pass_not_service,
+	 0},
+	{"another address", {NOT_OURS4}, {}, GS_REASON_pass_not_service, 0},
+	{"another address, IPv6", {NOT_OURS6}, {}, GS_REASON_pass_not_service, 0},
+	{"another address, options",
+	 {NOT_OURS4, .ip_options = 8},
+	 {},
+	 GS_REASON_pass_not_service,
+	 0},
+	{"the VIP as source",
+	 {.src = "198.51.100.10", NOT_OURS4},
+	 {},
+	 GS_REASON_pass_not_service,
+	 0},
+	{"wrong port, IPv6", {.family = 6, .dport = 8080}, {}, GS_REASON_pass_not_service, 0},
+	/* not IP */
+	{"ARP", {.ethertype = 0x0806}, {}, GS_REASON_pass_not_ip, 0},
+	{"LLDP", {.ethertype = 0x88cc}, {}, GS_REASON_pass_not_ip, 0},
+	{"802.3 length", {.ethertype = 46}, {}, GS_REASON_pass_not_ip, 0},
+	{"802.1Q", {.ethertype = 0x8100}, {}, GS_REASON_pass_vlan, 0},
+	{"802.1ad", {.ethertype = 0x88a8}, {}, GS_REASON_pass_vlan, 0},
+	/* neither TCP nor UDP */
+	{"ICMP to the VIP", {}, {PATCH(9, IPPROTO_ICMP)}, GS_REASON_pass_protocol, 0},
+	{"ICMP elsewhere", {NOT_OURS4}, {PATCH(9, IPPROTO_ICMP)}, GS_REASON_pass_protocol, 0},
+	{"ICMP fragment",
+	 {.fragment = 0x2000},
+	 {PATCH(9, IPPROTO_ICMP)},
+	 GS_REASON_pass_protocol,
+	 0},
+	{"SCTP", {}, {PATCH(9, IPPROTO_SCTP)}, GS_REASON_pass_protocol, 0},
+	{"IPIP to the VIP", {}, {PATCH(9, IPPROTO_IPIP)}, GS_REASON_pass_protocol, 0},
+	{"ICMPv6", {.family = 6}, {PATCH(6, IPPROTO_ICMPV6)}, GS_REASON_pass_protocol, 0},
+	{"no next header", {.family = 6}, {PATCH(6, IPPROTO_NONE)}, GS_REASON_pass_protocol, 0},
+	{"ESP", {.family = 6}, {PATCH(6, IPPROTO_ESP)}, GS_REASON_pass_protocol, 0},
+	{"ICMPv6 behind hop by hop",
+	 {.family = 6, .extensions = "h"},
+	 {PATCH(40, IPPROTO_ICMPV6)},
+	 GS_REASON_pass_protocol,
+	 0},
+	{"ICMPv6 fragment",
+	 {.family = 6, .extensions = "f"},
+	 {PATCH(40, IPPROTO_ICMPV6)},
+	 GS_REASON_pass_protocol,
+	 0},
+	/* malformed IP headers */
+	{"version 6 in IPv4", {}, {PATCH(0, 0x65)}, GS_REASON_drop_bad_ip, 0},
+	{"version 0", {}, {PATCH(0, 0x05)}, GS_REASON_drop_bad_ip, 0},
+	{"header length 4", {}, {PATCH(0, 0x44)}, GS_REASON_drop_bad_ip, 0},
+	{"header length 0", {}, {PATCH(0, 0x40)}, GS_REASON_drop_bad_ip, 0},
+	{"total length 19", {}, {PATCH(2, 0), PATCH(3, 19)}, GS_REASON_drop_bad_ip, 0},
+	{"total length 0", {}, {PATCH(2, 0), PATCH(3, 0)}, GS_REASON_drop_bad_ip, 0},
+	{"shorter than its options",
+	 {.ip_options = 20},
+	 {PATCH(2, 0), PATCH(3, 39)},
+	 GS_REASON_drop_bad_ip,
+	 0},
+	{"header length 4, another address",
+	 {NOT_OURS4},
+	 {PATCH(0, 0x44)},
+	 GS_REASON_pass_bad_ip,
+	 0},
+	{"version 4 in IPv6", {.family = 6}, {PATCH(0, 0x40)}, GS_REASON_drop_bad_ip, 0},
+	{"version 4 in IPv6, another address",
+	 {NOT_OURS6},
+	 {PATCH(0, 0x40)},
+	 GS_REASON_pass_bad_ip,
+	 0},
+	{"mapped source", {.family = 6, .src = "::ffff:192.0.2.1"}, {}, GS_REASON_drop_bad_ip, 0},
+	{"mapped VIP", {.family = 6, .dst = "::ffff:198.51.100.10"}, {}, GS_REASON_drop_bad_ip, 0},
+	{"mapped, another address",
+	 {.family = 6, .dst = "::ffff:198.51.100.99"},
+	 {},
+	 GS_REASON_pass_bad_ip,
+	 0},
+	{"extension longer than the packet",
+	 {.family = 6, .extensions = "d"},
+	 {PATCH(41, 20)},
+	 GS_REASON_drop_bad_ip,
+	 0},
+	/* cut short */
+	{"total length beyond the frame", {}, {PATCH(3, 41)}, GS_REASON_drop_truncated, 0},
+	{"total length beyond the frame, another address",
+	 {NOT_OURS4},
+	 {PATCH(3, 41)},
+	 GS_REASON_pass_not_service,
+	 0},
+	{"19 bytes of TCP", {}, {PATCH(3, 39)}, GS_REASON_drop_truncated, 0},
+	{"7 bytes of UDP", {UDP_DNS}, {PATCH(3, 27)}, GS_REASON_drop_truncated, 0},
+	{"7 bytes of UDP, another address",
+	 {NOT_OURS4, UDP_DNS},
+	 {PATCH(3, 27)},
+	 GS_REASON_pass_not_service,
+	 0},
+	{"payload length 0", {.family = 6}, {PATCH(5, 0)}, GS_REASON_drop_truncated, 0},
+	{"payload length beyond the frame",
+	 {.family = 6},
+	 {PATCH(5, 21)},
+	 GS_REASON_drop_truncated,
+	 0},
+	{"payload length 65535",
+	 {.family = 6},
+	 {PATCH(4, 255), PATCH(5, 255)},
+	 GS_REASON_drop_truncated,
+	 0},
+	/* malformed transport headers */
+	{"data offset 4", {}, {PATCH(L4 + 12, 0x40)}, GS_REASON_drop_bad_l4, 0},
+	{"data offset 0", {}, {PATCH(L4 + 12, 0)}, GS_REASON_drop_bad_l4, 0},
+	{"data offset beyond the packet", {}, {PATCH(L4 + 12, 0x60)}, GS_REASON_drop_bad_l4, 0},
+	{"data offset 4, another address",
+	 {NOT_OURS4},
+	 {PATCH(L4 + 12, 0x40)},
+	 GS_REASON_pass_not_service,
+	 0},
+	{"data offset 4, IPv6", {.family = 6}, {PATCH(L4 + 12, 0x40)}, GS_REASON_drop_bad_l4, 0},
+	{"UDP length 7", {UDP_DNS}, {PATCH(L4 + 5, 7)}, GS_REASON_drop_bad_l4, 0},
+	{"UDP length 0", {UDP_DNS}, {PATCH(L4 + 5, 0)}, GS_REASON_drop_bad_l4, 0},
+	{"UDP length beyond the packet", {UDP_DNS}, {PATCH(L4 + 5, 9)}, GS_REASON_drop_bad_l4, 0},
+	/* fragments */
+	{"first fragment", {.fragment = 0x2000}, {}, GS_REASON_drop_fragment, 0},
+	{"last fragment", {.fragment = 0x0001}, {}, GS_REASON_drop_fragment, 0},
+	{"middle fragment", {.fragment = 0x3fff}, {}, GS_REASON_drop_fragment, 0},
+	{"UDP fragment", {UDP_DNS, .fragment = 0x2000}, {}, GS_REASON_drop_fragment, 0},
+	{"fragment, no service's port",
+	 {.dport = 9, .fragment = 0x2000},
+	 {},
+	 GS_REASON_drop_fragment,
+	 0},
+	{"fragment, another address",
+	 {NOT_OURS4, .fragment = 0x2000},
+	 {},
+	 GS_REASON_pass_fragment,
+	 0},
+	{"IPv6 fragment", {.family = 6, .extensions = "f"}, {}, GS_REASON_drop_fragment, 0},
+	{"IPv6 fragment behind headers",
+	 {.family = 6, .extensions = "hrf"},
+	 {},
+	 GS_REASON_drop_fragment,
+	 0},
+	{"IPv6 fragment, another address",
+	 {NOT_OURS6, .extensions = "f"},
+	 {},
+	 GS_REASON_pass_fragment,
+	 0},
+	/* extension headers */
+	{"seven headers", {.family = 6, .extensions = "hdrdada"}, {}, GS_REASON_drop_headers, 0},
+	{"seven headers, another address",
+	 {NOT_OURS6, .extensions = "hdrdada"},
+	 {},
+	 GS_REASON_pass_not_service,
+	 0},
+	/* for a service that has nowhere to go */
+	{"no route row", {.dst = "198.51.100.12"}, {}, GS_REASON_drop_no_plan, SERVICE_NO_PLAN},
+	{"no plan", {.src = "198.18.3.4"}, {}, GS_REASON_drop_no_plan, SERVICE_WEB4},
+	{"no plan, IPv6",
+	 {.family = 6, .src = "2001:db8:5::1"},
+	 {},
+	 GS_REASON_drop_no_plan,
+	 SERVICE_WEB6},
+};
+
+static void test_refused(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(refused); i++) {
+		const struct packet_case *c = &refused[i];
+		struct packet packet = case_packet(c);
+		struct xdp_result result = expect_reason(c->name, &packet, c->want);
+
+		if (result.service != c->service)
+			print_message("%s: counted for service %u\n", c->name, result.service);
+		assert_int_equal(result.service, c->service);
+		assert_int_equal(result.backend, 0);
+		assert_int_equal(result.region, 0);
+	}
+}
+
+/* ---- every header, cut at every byte --------------------------------------------------------- */
+
+static const struct packet_spec cut[] = {
+	{.payload = 7},
+	{UDP_DNS, .payload = 7},
+	{.ip_options = 12},
+	{.ip_options = 40, UDP_DNS},
+	{.family = 6},
+	{.family = 6, UDP_DNS, .payload = 3},
+	{.family = 6, .extensions = "hrdad"},
+	{.family = 6, .extensions = "aaa", UDP_DNS},
+};
+
+static void expect_cut(const struct packet_spec *spec, uint32_t length, enum gs_reason otherwise)
+{
+	struct packet packet = packet_build(spec);
+	uint32_t fixed = PACKET_L3 + (spec->family == 6 ? 40 : 20);
+	char name[64];
+
+	snprintf(name, sizeof(name), "%u of %u bytes", length, packet.length);
+	packet.length = length;
+	expect_reason(name, &packet, length < fixed ? GS_REASON_pass_truncated : otherwise);
+}
+
+static void test_cut(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(cut); i++) {
+		struct packet_spec elsewhere = cut[i];
+		uint32_t whole = packet_build(&cut[i]).length;
+
+		elsewhere.dst = elsewhere.family == 6 ? "2001:db8:100::99" : "198.51.100.99";
+		for (uint32_t length = 14; length < whole; length++) {
+			expect_cut(&cut[i], length, GS_REASON_drop_truncated);
+			expect_cut(&elsewhere, length, GS_REASON_pass_not_service);
+		}
+	}
+}
+
+/* ---- maps that are not as they should be ----------------------------------------------------- */
+
+static void test_meta_missing(void **state)
+{
+	const struct gs_meta_value good = xdp_edge_meta(&edge);
+	struct packet web = packet_build(&(struct packet_spec){.flags = SYN});
+	struct packet other = packet_build(&(struct packet_spec){.dport = 81});
+	struct gs_meta_value meta = good;
+
+	(void)state;
+	meta.generation[0].number = 0;
+	xdp_edge_set_meta(&edge, &meta);
+	expect_reason("slot never filled", &web, GS_REASON_pass_no_meta);
+	expect_reason("slot never filled", &other, GS_REASON_pass_not_service);
+	meta = good;
+	meta.active = GS_GENERATIONS;
+	xdp_edge_set_meta(&edge, &meta);
+	expect_reason("no such slot", &web, GS_REASON_pass_no_meta);
+	meta = good;
+	meta.layout_version++;
+	xdp_edge_set_meta(&edge, &meta);
+	expect_reason("another layout", &web, GS_REASON_pass_no_meta);
+	memset(&meta, 0, sizeof(meta));
+	xdp_edge_set_meta(&edge, &meta);
+	expect_reason("nothing", &web, GS_REASON_pass_no_meta);
+	xdp_edge_set_meta(&edge, &good);
+	xdp_edge_forget(&edge);
+	expect_reason("as it was", &web, GS_REASON_tx_new);
+}
+
+/* Numbers that point outside of a table do no harm: they find nothing. */
+static void test_tables_short(void **state)
+{
+	const struct gs_meta_value good = xdp_edge_meta(&edge);
+	struct packet web = packet_build(&(struct packet_spec){.flags = SYN});
+	const struct gs_pool_value pools[] = {{0}};
+	const struct gs_geo_block wild[] = {{.root = {0x7ffffffe, 0x7ffffffe}}};
+	struct gs_meta_value meta = good;
+
+	(void)state;
+	xdp_edge_fill(&edge, 2, 9, 0x5eed, false);
+	xdp_edge_flip(&edge, 2);
+	xdp_edge_forget(&edge);
+	expect_reason("whole", &web, GS_REASON_tx_new);
+	xdp_edge_put_array(&edge, GS_MAP_GEO4, 2, sizeof(wild[0]), 1, wild);
+	expect_reason("a root of one block: unknown", &web, GS_REASON_tx_new);
+	xdp_edge_put_array(&edge, GS_MAP_POOLS, 2, sizeof(pools[0]), 1, pools);
+	expect_reason("no pools", &web, GS_REASON_drop_no_plan);
+	xdp_edge_set_meta(&edge, &good);
+	meta = good;
+	meta.flow_mask = 0xffffffff;
+	xdp_edge_set_meta(&edge, &meta);
+	expect_reason("no such bucket", &web, GS_REASON_tx_untracked);
+	xdp_edge_set_meta(&edge, &good);
+}
+
+/* ---- hops and backends ----------------------------------------------------------------------- */
+
+static uint32_t backend_of(const struct packet *packet)
+{
+	uint32_t backend = edge_expect_backend(&edge, packet, SERVICE_WEB4, 1, 0x5eed);
+
+	assert_int_not_equal(backend, 0);
+	return backend;
+}
+
+static void test_backend_values(void **state)
+{
+	struct packet packet = packet_build(&(struct packet_spec){.flags = SYN});
+	uint32_t backend = backend_of(&packet), empty_hop = 7;
+	struct gs_backend_value good = edge_backend_value(backend), value = good;
+
+	(void)state;
+	value.mode = GS_FORWARD_NONE;
+	xdp_edge_set(&edge, GS_MAP_BACKENDS, &backend, &value);
+	expect_reason("no mode", &packet, GS_REASON_drop_mode);
+	value.mode = 77;
+	xdp_edge_set(&edge, GS_MAP_BACKENDS, &backend, &value);
+	expect_reason("a later program's mode", &packet, GS_REASON_drop_mode);
+	value = good;
+	value.family = 5;
+	xdp_edge_set(&edge, GS_MAP_BACKENDS, &backend, &value);
+	expect_reason("no family", &packet, GS_REASON_drop_mode);
+	value = good;
+	value.hop = 0;
+	xdp_edge_set(&edge, GS_MAP_BACKENDS, &backend, &value);
+	expect_reason("hop 0", &packet, GS_REASON_drop_no_hop);
+	value.hop = empty_hop;
+	xdp_edge_set(&edge, GS_MAP_BACKENDS, &backend, &value);
+	expect_reason("empty hop", &packet, GS_REASON_drop_no_hop);
+	value.hop = GS_MAX_HOPS;
+	xdp_edge_set(&edge, GS_MAP_BACKENDS, &backend, &value);
+	expect_reason("no such hop", &packet, GS_REASON_drop_no_hop);
+	xdp_edge_set(&edge, GS_MAP_BACKENDS, &backend, &good);
+	xdp_edge_forget(&edge);
+	expect_reason("as it was", &packet, GS_REASON_tx_new);
+}
+
+static void expect_mtu(const struct packet_spec *spec, uint32_t outer, const char *name)
+{
+	struct packet packet = packet_build(spec);
+	struct gs_hop_value hop = edge_hop_value();
+	uint32_t id = EDGE_HOP;
+
+	hop.mtu = packet.length - PACKET_L3 - spec->padding + outer;
+	xdp_edge_set(&edge, GS_MAP_HOPS, &id, &hop);
+	xdp_edge_forget(&edge);
+	expect_reason(name, &packet, GS_REASON_tx_new);
+	hop.mtu--;
+	xdp_edge_set(&edge, GS_MAP_HOPS, &id, &hop);
+	expect_reason(name, &packet, GS_REASON_drop_too_big);
+	hop.mtu++;
+	xdp_edge_set(&edge, GS_MAP_HOPS, &id, &hop);
+}
+
+static void test_mtu(void **state)
+{
+	struct gs_hop_value good = edge_hop_value();
+	uint32_t id = EDGE_HOP;
+
+	(void)state;
+	expect_mtu(&(struct packet_spec){.flags = SYN, .payload = 1200}, 20, "4 in 4");
+	expect_mtu(&(struct packet_spec){.flags = SYN, .payload = 3, .padding = 9}, 20, "padded");
+	expect_mtu(&(struct packet_spec){.flags = SYN, .src = "203.0.113.200"}, 40, "4 in 6");
+	expect_mtu(&(struct packet_spec){.family = 6, .flags = SYN}, 20, "6 in 4");
+	expect_mtu(&(struct packet_spec){.family = 6, .flags = SYN, .src = "2001:db8:3::9"}, 40,
+		   "6 in 6");
+	xdp_edge_set(&edge, GS_MAP_HOPS, &id, &good);
+}
+
+static void test_hop_kinds(void **state)
+{
+	struct packet packet = packet_build(&(struct packet_spec){.flags = SYN});
+	struct packet want = edge_expect_frame(&packet, backend_of(&packet));
+	struct gs_hop_value good = edge_hop_value(), hop = good;
+	struct xdp_result result;
+	uint32_t id = EDGE_HOP;
+
+	(void)state;
+	hop.flags = GS_HOP_REFLECT;
+	xdp_edge_set(&edge, GS_MAP_HOPS, &id, &hop);
+	xdp_edge_forget(&edge);
+	result = expect_reason("reflect", &packet, GS_REASON_tx_new);
+	memcpy(want.bytes, packet.bytes + 6, 6);
+	memcpy(want.bytes + 6, packet.bytes, 6);
+	expect_same_bytes("reflect", &result.out, &want);
+
+	hop = good;
+	hop.ifindex = 1; /* loopback: what BPF_PROG_TEST_RUN says packets came in by */
+	xdp_edge_set(&edge, GS_MAP_HOPS, &id, &hop);
+	xdp_edge_forget(&edge);
+	expect_reason("the same interface", &packet, GS_REASON_tx_new);
+	hop.ifindex = 4711;
+	xdp_edge_set(&edge, GS_MAP_HOPS, &id, &hop);
+	result = xdp_edge_send(&edge, &packet);
+	assert_int_equal(result.action, XDP_REDIRECT);
+	assert_int_equal(result.reason, GS_REASON_tx_new);
+	xdp_edge_set(&edge, GS_MAP_HOPS, &id, &good);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	xdp_edge_open(&edge);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	xdp_edge_close(&edge);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_forwarded, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cut, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_meta_missing, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_tables_short, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_backend_values, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_mtu, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_hop_kinds, setup, teardown),
+	};
+
+	return cmocka_run_group_tests_name("xdp", tests, NULL, NULL);
+}
