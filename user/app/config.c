@@ -3,6 +3,7 @@
 
 #include "user/base/cleanup.h"
 #include "user/base/error.h"
+#include "user/base/suggest.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -125,45 +126,14 @@ static const struct setting *find_setting(const char *key)
 	return NULL;
 }
 
-/* Levenshtein's distance; both shorter than 32. */
-static unsigned int edit_distance(const char *a, const char *b)
-{
-	unsigned int row[33];
-	size_t width = strlen(b);
-
-	for (unsigned int j = 0; j <= width; j++)
-		row[j] = j;
-	for (unsigned int i = 1; a[i - 1]; i++) {
-		unsigned int diagonal = row[0];
-
-		row[0] = i;
-		for (size_t j = 1; j <= width; j++) {
-			unsigned int best = diagonal + (a[i - 1] != b[j - 1]);
-
-			diagonal = row[j];
-			if (row[j] + 1 < best)
-				best = row[j] + 1;
-			if (row[j - 1] + 1 < best)
-				best = row[j - 1] + 1;
-			row[j] = best;
-		}
-	}
-	return row[width];
-}
-
 static int unknown_key(const char *key, struct gs_error *error)
 {
-	const char *nearest = NULL;
-	unsigned int best = 4;
+	const char *keys[ARRAY_SIZE(SETTINGS)];
+	const char *nearest;
 
-	for (size_t i = 0; i < ARRAY_SIZE(SETTINGS) && strlen(key) < 32; i++) {
-		unsigned int distance = edit_distance(key, SETTINGS[i].key);
-
-		if (distance < best) {
-			best = distance;
-			nearest = SETTINGS[i].key;
-		}
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(SETTINGS); i++)
+		keys[i] = SETTINGS[i].key;
+	nearest = gs_suggest(key, keys, ARRAY_SIZE(keys));
 	if (nearest)
 		return gs_error_set(-EINVAL, error, "no setting '%.40s'; did you mean '%s'?", key,
 				    nearest);

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The controller's CLI: OBJECT VERB [ARGUMENT ...], three tables of commands. -j may stand
+ * anywhere; all other options of its own come before the object.
+ */
+#include "user/app/config.h"
+#include "user/base/cleanup.h"
+#include "user/base/suggest.h"
+#include "user/ctl/ctl.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <string.h>
+
+enum { COMMANDS_MAX = 64 };
+
+static const struct gs_ctl_command *const TABLES[] = {
+	gs_ctl_daemon_commands,
+	gs_ctl_db_commands,
+	gs_ctl_file_commands,
+};
+
+int gs_ctl_fail(const char *format, ...)
+{
+	va_list arguments;
+
+	fflush(stdout);
+	fputs("geostreamctl: ", stderr);
+	va_start(arguments, format);
+	vfprintf(stderr, format, arguments);
+	va_end(arguments);
+	fputc('\n', stderr);
+	return GS_CTL_FAILED;
+}
+
+/* ---- the tables ------------------------------------------------------------------------------ */
+
+static const struct gs_ctl_command *find_command(const char *object, const char *verb)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(TABLES); i++)
+		for (const struct gs_ctl_command *c = TABLES[i]; c->object; c++)
+			if (strcmp(c->object, object) == 0 && strcmp(c->verb, verb) == 0)
+				return c;
+	return NULL;
+}
+
+/* Distinct objects (object NULL), or the verbs of one; as many as fit. */
+static size_t list_words(const char *object, const char *words[COMMANDS_MAX])
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(TABLES); i++) {
+		for (const struct gs_ctl_command *c = TABLES[i]; c->object; c++) {
+			const char *word = object ? c->verb : c->object;
+			bool is_new = !object || strcmp(c->object, object) == 0;
+
+			for (size_t j = 0; j < count; j++)
+				is_new = is_new && strcmp(words[j], word) != 0;
+			if (is_new && count < COMMANDS_MAX)
+				words[count++] = word;
+		}
+	}
+	return count;
+}
+
+static void print_usage_line(FILE *file, const struct gs_ctl_command *c)
+{
+	fprintf(file, "usage: geostreamctl %s%s%s%s%s\n", c->object, *c->verb ? " " : "", c->verb,
+		*c->arguments ? " " : "", c->arguments);
+}
+
+int gs_ctl_usage(const char *object, const char *verb, const char *format, ...)
+{
+	const struct gs_ctl_command *command = find_command(object, verb);
+	va_list arguments;
+
+	fprintf(stderr, "geostreamctl: %s%s%s: ", object, *verb ? " " : "", verb);
+	va_start(arguments, format);
+	vfprintf(stderr, format, arguments);
+	va_end(arguments);
+	fputc('\n', stderr);
+	if (command)
+		print_usage_line(stderr, command);
+	return GS_CTL_USAGE;
+}
+
+static int print_help(void)
+{
+	printf("usage: geostreamctl [OPTION ...] OBJECT VERB [ARGUMENT ...]\n\n");
+	for (size_t i = 0; i < ARRAY_SIZE(TABLES); i++) {
+		for (const struct gs_ctl_command *c = TABLES[i]; c->object; c++) {
+			char head[80];
+
+			snprintf(head, sizeof(head), "%s%s%s%s%s", c->object, *c->verb ? " " : "",
+				 c->verb, *c->arguments ? " " : "", c->arguments);
+			printf("  %-44s %s\n", head, c->summary);
+		}
+	}
+	printf("\noptions:\n"
+	       "  -j, --json            results as JSON; may stand anywhere\n"
+	       "  -c, --config FILE     geostream.conf (GEOSTREAM_CONFIG, %s)\n"
+	       "  -s, --socket PATH     the daemon's socket (GEOSTREAM_SOCKET, configuration)\n"
+	       "  -d, --database URI    PostgreSQL (GEOSTREAM_DATABASE, configuration, libpq's PG*)\n"
+	       "  -h, --help            this, or a command's usage\n"
+	       "      --version\n\n"
+	       "exit code: 0 done, 1 failed, 2 usage\n",
+	       GS_CONFIG_PATH_DEFAULT);
+	return GS_CTL_DONE;
+}
+
+static int unknown_word(const char *what, const char *object, const char *word)
+{
+	const char *words[COMMANDS_MAX], *nearest;
+	size_t count = list_words(object, words);
+
+	nearest = gs_suggest(word, words, count);
+	if (*word)
+		fprintf(stderr, "geostreamctl: no %s '%s'", what, word);
+	else
+		fprintf(stderr, "geostreamctl: %s: a %s is missing", object ? object : "", what);
+	if (nearest)
+		fprintf(stderr, "; did you mean '%s'?", nearest);
+	fputs(object ? "\n" : "\nobjects:", stderr);
+	if (object)
+		fprintf(stderr, "%s:", object);
+	for (size_t i = 0; i < count; i++)
+		fprintf(stderr, " %s", words[i]);
+	fputs("\ngeostreamctl --help explains them\n", stderr);
+	return GS_CTL_USAGE;
+}
+
+/* ---- options --------------------------------------------------------------------------------- */
+
+static void on_problem(void *context, const char *place, const char *text)
+{
+	(void)context;
+	gs_ctl_fail("%s: %s", place, text);
+}
+
+/* Only what flags leave open. The default file may be absent, or not for everybody's eyes. */
+static int read_config(struct gs_ctl *ctl, struct gs_config *config)
+{
+	const struct gs_config_problems problems = {.on_problem = on_problem};
+	const char *path = ctl->config_path ? ctl->config_path : getenv("GEOSTREAM_CONFIG");
+	int err = 0;
+
+	gs_config_default(config);
+	if (path)
+		err = gs_config_read_file(config, path, &problems);
+	else if (access(GS_CONFIG_PATH_DEFAULT, R_OK) == 0)
+		err = gs_config_read_file(config, GS_CONFIG_PATH_DEFAULT, &problems);
+	ctl->config_path = path ? path : GS_CONFIG_PATH_DEFAULT;
+	if (err || gs_config_read_environment(config, &problems))
+		return GS_CTL_FAILED;
+	if (!ctl->socket_path)
+		ctl->socket_path = config->socket;
+	if (!ctl->conninfo)
+		ctl->conninfo = config->database;
+	return GS_CTL_DONE;
+}
+
+/* Takes -j, --json out of the arguments; true if it was there. */
+static bool take_json(int *argc, char **argv)
+{
+	bool found = false;
+	int kept = 1;
+
+	for (int i = 1; i < *argc; i++) {
+		if (strcmp(argv[i], "-j") == 0 || strcmp(argv[i], "--json") == 0)
+			found = true;
+		else
+			argv[kept++] = argv[i];
+	}
+	argv[kept] = NULL;
+	*argc = kept;
+	return found;
+}
+
+static bool wants_help(int argc, char **argv)
+{
+	for (int i = 0; i < argc; i++)
+		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+			return true;
+	return false;
+}
+
+static int run(struct gs_ctl *ctl, int argc, char **argv)
+{
+	const struct gs_ctl_command *command = find_command(argv[0], "");
+	const char *words[COMMANDS_MAX];
+	struct gs_config config;
+	int used = 1;
+
+	if (!command) {
+		if (list_words(argv[0], words) == 0)
+			return unknown_word("object", NULL, argv[0]);
+		if (argc < 2 || strcmp(argv[1], "--help") == 0)
+			return unknown_word("verb", argv[0], "");
+		command = find_command(argv[0], argv[1]);
+		if (!command)
+			return unknown_word("verb", argv[0], argv[1]);
+		used = 2;
+	}
+	if (wants_help(argc - used, argv + used)) {
+		print_usage_line(stdout, command);
+		printf("  %s\n", command->summary);
+		return GS_CTL_DONE;
+	}
+	if (read_config(ctl, &config))
+		return GS_CTL_FAILED;
+	return command->run(ctl, argc - used, argv + used);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option OPTIONS[] = {
+		{"config", required_argument, NULL, 'c'},
+		{"socket", required_argument, NULL, 's'},
+		{"database", required_argument, NULL, 'd'},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},
+		{NULL, 0, NULL, 0},
+	};
+	struct gs_ctl ctl = {.json = take_json(&argc, argv)};
+	int option, result;
+
+	while ((option = getopt_long(argc, argv, "+c:s:d:h", OPTIONS, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			ctl.config_path = optarg;
+			break;
+		case 's':
+			ctl.socket_path = optarg;
+			break;
+		case 'd':
+			ctl.conninfo = optarg;
+			break;
+		case 'h':
+			return print_help();
+		case 'V':
+			printf("geostreamctl %s\n", GS_VERSION);
+			return GS_CTL_DONE;
+		default:
+			fputs("geostreamctl --help explains the options\n", stderr);
+			return GS_CTL_USAGE;
+		}
+	}
+	if (optind == argc) {
+		fputs("geostreamctl: an object is missing; geostreamctl --help lists them\n",
+		      stderr);
+		return GS_CTL_USAGE;
+	}
+	result = run(&ctl, argc - optind, argv + optind);
+	if (fflush(stdout) || ferror(stdout))
+		return gs_ctl_fail("cannot write the result: %s", strerror(errno));
+	return result;
+}
