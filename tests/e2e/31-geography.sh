@@ -24,10 +24,10 @@ while read -r client address4 address6; do
 	is "$client, IPv6 in IPv4" "$(region_of "$client" "$LAB_VIP6" 8080)" \
 		"$(oracle_nearest "$address6")"
 	is "route get $address4 agrees" \
-		"$(lab_ctl -j route get "$address4" --service web | jq -r .winner.region)" \
+		"$(lab_ctl -j route get "$address4" --service web | jq -r .region)" \
 		"$(oracle_nearest "$address4")"
 	is "route get $address6 agrees" \
-		"$(lab_ctl -j route get "$address6" --service web6 | jq -r .winner.region)" \
+		"$(lab_ctl -j route get "$address6" --service web6 | jq -r .region)" \
 		"$(oracle_nearest "$address6")"
 done <"$LAB_DIR/clients"
 
@@ -71,7 +71,7 @@ is "its IPv6 address does not" "$(region_of jp "$LAB_VIP6")" \
 	"$(oracle_nearest "$(lab_client_address jp 6)")"
 is "nor does another client" "$(region_of au "$LAB_VIP4")" \
 	"$(oracle_nearest "$(lab_client_address au 4)")"
-is "route get says so" "$(lab_ctl -j route get "$jp" --service web | jq -r .winner.region)" us
+is "route get says so" "$(lab_ctl -j route get "$jp" --service web | jq -r .region)" us
 ok "override remove" lab_ctl override remove "$jp/32"
 ok "the client is home again" lab_wait 10 lands jp "$LAB_VIP4" "$(oracle_nearest "$jp")"
 

@@ -8,9 +8,10 @@
 LAB_PIN=${LAB_PIN:-/sys/fs/bpf/geostream}
 LAB_MMDB=${LAB_MMDB:-$PWD/$BUILD/geoip/geostream-country.mmdb}
 LAB_CONF=$LAB_DIR/geostream.conf
-LAB_SOCKET=$LAB_DIR/geostreamd.sock
+LAB_SOCKET=/run/$LAB_PREFIX-geostreamd.sock # a socket's path is short; a checkout's may be long
 LAB_LOG=$LAB_DIR/geostreamd.log
 LAB_SAMPLE=${LAB_SAMPLE:-$PWD/tests/lab/lab.json}
+unset "${!GEOSTREAM_@}" # would win over the lab's configuration file
 
 lab_ctl() { # ARGUMENT...
 	"$BUILD/geostreamctl" --config "$LAB_CONF" "$@"
@@ -114,6 +115,7 @@ lab_down() {
 	lab_network_down || status=1
 	lab_database_down || status=1
 	lab_pins_down || status=1
+	rm -f "$LAB_SOCKET"
 	return "$status"
 }
 
