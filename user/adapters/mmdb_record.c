@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "mmdb_record.h"
 
+#include "user/core/country.h"
+
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -179,9 +181,16 @@ static int read_country(const struct record *record, struct gs_mmdb_place *place
 		{KEY_CONTINENT, NULL, true},
 		{KEY_NONE, NULL, false},
 	};
+	const struct gs_country *country;
 	int err = read_code(record, countries, place->country, error);
 
-	return err ? err : read_code(record, continents, place->continent, error);
+	if (err)
+		return err;
+	/* Withdrawn codes: one country, one name. */
+	country = gs_country_find(place->country);
+	if (country)
+		memcpy(place->country, country->code, sizeof(place->country));
+	return read_code(record, continents, place->continent, error);
 }
 
 /* Only where the shape is known; a flat database's free text would be no class of clients. */
