@@ -106,15 +106,16 @@ struct gs_prober {
 struct gs_hop {
 	uint8_t dst_mac[6];
 	uint8_t src_mac[6];
-	uint32_t ifindex; /* egress */
-	uint32_t mtu;
+	uint32_t ifindex;    /* egress */
+	uint32_t mtu;	     /* 0: no way there; packets are dropped, with a reason */
 	bool reflect;	     /* MACs unknown: answer to whoever sent the packet */
 	struct gs_addr src4; /* outer sources; all zero: none */
 	struct gs_addr src6;
 };
 
 struct gs_nexthop_ops {
-	/* What the kernel knows now; asks it to resolve what it does not. Always fills *ret_hop. */
+	/* What the kernel knows now; asks it to resolve what it does not. Always fills *ret_hop,
+	 * with mtu 0 on failure. */
 	int (*resolve)(void *self, const struct gs_addr *addr, struct gs_hop *ret_hop);
 	void (*close)(void *self);
 };

@@ -524,6 +524,45 @@ static void test_hop_is_never_changed_in_place(void **state)
 	scene_free(&scene);
 }
 
+/* A route that is away for a moment: known hops stay, unknown ones drop with their reason. */
+static void test_no_way_there(void **state)
+{
+	struct pinned_edge *edge = *state;
+	struct gs_dataplane dataplane = open_ok(edge);
+	struct scene scene = scene_new(3);
+	struct gs_snapshot *snapshot = &scene.world->snapshot;
+	struct gs_counters counters = {0};
+	uint32_t count = snapshot->backend_count;
+	uint64_t seed = 1, dropped = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		scene.hops[i] = (struct gs_hop){.reflect = true};
+	publish_ok(&dataplane, &scene);
+	all_up(&dataplane, snapshot);
+	for (int i = 0; i < FLOWS; i++) {
+		struct edge_flow flow = draw_flow(scene.world, &seed);
+
+		assert_int_equal(pinned_edge_send(edge, &flow).verdict, XDP_DROP);
+	}
+	assert_int_equal(dataplane.ops->count(dataplane.self, &counters), 0);
+	for (uint32_t i = 0; i < counters.reason_count; i++)
+		if (strcmp(counters.reasons[i].name, "drop_no_hop") == 0)
+			dropped = counters.reasons[i].packets;
+	assert_true(dropped > 0);
+	free(counters.reasons);
+	free(counters.services);
+	free(counters.regions);
+	free(counters.backends);
+	scene_rebuild(&scene);
+	publish_ok(&dataplane, &scene);
+	for (uint32_t i = 0; i < count; i++)
+		scene.hops[i] = (struct gs_hop){.reflect = true};
+	publish_ok(&dataplane, &scene);
+	check_flows(edge, &scene, FLOWS, NULL, &seed);
+	dataplane.ops->close(dataplane.self);
+	scene_free(&scene);
+}
+
 static uint64_t sum(const struct gs_counter *counters, uint32_t count)
 {
 	uint64_t packets = 0;
@@ -891,6 +930,7 @@ int main(void)
 		EDGE_TEST(test_retired_backend_stays_down),
 		EDGE_TEST(test_usable_words),
 		EDGE_TEST(test_hop_is_never_changed_in_place),
+		EDGE_TEST(test_no_way_there),
 		EDGE_TEST(test_counters),
 		EDGE_TEST(test_heartbeat),
 		EDGE_TEST(test_open_refuses),

@@ -163,12 +163,48 @@ struct gs_usable gs_dataplane_word_get(const struct gs_dataplane_state *state,
 /* A retired backend is DOWN whatever is set, until it is in a snapshot again. */
 void gs_dataplane_word_retire(struct gs_dataplane_state *state, gs_id backend, bool is_retired);
 
-/* ---- generations and counters (dataplane_publish.c, dataplane_count.c) ----------------------- */
+/* ---- services (dataplane_services.c) --------------------------------------------------------- */
+
+struct gs_dataplane_service {
+	struct gs_service_key key;
+	struct gs_service_value value;
+};
+
+struct gs_dataplane_service_list {
+	struct gs_dataplane_service *entries; /* sorted by key */
+	uint32_t count;
+};
+
+void gs_dataplane_services_done(struct gs_dataplane_service_list *list);
+/* What the map should hold: every service, and a marker for every VIP. */
+int gs_dataplane_services_want(const struct gs_snapshot *snapshot,
+			       struct gs_dataplane_service_list *ret_list, struct gs_error *error);
+/* What it holds. */
+int gs_dataplane_services_list(const struct gs_dataplane_state *state,
+			       struct gs_dataplane_service_list *ret_list, struct gs_error *error);
+/* Entries of `in` that are not in `keep`: markers or services, as asked. */
+int gs_dataplane_services_remove(const struct gs_dataplane_state *state,
+				 const struct gs_dataplane_service_list *in,
+				 const struct gs_dataplane_service_list *keep, bool markers,
+				 struct gs_error *error);
+/* Entries of `wanted` that `current` has not, or has otherwise. */
+int gs_dataplane_services_add(const struct gs_dataplane_state *state,
+			      const struct gs_dataplane_service_list *wanted,
+			      const struct gs_dataplane_service_list *current,
+			      struct gs_error *error);
+/* Which services there are to count, after a restart. */
+int gs_dataplane_services_read(struct gs_dataplane_state *state, struct gs_error *error);
+
+/* ---- generations (dataplane_slots.c, dataplane_publish.c) ------------------------------------ */
 
 /* Takes over the geo maps in force, if it may ask the kernel for them. */
 void gs_dataplane_geo_adopt(struct gs_dataplane_state *state);
-/* Which services the map holds, after a restart. */
-int gs_dataplane_services_read(struct gs_dataplane_state *state, struct gs_error *error);
+/* Fills the free slot; until `active` names it no packet looks there. */
+int gs_dataplane_slot_prepare(struct gs_dataplane_state *state, const struct gs_tables *tables,
+			      uint32_t *ret_slot, struct gs_error *error);
 int gs_dataplane_publish(struct gs_dataplane_state *state, const struct gs_tables *tables,
 			 const struct gs_hop *hops, struct gs_error *error);
+
+/* ---- counters (dataplane_count.c) ------------------------------------------------------------ */
+
 int gs_dataplane_count(struct gs_dataplane_state *state, struct gs_counters *ret_counters);

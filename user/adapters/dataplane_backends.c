@@ -135,6 +135,23 @@ static struct gs_backend_value backend_value(const struct gs_backend *backend, u
 	return value;
 }
 
+/* A next hop nobody knows now (mtu 0) is no reason to forget the one that works. */
+static int choose_hop(struct gs_dataplane_state *state, const struct gs_backend *backend,
+		      const struct gs_hop *hop, uint64_t now_ms, uint32_t *ret_hop,
+		      struct gs_error *error)
+{
+	const struct gs_backend_value *old = &state->backends.value[backend->id];
+
+	if (hop->mtu == 0 && old->mode != GS_FORWARD_NONE && old->hop > 0 &&
+	    old->hop < GS_MAX_HOPS &&
+	    memcmp(old->addr, backend->addr.bytes, sizeof(old->addr)) == 0) {
+		state->backends.hop[old->hop].users++;
+		*ret_hop = old->hop;
+		return 0;
+	}
+	return hop_hold(state, hop, now_ms, ret_hop, error);
+}
+
 /* One user fewer for the old hop only once the new value is in the map. */
 static int replace_backend(struct gs_dataplane_state *state, uint32_t id,
 			   const struct gs_backend_value *value, uint64_t now_ms,
@@ -154,7 +171,7 @@ static int put_backend(struct gs_dataplane_state *state, const struct gs_backend
 	struct gs_backend_value old = state->backends.value[backend->id];
 	struct gs_backend_value value;
 	uint32_t hop_id;
-	int result = hop_hold(state, hop, now_ms, &hop_id, error);
+	int result = choose_hop(state, backend, hop, now_ms, &hop_id, error);
 
 	if (result)
 		return result;

@@ -357,6 +357,8 @@ static int resolve(void *context, const struct gs_addr *addr, struct gs_hop *ret
 	struct gs_hop hop = {.reflect = true, .mtu = MTU_DEFAULT};
 	int result = fill_hop(context, addr, &hop);
 
+	if (result)
+		hop.mtu = 0;
 	*ret_hop = hop;
 	return result;
 }
