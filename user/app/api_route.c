@@ -125,10 +125,10 @@ static void add_decision(json_t *json, struct route *route, const struct gs_addr
 	json_object_set_new(json, "candidates", candidates);
 	if (winner >= 0)
 		region = gs_snapshot_region(snapshot, route->plan->region[winner]);
-	json_object_set_new(json, "region", region ? json_string(region->name) : json_null());
-	json_object_set_new(json, "why", json_string(why));
-	if (region)
-		json_object_set_new(json, "backends", pool_json(route, region->id));
+	json_object_set_new(json, "winner",
+			    json_pack("{s:s?, s:s, s:o}", "region", region ? region->name : NULL,
+				      "why", why, "backends",
+				      region ? pool_json(route, region->id) : json_array()));
 }
 
 static json_t *match_json(const struct gs_tables *tables, const struct gs_addr *client,
@@ -198,10 +198,11 @@ json_t *gs_api_route(const struct gs_api *api, const json_t *request)
 			    gs_api_location(location, &state->tables->locations[location]));
 	route.plan = gs_tables_plan(state->tables, route.service->id, location);
 	if (!route.plan) {
-		json_object_set_new(json, "region", json_null());
-		json_object_set_new(json, "why",
-				    json_string("the service has no plan: it has no backend in "
-						"any region that may be used"));
+		json_object_set_new(
+			json, "winner",
+			json_pack("{s:n, s:s, s:[]}", "region", "why",
+				  "the service has no backend in any region that may be used",
+				  "backends"));
 		return json;
 	}
 	add_decision(json, &route, &client, is_override);
