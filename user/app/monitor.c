@@ -46,6 +46,7 @@ struct gs_monitor {
 	uint64_t random;
 	uint64_t serial;
 	struct gs_timer tick;
+	uint32_t timeout_ms; /* the shortest */
 	uint32_t tick_ms;
 	uint32_t lag_ms; /* worst since last asked */
 	uint32_t count;
@@ -86,7 +87,7 @@ static void observe_lag(struct gs_monitor *monitor)
 
 	if (lag_ms > monitor->lag_ms)
 		monitor->lag_ms = lag_ms;
-	if (lag_ms == 0)
+	if ((uint64_t)lag_ms * LAG_SHARE <= monitor->timeout_ms)
 		return;
 	for (uint32_t i = 0; i < monitor->count; i++) {
 		struct target *target = monitor->targets[i];
@@ -115,12 +116,16 @@ static void on_tick(struct gs_timer *timer)
 static int set_tick(struct gs_monitor *monitor, const struct gs_probe_target *targets,
 		    uint32_t count)
 {
-	uint32_t tick_ms = TICK_MAX_MS;
+	uint32_t timeout_ms = TICK_MAX_MS * TICKS_PER_TIMEOUT;
 
 	for (uint32_t i = 0; i < count; i++)
-		if (targets[i].spec.timeout_ms / TICKS_PER_TIMEOUT < tick_ms)
-			tick_ms = targets[i].spec.timeout_ms / TICKS_PER_TIMEOUT;
-	monitor->tick_ms = tick_ms > TICK_MIN_MS ? tick_ms : TICK_MIN_MS;
+		if (targets[i].spec.kind != GS_PROBE_NONE &&
+		    targets[i].spec.timeout_ms < timeout_ms)
+			timeout_ms = targets[i].spec.timeout_ms;
+	monitor->timeout_ms = timeout_ms;
+	monitor->tick_ms = timeout_ms / TICKS_PER_TIMEOUT;
+	if (monitor->tick_ms < TICK_MIN_MS)
+		monitor->tick_ms = TICK_MIN_MS;
 	if (count > 0)
 		return gs_loop_timer_set(monitor->loop, &monitor->tick, monitor->tick_ms);
 	gs_loop_timer_clear(monitor->loop, &monitor->tick);
