@@ -219,15 +219,9 @@ int gs_pg_send_edge(PGconn *connection, const char *edge, const struct gs_edge_r
 {
 	char generation[24], revision[24], digest[24], published[24], geo_build[24];
 	char geo_path[GS_PATH_MAX];
-	const char *values[] = {edge,
-				GS_VERSION,
-				generation,
-				revision,
-				digest,
-				published,
-				report->geo_path,
-				geo_build,
-				is_first ? "t" : "f"};
+	const char *values[] = {edge,	  GS_VERSION, generation,
+				revision, digest,     published,
+				geo_path, geo_build,  is_first ? "t" : "f"};
 
 	clean_text(report->geo_path, geo_path, sizeof(geo_path));
 	snprintf(generation, sizeof(generation), "%" PRId64, (int64_t)report->generation);

@@ -5,6 +5,7 @@
 #include "user/app/snapshot_io.h"
 #include "user/base/cleanup.h"
 #include "user/base/error.h"
+#include "user/base/suggest.h"
 #include "user/core/cidr.h"
 #include "user/core/health.h"
 #include "user/core/snapshot.h"
@@ -55,44 +56,16 @@ static void refuse(struct reader *reader, const char *key, const json_t *value, 
 					   key, quote(value, quoted), what);
 }
 
-/* Levenshtein's distance (1966) of short words, capped: longer ones are never alike. */
-static unsigned distance(const char *a, const char *b)
-{
-	enum { LONGEST = 24 };
-	unsigned row[LONGEST + 1];
-	size_t a_length = strlen(a), b_length = strlen(b);
-
-	if (a_length > LONGEST || b_length > LONGEST)
-		return LONGEST;
-	for (unsigned j = 0; j <= b_length; j++)
-		row[j] = j;
-	for (unsigned i = 1; i <= a_length; i++) {
-		unsigned diagonal = row[0];
-
-		row[0] = i;
-		for (unsigned j = 1; j <= b_length; j++) {
-			unsigned best = diagonal + (a[i - 1] != b[j - 1]);
-
-			diagonal = row[j];
-			best = best < row[j] + 1 ? best : row[j] + 1;
-			row[j] = best < row[j - 1] + 1 ? best : row[j - 1] + 1;
-		}
-	}
-	return row[b_length];
-}
-
 static void refuse_key(struct reader *reader, const char *key, const char *const *known)
 {
-	const char *closest = NULL;
-	unsigned least = strlen(key) < 5 ? 2 : 3;
-	char quoted[48];
 	AUTO_JSON json_t *text = json_string(key);
+	const char *closest;
+	char quoted[48];
+	size_t count = 0;
 
-	for (; *known; known++)
-		if (distance(key, *known) < least) {
-			least = distance(key, *known);
-			closest = *known;
-		}
+	while (known[count])
+		count++;
+	closest = gs_suggest(key, known, count);
 	if (reader->ret == 0)
 		reader->ret = gs_error_set(-EINVAL, reader->error, "%s: unknown key %s%s%s%s",
 					   reader->path, quote(text, quoted),

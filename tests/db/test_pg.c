@@ -1,0 +1,781 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store adapter on a real PostgreSQL of its own: what is committed arrives, what makes no sense
+ * does not, what is told is written once and in order, whatever happens to the server meanwhile.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "user/adapters/adapters.h"
+#include "user/adapters/migrate.h"
+#include "user/adapters/pg_writes.h"
+#include "user/app/snapshot_io.h"
+#include "user/core/cidr.h"
+#include "user/core/snapshot.h"
+
+#include <errno.h>
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* Generous: a bound for a machine that is busy, not an expectation. */
+enum { PATIENCE_MS = 60000, LOOK_AGAIN_MS = 2, OFFLINE_TRANSITIONS = 450 };
+
+static char conninfo[256];
+static PGconn *admin;
+
+/* ---- the cluster -----------------------------------------------------------------------------*/
+
+/* Runs cluster.sh on this program's cluster; the first line it prints into out (may be NULL). */
+static int cluster(const char *command, char *out, size_t size)
+{
+	const char *build = getenv("BUILD") ? getenv("BUILD") : "build";
+	char line[512] = "", shell[512];
+	FILE *pipe;
+
+	snprintf(shell, sizeof(shell), "tests/db/cluster.sh %s %s/test-db-pg", command, build);
+	pipe = popen(shell, "r");
+	if (!pipe)
+		return -1;
+	if (fgets(line, sizeof(line), pipe) && out) {
+		line[strcspn(line, "\n")] = '\0';
+		snprintf(out, size, "%s", line);
+	}
+	return pclose(pipe);
+}
+
+static const char *value(const char *sql)
+{
+	static char text[512];
+	PGresult *result = PQexec(admin, sql);
+
+	if (PQresultStatus(result) != PGRES_TUPLES_OK)
+		fprintf(stderr, "%s: %s", sql, PQerrorMessage(admin));
+	snprintf(text, sizeof(text), "%s",
+		 PQntuples(result) > 0 ? PQgetvalue(result, 0, 0) : "no row");
+	PQclear(result);
+	return text;
+}
+
+static void run_on(PGconn *connection, const char *sql)
+{
+	PGresult *result = PQexec(connection, sql);
+	ExecStatusType status = PQresultStatus(result);
+
+	PQclear(result);
+	if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
+		fail_msg("%s: %s", sql, PQerrorMessage(connection));
+}
+
+static void run(const char *sql)
+{
+	run_on(admin, sql);
+}
+
+static void reconnect_admin(void)
+{
+	PQfinish(admin);
+	admin = PQconnectdb(conninfo);
+	if (PQstatus(admin) != CONNECTION_OK)
+		fail_msg("%s", PQerrorMessage(admin));
+}
+
+static const char base_state[] =
+	"BEGIN;"
+	"TRUNCATE geostream.regions, geostream.policies, geostream.policy_regions,"
+	" geostream.services, geostream.backends, geostream.overrides, geostream.retired_ids,"
+	" geostream.edges, geostream.generations, geostream.transitions, geostream.health_states;"
+	"DELETE FROM geostream.retired_ids;"
+	"INSERT INTO geostream.regions (name, latitude, longitude, cost, capacity)"
+	" VALUES ('eu', 50.1, 8.7, 0.02, 1000), ('us', 39, -77, 0, 0);"
+	"INSERT INTO geostream.policies (name, kind) VALUES ('nearest', 'geo');"
+	"INSERT INTO geostream.policy_regions VALUES (1, 1, 2), (1, 2, 1);"
+	"INSERT INTO geostream.services (name, vip, port, protocol, policy, probe_host)"
+	" VALUES ('web', '198.51.100.10', 80, 'tcp', 1, 'example.net');"
+	"INSERT INTO geostream.backends (name, service, region, address, admin)"
+	" VALUES ('eu-1', 1, 1, '10.1.0.11', 'drain'), ('us-1', 1, 2, 'fd00:2::11', 'auto');"
+	"INSERT INTO geostream.overrides VALUES ('203.0.113.0/24', 2, 'ticket 42'),"
+	" ('2001:db8::/32', 1, 'h\u00e9');"
+	"COMMIT";
+
+static int set_up_group(void **state)
+{
+	struct gs_migration_status status;
+	struct gs_error error = {{0}};
+
+	(void)state;
+	if (cluster("destroy", NULL, 0) != 0 || cluster("start", conninfo, sizeof(conninfo)) != 0)
+		return -1;
+	if (gs_migrate_run(conninfo, NULL, NULL, &status, &error) != 0) {
+		fprintf(stderr, "%s\n", error.text);
+		return -1;
+	}
+	admin = PQconnectdb(conninfo);
+	return PQstatus(admin) == CONNECTION_OK ? 0 : -1;
+}
+
+static int tear_down_group(void **state)
+{
+	(void)state;
+	PQfinish(admin);
+	return cluster("destroy", NULL, 0);
+}
+
+/* ---- a store and what it says ----------------------------------------------------------------*/
+
+struct world {
+	struct gs_loop *loop;
+	struct gs_store store;
+	struct gs_timer look;
+	uint64_t deadline_us;
+	bool (*is_done)(const struct world *world);
+	bool timed_out;
+
+	struct gs_snapshot *snapshot;
+	uint64_t went_back; /* snapshots older than the one before */
+	uint32_t snapshots;
+	bool connected;
+	uint32_t disconnections;
+	char why[GS_ERROR_MAX];
+	uint64_t arrived_us;
+
+	uint64_t want_revision;
+	const char *want_why;
+	const char *want_sql, *want_value;
+};
+
+static void on_snapshot(void *context, struct gs_snapshot *snapshot)
+{
+	struct world *world = context;
+
+	world->snapshots++;
+	world->arrived_us = gs_now_us();
+	if (world->snapshot && world->snapshot->revision > snapshot->revision)
+		world->went_back++;
+	gs_snapshot_free(world->snapshot);
+	world->snapshot = snapshot;
+}
+
+static void on_connection(void *context, bool connected, const char *why)
+{
+	struct world *world = context;
+
+	world->disconnections += world->connected && !connected;
+	world->connected = connected;
+	snprintf(world->why, sizeof(world->why), "%s", why);
+}
+
+static void look(struct gs_timer *timer)
+{
+	struct world *world = timer->context;
+
+	world->timed_out = gs_now_us() > world->deadline_us;
+	if (world->timed_out || world->is_done(world))
+		gs_loop_stop(world->loop);
+	else
+		gs_loop_timer_set(world->loop, timer, LOOK_AGAIN_MS);
+}
+
+/* Runs the loop until the condition holds; false if it never did. */
+static bool until(struct world *world, bool (*is_done)(const struct world *world))
+{
+	world->is_done = is_done;
+	world->deadline_us = gs_now_us() + PATIENCE_MS * 1000ull;
+	gs_loop_timer_set(world->loop, &world->look, 0);
+	gs_loop_run(world->loop);
+	if (world->timed_out)
+		fprintf(stderr, "gave up: connected=%d why=%s revision=%ju\n", world->connected,
+			world->why, world->snapshot ? (uintmax_t)world->snapshot->revision : 0);
+	return !world->timed_out;
+}
+
+static bool has_revision(const struct world *world)
+{
+	return world->snapshot && world->snapshot->revision == world->want_revision;
+}
+
+static bool has_why(const struct world *world)
+{
+	return strstr(world->why, world->want_why);
+}
+
+static bool has_value(const struct world *world)
+{
+	return strcmp(value(world->want_sql), world->want_value) == 0;
+}
+
+static bool is_connected(const struct world *world)
+{
+	return world->connected;
+}
+
+static bool is_away(const struct world *world)
+{
+	return !world->connected;
+}
+
+static bool until_current(struct world *world)
+{
+	world->want_revision = strtoull(value("SELECT revision FROM geostream.revision"), NULL, 10);
+	return until(world, has_revision);
+}
+
+static bool until_value(struct world *world, const char *sql, const char *want)
+{
+	world->want_sql = sql;
+	world->want_value = want;
+	return until(world, has_value);
+}
+
+static void world_open(struct world *world, const char *database)
+{
+	static const struct gs_store_events events = {on_snapshot, on_connection};
+	struct gs_error error = {{0}};
+
+	*world = (struct world){.look = {.on_due = look, .context = world}};
+	assert_int_equal(gs_loop_new(&world->loop), 0);
+	assert_int_equal(gs_pg_open(world->loop, database, "edge-1", &world->store, &error), 0);
+	assert_int_equal(world->store.ops->start(world->store.self, &events, world), 0);
+}
+
+static void world_close(struct world *world)
+{
+	world->store.ops->close(world->store.self);
+	gs_loop_timer_clear(world->loop, &world->look);
+	gs_loop_free(world->loop);
+	gs_snapshot_free(world->snapshot);
+}
+
+static int set_up(void **state)
+{
+	struct world *world = malloc(sizeof(*world));
+
+	run(base_state);
+	world_open(world, conninfo);
+	*state = world;
+	return until_current(world) ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+	world_close(*state);
+	free(*state);
+	return 0;
+}
+
+/* ---- snapshots -------------------------------------------------------------------------------*/
+
+static void test_first_snapshot_is_whole(void **state)
+{
+	const struct world *world = *state;
+	const struct gs_snapshot *s = world->snapshot;
+	struct gs_prefix prefix;
+	struct gs_addr addr;
+	char seed[32];
+
+	snprintf(seed, sizeof(seed), "%jd", (intmax_t)s->selection_seed);
+	assert_string_equal(seed, value("SELECT selection_seed FROM geostream.revision"));
+	assert_int_equal(s->region_count, 2);
+	assert_string_equal(s->regions[0].name, "eu");
+	assert_true(s->regions[0].coord.lat_deg == 50.1 && s->regions[0].coord.lon_deg == 8.7);
+	assert_true(s->regions[0].cost == 0.02 && s->regions[0].capacity == 1000);
+	assert_int_equal(s->policy_count, 1);
+	assert_int_equal(s->policies[0].kind, GS_POLICY_GEO);
+	assert_int_equal(s->policies[0].order_count, 2);
+	assert_int_equal(s->policies[0].order[0], 2);
+	assert_int_equal(s->policies[0].order[1], 1);
+	assert_int_equal(s->service_count, 1);
+	assert_int_equal(gs_addr_parse("198.51.100.10", &addr), 0);
+	assert_memory_equal(&s->services[0].vip, &addr, sizeof(addr));
+	assert_int_equal(s->services[0].port, 80);
+	assert_int_equal(s->services[0].protocol, GS_PROTOCOL_TCP);
+	assert_int_equal(s->services[0].probe.kind, GS_PROBE_TCP);
+	assert_int_equal(s->services[0].probe.interval_ms, GS_HEALTH_INTERVAL_MS);
+	assert_int_equal(s->services[0].probe.clear, GS_HEALTH_CLEAR);
+	assert_string_equal(s->services[0].probe.path, "/");
+	assert_string_equal(s->services[0].probe.host, "example.net");
+	assert_int_equal(s->backend_count, 2);
+	assert_int_equal(s->backends[0].admin, GS_ADMIN_DRAIN);
+	assert_int_equal(s->backends[0].weight, 100);
+	assert_int_equal(gs_addr_parse("fd00:2::11", &addr), 0);
+	assert_memory_equal(&s->backends[1].addr, &addr, sizeof(addr));
+	assert_int_equal(s->override_count, 2);
+	assert_int_equal(gs_prefix_parse("203.0.113.0/24", &prefix), 0);
+	assert_int_equal(gs_prefix_compare(&s->overrides[0].prefix, &prefix), 0);
+	assert_string_equal(s->overrides[0].reason, "ticket 42");
+	assert_string_equal(s->overrides[1].reason, "h\u00e9");
+}
+
+static void test_every_commit_arrives(void **state)
+{
+	static const char *const changes[] = {
+		"INSERT INTO geostream.regions (name, latitude, longitude) VALUES ('ap', 1, 103)",
+		"UPDATE geostream.regions SET admin = 'drain' WHERE name = 'eu'",
+		"UPDATE geostream.policy_regions SET region = 3 WHERE position = 2",
+		"UPDATE geostream.services SET port = 8080",
+		"UPDATE geostream.backends SET weight = 7 WHERE name = 'us-1'",
+		"DELETE FROM geostream.overrides WHERE family(prefix) = 6",
+		"TRUNCATE geostream.overrides",
+	};
+	struct world *world = *state;
+	uint64_t worst_us = 0;
+
+	for (size_t c = 0; c < sizeof(changes) / sizeof(changes[0]); c++) {
+		uint32_t before = world->snapshots;
+		uint64_t committed_us;
+
+		run(changes[c]);
+		committed_us = gs_now_us();
+		assert_true(until_current(world));
+		assert_int_equal(world->snapshots, before + 1);
+		if (world->arrived_us - committed_us > worst_us)
+			worst_us = world->arrived_us - committed_us;
+	}
+	assert_int_equal(world->snapshot->regions[0].admin, GS_ADMIN_DRAIN);
+	assert_int_equal(world->snapshot->policies[0].order[1], 3);
+	assert_int_equal(world->snapshot->services[0].port, 8080);
+	assert_int_equal(world->snapshot->backends[1].weight, 7);
+	assert_int_equal(world->snapshot->override_count, 0);
+	print_message("# commit to snapshot: %ju us at worst\n", (uintmax_t)worst_us);
+}
+
+/* The writer that begins second commits first in time order of ids, were ids a sequence. */
+static void test_concurrent_writers_arrive_in_order(void **state)
+{
+	struct world *world = *state;
+	PGconn *first = PQconnectdb(conninfo), *second = PQconnectdb(conninfo);
+	PGresult *result;
+
+	run_on(first, "BEGIN; UPDATE geostream.regions SET cost = 1 WHERE name = 'eu'");
+	/* Waits for the first one's lock, though it touches another table. */
+	assert_int_equal(
+		PQsendQuery(second, "BEGIN; UPDATE geostream.backends SET weight = 9; COMMIT"), 1);
+	assert_true(until_value(world,
+				"SELECT count(*) FROM pg_stat_activity"
+				" WHERE wait_event_type = 'Lock'",
+				"1"));
+	assert_int_equal(world->snapshot->backends[0].weight, 100);
+	run_on(first, "COMMIT");
+	while ((result = PQgetResult(second))) {
+		assert_int_equal(PQresultStatus(result), PGRES_COMMAND_OK);
+		PQclear(result);
+	}
+	assert_true(until_current(world));
+	assert_int_equal(world->went_back, 0);
+	assert_true(world->snapshot->regions[0].cost == 1);
+	assert_int_equal(world->snapshot->backends[0].weight, 9);
+	PQfinish(first);
+	PQfinish(second);
+}
+
+static void test_nothing_but_desired_state_makes_revisions(void **state)
+{
+	static const struct {
+		const char *sql;
+		int revisions;
+	} rows[] = {
+		{"UPDATE geostream.regions SET cost = cost", 0},
+		{"UPDATE geostream.regions SET cost = 5 WHERE name = 'nowhere'", 0},
+		{"DELETE FROM geostream.overrides WHERE false", 0},
+		{"INSERT INTO geostream.overrides SELECT '10.0.0.0/8', 1 WHERE false", 0},
+		{"BEGIN; UPDATE geostream.regions SET cost = 6; ROLLBACK", 0},
+		{"INSERT INTO geostream.edges (name, version) VALUES ('e', '1')", 0},
+		{"INSERT INTO geostream.health_states (edge, kind, state, since)"
+		 " VALUES ('e', 'region', 'up', now())",
+		 0},
+		{"BEGIN; UPDATE geostream.regions SET cost = 7; UPDATE geostream.backends SET"
+		 " weight = 3; SAVEPOINT s; DELETE FROM geostream.overrides; ROLLBACK TO s; COMMIT",
+		 1},
+		{"BEGIN; SAVEPOINT s; UPDATE geostream.regions SET cost = 8; ROLLBACK TO s;"
+		 " UPDATE geostream.regions SET cost = 9; COMMIT",
+		 1},
+		{"UPDATE geostream.policy_regions SET position = position + 5", 1},
+		{"TRUNCATE geostream.overrides", 1},
+	};
+
+	(void)state;
+	for (size_t r = 0; r < sizeof(rows) / sizeof(rows[0]); r++) {
+		static const char now[] = "SELECT revision FROM geostream.revision";
+		int before = atoi(value(now));
+
+		run(rows[r].sql);
+		if (atoi(value(now)) - before != rows[r].revisions)
+			fail_msg("%s: %d revisions", rows[r].sql, atoi(value(now)) - before);
+	}
+}
+
+/* Constraints dropped, nonsense inserted: what is in force stays. */
+static void test_hostile_rows_are_refused(void **state)
+{
+	static const struct {
+		const char *name, *spoil, *repair, *why;
+	} rows[] = {
+		{"port",
+		 "ALTER TABLE geostream.services DROP CONSTRAINT services_port;"
+		 "UPDATE geostream.services SET port = 70000",
+		 "UPDATE geostream.services SET port = 80;"
+		 "ALTER TABLE geostream.services ADD CONSTRAINT services_port"
+		 " CHECK (port BETWEEN 0 AND 65535)",
+		 "services[0].port"},
+		{"latitude",
+		 "ALTER TABLE geostream.regions DROP CONSTRAINT regions_latitude;"
+		 "UPDATE geostream.regions SET latitude = 'NaN' WHERE name = 'us'",
+		 "UPDATE geostream.regions SET latitude = 39 WHERE name = 'us';"
+		 "ALTER TABLE geostream.regions ADD CONSTRAINT regions_latitude"
+		 " CHECK (latitude BETWEEN -90 AND 90)",
+		 "regions[1].latitude"},
+		{"loop",
+		 "ALTER TABLE geostream.backends DISABLE TRIGGER backends_address_is_no_vip;"
+		 "UPDATE geostream.backends SET address = '198.51.100.10' WHERE name = 'us-1'",
+		 "UPDATE geostream.backends SET address = '10.2.0.1' WHERE name = 'us-1';"
+		 "ALTER TABLE geostream.backends ENABLE TRIGGER backends_address_is_no_vip",
+		 "packets would loop"},
+		{"name",
+		 "ALTER TABLE geostream.regions DROP CONSTRAINT regions_name;"
+		 "UPDATE geostream.regions SET name = repeat('x', 5000) WHERE name = 'us'",
+		 "UPDATE geostream.regions SET name = 'us' WHERE length(name) > 100;"
+		 "ALTER TABLE geostream.regions ADD CONSTRAINT regions_name"
+		 " CHECK (name ~ '^[a-z0-9][a-z0-9-]{0,62}$')",
+		 "regions[1].name"},
+		{"order",
+		 "ALTER TABLE geostream.policy_regions DISABLE TRIGGER ALL;"
+		 "DELETE FROM geostream.policy_regions;"
+		 "ALTER TABLE geostream.policy_regions ENABLE TRIGGER ALL;"
+		 "UPDATE geostream.regions SET cost = cost + 1",
+		 "INSERT INTO geostream.policy_regions VALUES (1, 1, 2)", "policies[0].order"},
+		{"null",
+		 "ALTER TABLE geostream.backends ALTER weight DROP NOT NULL;"
+		 "UPDATE geostream.backends SET weight = NULL WHERE name = 'eu-1'",
+		 "UPDATE geostream.backends SET weight = 1 WHERE name = 'eu-1';"
+		 "ALTER TABLE geostream.backends ALTER weight SET NOT NULL",
+		 "backends[0].weight: is NULL"},
+		{"seed",
+		 "INSERT INTO geostream.revision (only_row, selection_seed) SELECT NULL, 1"
+		 " WHERE false;"
+		 "ALTER TABLE geostream.revision DROP CONSTRAINT revision_pkey;"
+		 "ALTER TABLE geostream.revision DROP CONSTRAINT revision_only_row;"
+		 "INSERT INTO geostream.revision (only_row, revision, selection_seed)"
+		 " VALUES (false, 999999, 1); NOTIFY geostream, '999999'",
+		 "DELETE FROM geostream.revision WHERE NOT only_row;"
+		 "ALTER TABLE geostream.revision ADD CONSTRAINT revision_pkey PRIMARY KEY (only_row);"
+		 "ALTER TABLE geostream.revision ADD CONSTRAINT revision_only_row CHECK (only_row);"
+		 "UPDATE geostream.regions SET cost = cost + 1",
+		 "revision: 2 rows"},
+	};
+	struct world *world = *state;
+
+	for (size_t r = 0; r < sizeof(rows) / sizeof(rows[0]); r++) {
+		uint64_t in_force = world->snapshot->revision;
+		uint32_t snapshots = world->snapshots;
+
+		run(rows[r].spoil);
+		world->want_why = rows[r].why;
+		if (!until(world, has_why))
+			fail_msg("%s: not refused", rows[r].name);
+		assert_true(world->connected);
+		assert_int_equal(world->snapshot->revision, in_force);
+		assert_int_equal(world->snapshots, snapshots);
+		run(rows[r].repair);
+		if (!until_current(world))
+			fail_msg("%s: not taken once repaired", rows[r].name);
+		assert_string_equal(world->why, "");
+	}
+}
+
+/* ---- what is told ----------------------------------------------------------------------------*/
+
+static void tell(struct world *world, int number)
+{
+	struct gs_transition transition = {
+		.unix_ms = 1700000000000 + number,
+		.kind = GS_OBJECT_BACKEND,
+		.region = "eu",
+		.service = "web",
+		.backend = "eu-1",
+	};
+
+	snprintf(transition.from, sizeof(transition.from), "%s", number % 2 ? "down" : "up");
+	snprintf(transition.to, sizeof(transition.to), "%s", number % 2 ? "up" : "down");
+	snprintf(transition.why, sizeof(transition.why), "number %d", number);
+	world->store.ops->record_transition(world->store.self, &transition);
+}
+
+/* All of them, once, in order: "" if so. */
+static const char *what_is_wrong_with_transitions(int count)
+{
+	char sql[512];
+
+	snprintf(sql, sizeof(sql),
+		 "SELECT CASE WHEN count(*) = %d AND count(DISTINCT number) = %d"
+		 " AND bool_and(why = 'number ' || row_number - 1) THEN 'fine'"
+		 " ELSE count(*) || ' rows' END FROM (SELECT *, row_number() OVER (ORDER BY id)"
+		 " FROM geostream.transitions) AS t",
+		 count, count);
+	return value(sql);
+}
+
+static void test_transitions_are_written_with_states(void **state)
+{
+	struct world *world = *state;
+	struct gs_transition region = {
+		.unix_ms = 1700000000500, .kind = GS_OBJECT_REGION, .region = "us", .to = "down"};
+
+	for (int i = 0; i < 7; i++)
+		tell(world, i);
+	memcpy(region.why, "bad \xff\xfe bytes \x01", 14);
+	world->store.ops->record_transition(world->store.self, &region);
+	assert_true(until_value(world, "SELECT count(*) FROM geostream.transitions", "8"));
+	assert_string_equal(value("SELECT why FROM geostream.transitions WHERE kind = 'region'"),
+			    "bad ?? bytes ?");
+	assert_string_equal(value("SELECT state || ' ' || why FROM geostream.health_states"
+				  " WHERE backend = 'eu-1'"),
+			    "down number 6");
+	assert_string_equal(value("SELECT count(*) FROM geostream.health_states"), "2");
+	assert_string_equal(value("SELECT extract(epoch FROM at) FROM geostream.transitions"
+				  " WHERE why = 'number 3'"),
+			    "1700000000.003000");
+}
+
+static void test_server_crash_loses_and_doubles_nothing(void **state)
+{
+	struct world *world = *state;
+	uint64_t in_force = world->snapshot->revision;
+	int number = 0;
+
+	for (; number < 100; number++)
+		tell(world, number);
+	assert_true(until_value(world, "SELECT count(*) > 0 FROM geostream.transitions", "t"));
+	for (; number < 200; number++)
+		tell(world, number);
+	assert_int_equal(cluster("crash", NULL, 0), 0);
+	assert_true(until(world, is_away));
+	assert_string_not_equal(world->why, "");
+	for (; number < OFFLINE_TRANSITIONS; number++)
+		tell(world, number);
+	assert_int_equal(world->snapshot->revision, in_force);
+	assert_int_equal(cluster("start", NULL, 0), 0);
+	reconnect_admin();
+	assert_true(until(world, is_connected));
+	assert_true(until_value(world, "SELECT count(*) FROM geostream.transitions", "450"));
+	assert_string_equal(what_is_wrong_with_transitions(OFFLINE_TRANSITIONS), "fine");
+	assert_string_equal(value("SELECT why FROM geostream.health_states"), "number 449");
+	run("UPDATE geostream.regions SET cost = 77 WHERE name = 'us'");
+	assert_true(until_current(world));
+	assert_true(world->snapshot->regions[1].cost == 77);
+}
+
+/* The connection dies in the middle of it, again and again. */
+static void test_killed_connections_lose_and_double_nothing(void **state)
+{
+	struct world *world = *state;
+	int number = 0;
+
+	for (int round = 0; round < 5; round++) {
+		for (int i = 0; i < 60; i++)
+			tell(world, number++);
+		run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+		    " WHERE application_name = 'geostream:edge-1'");
+		assert_true(until(world, is_away));
+		assert_true(until(world, is_connected));
+	}
+	assert_true(until_value(world, "SELECT count(*) FROM geostream.transitions", "300"));
+	assert_string_equal(what_is_wrong_with_transitions(number), "fine");
+}
+
+/* The commit happened, the answer was lost: sent again, it is written once. */
+static void test_resent_batch_is_written_once(void **state)
+{
+	struct gs_pg_writes writes;
+	struct gs_transition transition = {.kind = GS_OBJECT_POOL, .to = "up"};
+	PGresult *result;
+
+	(void)state;
+	gs_pg_writes_init(&writes, "edge-2");
+	for (int i = 0; i < 3; i++)
+		gs_pg_writes_add(&writes, &transition);
+	for (int attempt = 0; attempt < 3; attempt++) {
+		assert_int_equal(gs_pg_writes_send(&writes, admin), 0);
+		assert_int_equal(writes.in_flight, 3);
+		while ((result = PQgetResult(admin))) {
+			assert_int_equal(PQresultStatus(result), PGRES_COMMAND_OK);
+			PQclear(result);
+		}
+		assert_false(gs_pg_writes_refused(&writes, NULL));
+		assert_int_equal(writes.count, 3);
+	}
+	assert_string_equal(value("SELECT count(*) FROM geostream.transitions"), "3");
+	gs_pg_writes_done(&writes);
+}
+
+/* One the database can never take is given up; those around it are not. */
+static void test_poisonous_transition_is_discarded(void **state)
+{
+	struct world *world = *state;
+	struct gs_transition poison = {.kind = (enum gs_object_kind)99, .to = "up"};
+
+	tell(world, 0);
+	world->store.ops->record_transition(world->store.self, &poison);
+	tell(world, 1);
+	tell(world, 2);
+	assert_true(until_value(world, "SELECT count(*) FROM geostream.transitions", "3"));
+	assert_string_equal(what_is_wrong_with_transitions(3), "fine");
+	assert_true(world->connected);
+	assert_int_equal(world->disconnections, 0);
+}
+
+static void test_queue_is_bounded(void **state)
+{
+	struct gs_pg_writes writes;
+	struct gs_transition transition = {.kind = GS_OBJECT_POOL, .to = "up"};
+
+	(void)state;
+	gs_pg_writes_init(&writes, "edge-2");
+	for (int i = 0; i < GS_PG_TRANSITIONS_MAX + 50; i++)
+		gs_pg_writes_add(&writes, &transition);
+	assert_int_equal(writes.count, GS_PG_TRANSITIONS_MAX);
+	assert_int_equal(writes.dropped, 50);
+	gs_pg_writes_done(&writes);
+	assert_int_equal(writes.count, 0);
+}
+
+static void test_edge_and_generations_are_reported(void **state)
+{
+	struct world *world = *state;
+	struct gs_edge_report report = {.generation = 3,
+					.revision = 12,
+					.digest = 0xfedcba9876543210u,
+					.published_unix_ms = 1700000000123,
+					.geo_path = "/var/lib/x\xff.mmdb",
+					.geo_build_unix_s = 1690000000};
+
+	assert_true(until_value(world, "SELECT count(*) FROM geostream.edges", "1"));
+	world->store.ops->report_edge(world->store.self, &report);
+	assert_true(until_value(
+		world,
+		"SELECT concat_ws(' ', name, version <> '', generation, revision, to_hex(digest),"
+		" extract(epoch FROM published_at), geo_path, extract(epoch FROM geo_build_at))"
+		" FROM geostream.edges",
+		"edge-1 t 3 12 fedcba9876543210 1700000000.123000 /var/lib/x?.mmdb "
+		"1690000000.000000"));
+	assert_string_equal(value("SELECT number FROM geostream.generations"), "3");
+	for (int g = 4; g < 120; g++) {
+		char want[16];
+
+		report.generation = (uint64_t)g;
+		report.published_unix_ms += 1000;
+		world->store.ops->report_edge(world->store.self, &report);
+		snprintf(want, sizeof(want), "%d", g);
+		assert_true(
+			until_value(world, "SELECT max(number) FROM geostream.generations", want));
+	}
+	assert_true(atoi(value("SELECT count(*) FROM geostream.generations")) <= 101);
+}
+
+/* ---- connections that do not come about ------------------------------------------------------*/
+
+static void test_unreachable_is_told_without_password(void **state)
+{
+	struct world world;
+
+	(void)state;
+	world_open(&world, "host=/nonexistent user=u password=geheim");
+	world.want_why = "/nonexistent";
+	assert_true(until(&world, has_why));
+	assert_false(world.connected);
+	assert_null(strstr(world.why, "geheim"));
+	assert_null(strchr(world.why, '\n'));
+	tell(&world, 1);
+	world_close(&world);
+}
+
+static void test_bad_conninfo_is_refused_without_password(void **state)
+{
+	static const char *const bad[] = {"host=x password=ge heim", "postgresql://u:geheim@[::1/",
+					  "geheim=1", "port='80"};
+	struct gs_loop *loop;
+
+	(void)state;
+	assert_int_equal(gs_loop_new(&loop), 0);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct gs_store store = {0};
+		struct gs_error error = {{0}};
+
+		assert_int_equal(gs_pg_open(loop, bad[i], "e", &store, &error), -EINVAL);
+		assert_null(store.ops);
+		assert_null(strstr(error.text, "heim"));
+		assert_non_null(strstr(error.text, "database"));
+	}
+	gs_loop_free(loop);
+}
+
+static void test_missing_schema_is_told(void **state)
+{
+	struct world world;
+	char other[300];
+
+	(void)state;
+	run("CREATE DATABASE empty");
+	snprintf(other, sizeof(other), "%s dbname=empty", conninfo);
+	world_open(&world, other);
+	world.want_why = "geostreamctl db migrate";
+	assert_true(until(&world, has_why));
+	assert_null(world.snapshot);
+	world_close(&world);
+	run("DROP DATABASE empty WITH (FORCE)");
+}
+
+/* A store may be closed at any moment. */
+static void test_close_at_any_turn(void **state)
+{
+	(void)state;
+	for (int turns = 0; turns < 25; turns++) {
+		struct world world;
+
+		world_open(&world, conninfo);
+		tell(&world, turns);
+		world.want_revision = UINT64_MAX;
+		world.is_done = has_revision;
+		world.deadline_us = gs_now_us() + (uint64_t)turns * 700;
+		gs_loop_timer_set(world.loop, &world.look, 0);
+		gs_loop_run(world.loop);
+		world_close(&world);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_first_snapshot_is_whole, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_every_commit_arrives, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_concurrent_writers_arrive_in_order, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_nothing_but_desired_state_makes_revisions,
+						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_hostile_rows_are_refused, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_transitions_are_written_with_states, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_server_crash_loses_and_doubles_nothing, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_killed_connections_lose_and_double_nothing,
+						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_resent_batch_is_written_once, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_poisonous_transition_is_discarded, set_up,
+						tear_down),
+		cmocka_unit_test(test_queue_is_bounded),
+		cmocka_unit_test_setup_teardown(test_edge_and_generations_are_reported, set_up,
+						tear_down),
+		cmocka_unit_test(test_unreachable_is_told_without_password),
+		cmocka_unit_test(test_bad_conninfo_is_refused_without_password),
+		cmocka_unit_test(test_missing_schema_is_told),
+		cmocka_unit_test(test_close_at_any_turn),
+	};
+
+	return cmocka_run_group_tests(tests, set_up_group, tear_down_group);
+}
