@@ -9,6 +9,7 @@
  * edges, put their addresses into gs_decap_edges (16 bytes, IPv4 as ::ffff:a.b.c.d) and 1 into
  * gs_decap_conf, with bpftool map update. Everything that is no tunnel packet of ours passes.
  */
+#include "decap.h"
 #include "parse.h"
 
 #include <bpf/bpf_helpers.h>
@@ -18,19 +19,7 @@
 #define GS_AF_INET6 10
 #define GS_ECN_CE 3u
 
-/* Why, as in GS_REASONS: the index into gs_decap_count. */
-#define GS_DECAP_REASONS(X)                                                                      \
-	X(pass_other, PASS, "no IPIP packet")                                                    \
-	X(pass_transit, PASS, "IPIP, but for another host, or in fragments")                     \
-	X(pass_inner, PASS, "outer header taken off")                                            \
-	X(drop_truncated, DROP, "cut short")                                                     \
-	X(drop_malformed, DROP, "headers contradict each other, or the outer checksum is wrong") \
-	X(drop_stranger, DROP, "sender is not in gs_decap_edges")                                \
-	X(drop_congested, DROP, "marked on the way, and the inner packet cannot say so (RFC 6040)")
-
-#define GS_DECAP_ENUM(name, verdict, text) GS_DECAP_##name,
-enum gs_decap_reason { GS_DECAP_REASONS(GS_DECAP_ENUM) GS_DECAP__COUNT };
-#define GS_DECAP_NONE GS_DECAP__COUNT
+#define GS_DECAP_NONE GS_DECAP__COUNT /* nothing against it yet */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

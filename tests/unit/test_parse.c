@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The packet path's parser on the host, where the sanitizers see every byte it reads: each frame in
+ * memory of exactly its own length, at every length from 0, and with random bytes in it. (Verdicts
+ * of the real program: tests/bpf/test_xdp.c.)
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "bpf/parse.h"
+#include "tests/bpf/packet.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
+
+/* A copy of its own in the heap: one byte too far is an error. */
+static enum gs_reason parse(const uint8_t *bytes, uint32_t length, struct gs_packet *ret_packet)
+{
+	uint8_t *frame = malloc(length ? length : 1);
+	enum gs_reason reason;
+
+	assert_non_null(frame);
+	memcpy(frame, bytes, length);
+	memset(ret_packet, 0, sizeof(*ret_packet));
+	reason = gs_parse(frame, frame + length, ret_packet);
+	free(frame);
+	return reason;
+}
+
+static const struct packet_spec whole[] = {
+	{.flags = 2, .ds = 0xb9},
+	{.payload = 100},
+	{.ip_options = 24},
+	{.protocol = IPPROTO_UDP, .dport = 53, .payload = 40},
+	{.family = 6, .flags = 0x12, .ds = 0x47},
+	{.family = 6, .protocol = IPPROTO_UDP, .payload = 11},
+	{.family = 6, .extensions = "h"},
+	{.family = 6, .extensions = "hrdaad", .protocol = IPPROTO_UDP},
+};
+
+/* ---- whole frames ---------------------------------------------------------------------------- */
+
+static void expect_fields(const struct packet_spec *spec, const struct packet *frame,
+			  const struct gs_packet *packet)
+{
+	const uint8_t *ip = frame->bytes + PACKET_L3, *l4 = frame->bytes + frame->l4;
+	bool is_v6 = spec->family == 6;
+	uint8_t src[16], dst[16];
+
+	packet_addr(is_v6 ? "2001:db8:1::1" : "192.0.2.1", src);
+	packet_addr(is_v6 ? "2001:db8:100::10" : "198.51.100.10", dst);
+	assert_memory_equal(packet->tuple.src, src, 16);
+	assert_memory_equal(packet->tuple.dst, dst, 16);
+	assert_memory_equal(&packet->tuple.src_port, l4, 2);
+	assert_memory_equal(&packet->tuple.dst_port, l4 + 2, 2);
+	assert_int_equal(packet->tuple.protocol, frame->protocol);
+	assert_int_equal(packet->family, is_v6 ? 6 : 4);
+	assert_int_equal(packet->frame_bytes, frame->length);
+	assert_int_equal(packet->length, frame->length - PACKET_L3);
+	assert_int_equal(packet->ds, is_v6 ? (ip[0] << 4 | ip[1] >> 4) & 0xff : ip[1]);
+	assert_int_equal(packet->ds, spec->ds);
+	assert_int_equal(packet->tcp_flags, frame->protocol == IPPROTO_TCP ? l4[13] : 0);
+}
+
+static void test_fields(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(whole); i++) {
+		struct packet frame = packet_build(&whole[i]);
+		struct gs_packet packet;
+
+		assert_int_equal(parse(frame.bytes, frame.length, &packet), GS_REASON_NONE);
+		expect_fields(&whole[i], &frame, &packet);
+	}
+}
+
+static void test_padding_is_not_length(void **state)
+{
+	struct packet frame = packet_build(&(struct packet_spec){.padding = 18});
+	struct gs_packet packet;
+
+	(void)state;
+	assert_int_equal(parse(frame.bytes, frame.length, &packet), GS_REASON_NONE);
+	assert_int_equal(packet.length, 40);
+	assert_int_equal(packet.frame_bytes, 14 + 40 + 18);
+}
+
+/* ---- every length ---------------------------------------------------------------------------- */
+
+static void test_every_length(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(whole); i++) {
+		struct packet frame = packet_build(&whole[i]);
+		uint32_t fixed = PACKET_L3 + (whole[i].family == 6 ? GS_IP6_BYTES : GS_IP4_BYTES);
+
+		for (uint32_t length = 0; length < frame.length; length++) {
+			struct gs_packet packet;
+
+			assert_int_equal(parse(frame.bytes, length, &packet),
+					 length < fixed ? GS_REASON_pass_truncated
+							: GS_REASON_drop_truncated);
+			assert_int_equal(packet.frame_bytes, length);
+			assert_int_equal(packet.family != 0, length >= fixed);
+		}
+	}
+}
+
+static void test_other_types_every_length(void **state)
+{
+	static const struct {
+		uint16_t type;
+		enum gs_reason want;
+	} cases[] = {
+		{0x0806, GS_REASON_pass_not_ip},
+		{0x8100, GS_REASON_pass_vlan},
+		{0x88a8, GS_REASON_pass_vlan},
+		{0x0801, GS_REASON_pass_not_ip},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct packet frame =
+			packet_build(&(struct packet_spec){.ethertype = cases[i].type});
+
+		for (uint32_t length = 0; length <= frame.length; length++) {
+			struct gs_packet packet;
+
+			assert_int_equal(parse(frame.bytes, length, &packet),
+					 length < PACKET_L3 ? GS_REASON_pass_truncated
+							    : cases[i].want);
+			assert_int_equal(packet.family, 0);
+		}
+	}
+}
+
+/* ---- random bytes ---------------------------------------------------------------------------- */
+
+static uint64_t draw(uint64_t *seed)
+{
+	uint64_t z = *seed += 0x9e3779b97f4a7c15ull;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+	return z ^ z >> 31;
+}
+
+static void expect_sane(enum gs_reason reason, const struct gs_packet *packet, uint32_t length)
+{
+	assert_in_range(reason, 0, GS_REASON_NONE);
+	assert_int_equal(packet->frame_bytes, length);
+	assert_true(packet->family == 0 || packet->family == 4 || packet->family == 6);
+	if (reason != GS_REASON_NONE)
+		return;
+	assert_true(packet->tuple.protocol == IPPROTO_TCP || packet->tuple.protocol == IPPROTO_UDP);
+	assert_in_range(packet->length, 28, length - PACKET_L3);
+	assert_int_equal(gs_addr_is_mapped(packet->tuple.src), packet->family == 4);
+}
+
+/* Good frames with a few bytes changed and an end cut off: most reach deep into the parser. */
+static void test_random_damage(void **state)
+{
+	uint64_t seed = 20261123;
+	uint32_t seen[GS_REASON__COUNT + 1] = {0};
+
+	(void)state;
+	print_message("# seed %llu\n", (unsigned long long)seed);
+	for (int i = 0; i < 300000; i++) {
+		struct packet frame = packet_build(&whole[draw(&seed) % ARRAY_SIZE(whole)]);
+		struct gs_packet packet;
+		enum gs_reason reason;
+
+		for (uint64_t n = draw(&seed) % 4; n; n--)
+			frame.bytes[12 + draw(&seed) % 60] = (uint8_t)draw(&seed);
+		if (draw(&seed) % 4 == 0)
+			frame.length = (uint32_t)(draw(&seed) % (frame.length + 1));
+		reason = parse(frame.bytes, frame.length, &packet);
+		expect_sane(reason, &packet, frame.length);
+		seen[reason]++;
+	}
+	/* the damage found every fault there is */
+	for (enum gs_reason reason = GS_REASON_drop_bad_ip; reason < GS_REASON_drop_headers;
+	     reason++)
+		assert_int_not_equal(seen[reason], 0);
+	assert_int_not_equal(seen[GS_REASON_NONE], 0);
+}
+
+static void test_noise(void **state)
+{
+	uint64_t seed = 42;
+
+	(void)state;
+	print_message("# seed %llu\n", (unsigned long long)seed);
+	for (int i = 0; i < 100000; i++) {
+		uint8_t bytes[160];
+		uint32_t length = (uint32_t)(draw(&seed) % sizeof(bytes));
+		struct gs_packet packet;
+
+		for (uint32_t at = 0; at < sizeof(bytes); at++)
+			bytes[at] = (uint8_t)draw(&seed);
+		packet_put16(bytes + 12, draw(&seed) % 2 ? 0x0800 : 0x86dd);
+		expect_sane(parse(bytes, length, &packet), &packet, length);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_padding_is_not_length),
+		cmocka_unit_test(test_every_length),
+		cmocka_unit_test(test_other_types_every_length),
+		cmocka_unit_test(test_random_damage),
+		cmocka_unit_test(test_noise),
+	};
+
+	return cmocka_run_group_tests_name("parse", tests, NULL, NULL);
+}
