@@ -709,7 +709,7 @@ int gs_reconcile_new(const struct gs_reconcile_ports *ports,
 
 int gs_reconcile_start(struct gs_reconcile *r)
 {
-	const struct gs_store_events events = {
+	static const struct gs_store_events events = {
 		.on_snapshot = on_snapshot,
 		.on_connection = on_connection,
 	};
