@@ -12,7 +12,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE_MAX_BYTES = 4096, VALUE_MAX_BYTES = 2048, LIMITED_EVENTS = 64, LIMIT_MS = 10000 };
+enum {
+	LINE_MAX_BYTES = 4096,
+	VALUE_MAX_BYTES = 2048,
+	PAIR_MIN_BYTES = 32, /* quotes, separators and any number */
+	LIMITED_EVENTS = 64,
+	LIMIT_MS = 10000,
+};
 
 static const char *const LEVEL_NAMES[] = {"error", "warning", "info", "debug"};
 
@@ -30,10 +36,16 @@ void gs_log_setup(enum gs_log_level level, enum gs_log_format format)
 	log_format = format;
 }
 
-/* Leaves room for the closing brace and newline; what does not fit is cut. */
+/* What may still be added; the closing brace and newline have their room besides. */
+static size_t room_in(const struct line *line)
+{
+	return sizeof(line->text) - 4 - line->length;
+}
+
+/* What does not fit is cut. */
 static void add_char(struct line *line, char c)
 {
-	if (line->length < sizeof(line->text) - 4)
+	if (room_in(line) > 0)
 		line->text[line->length++] = c;
 }
 
@@ -48,7 +60,9 @@ static void add_escaped(struct line *line, const char *value)
 	char code[8];
 
 	add_char(line, '"');
-	for (const unsigned char *p = (const unsigned char *)value; *p; p++) {
+	/* Cut between characters, so that the closing quote always has its room. */
+	for (const unsigned char *p = (const unsigned char *)value;
+	     *p && room_in(line) >= sizeof(code); p++) {
 		if (*p == '"' || *p == '\\') {
 			add_char(line, '\\');
 			add_char(line, (char)*p);
@@ -75,6 +89,8 @@ static bool is_plain(const char *value)
 static void add_pair(struct line *line, const char *key, size_t key_length, const char *value,
 		     bool is_number)
 {
+	if (room_in(line) < key_length + PAIR_MIN_BYTES)
+		return; /* a half would spoil the line for machines */
 	if (log_format == GS_LOG_JSON) {
 		if (line->length > 1)
 			add_char(line, ',');
