@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The prober port: fresh TCP connections on the loop; a GET over them by probe_http.c. Whatever
- * ends a probe closes its connection by RST: no side keeps a TIME_WAIT for it.
+ * The prober port: fresh TCP connections on the loop, and a GET over them for HTTP. Whatever ends a
+ * probe closes its connection by RST: no side keeps a TIME_WAIT for it.
  */
 #include "adapters.h"
 #include "probe_http.h"
@@ -11,21 +11,27 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdio.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
 /* A timeout that is noticed this much too late (1/5: 20 %) tells of us, not of the target. */
 #define LATE_SHARE 5
+#define TIMER_SLACK_US 2000 /* what timers are rounded by */
+#define READ_BYTES 4096
 
 struct prober {
 	struct gs_loop *loop;
-	struct gs_probe_http *http;
 	const struct gs_prober_events *events;
 	void *context;
 	struct probe *probes; /* under way */
+};
+
+enum stage {
+	STAGE_CONNECTING,
+	STAGE_ASKED,  /* the request is sent */
+	STAGE_FAILED, /* at once: `result` is reported by the timer */
 };
 
 struct probe {
@@ -35,10 +41,10 @@ struct probe {
 	uint64_t token;
 	uint64_t start_us;
 	struct gs_timer timer; /* the timeout */
-	struct gs_io io;       /* while connecting; fd -1: none */
-	struct gs_probe_http_get get;
-	bool failed; /* at once: `result` is reported by the timer */
+	struct gs_io io;       /* fd -1: none */
+	enum stage stage;
 	enum gs_probe_class result;
+	struct gs_http_head head;
 };
 
 /* ---- ends ------------------------------------------------------------------------------------ */
@@ -48,7 +54,6 @@ static void free_probe(struct probe *probe)
 	struct gs_loop *loop = probe->prober->loop;
 
 	gs_loop_timer_clear(loop, &probe->timer);
-	gs_probe_http_abort(&probe->get);
 	if (probe->io.fd >= 0) {
 		gs_loop_io_clear(loop, &probe->io);
 		close(probe->io.fd);
@@ -71,23 +76,6 @@ static void finish(struct probe *probe, enum gs_probe_class result)
 	prober->events->on_result(prober->context, token, result,
 				  took_us < UINT32_MAX ? (uint32_t)took_us : UINT32_MAX);
 }
-
-static void on_due(struct gs_timer *timer)
-{
-	struct probe *probe = timer->context;
-	uint64_t timeout_us = (uint64_t)probe->target.spec.timeout_ms * 1000;
-	uint64_t took_us = gs_now_us() - probe->start_us;
-
-	if (probe->failed)
-		finish(probe, probe->result);
-	/* 2 ms: what timers are rounded by. */
-	else if (took_us > timeout_us + timeout_us / LATE_SHARE + 2000)
-		finish(probe, GS_PROBE_LOCAL);
-	else
-		finish(probe, GS_PROBE_TIMEOUT);
-}
-
-/* ---- connecting ------------------------------------------------------------------------------ */
 
 /* connect() itself failed: mostly our own machine's answer. */
 static enum gs_probe_class class_of_connect(int error)
@@ -113,49 +101,107 @@ static enum gs_probe_class class_of_answer(int error)
 	}
 }
 
-static void on_http_done(struct gs_probe_http_get *get, enum gs_probe_class class)
-{
-	struct probe *probe = (struct probe *)((char *)get - __builtin_offsetof(struct probe, get));
+/* ---- steps: true once the probe is over, *ret_result ----------------------------------------- */
 
-	finish(probe, class);
+static bool ask(struct probe *probe, enum gs_probe_class *ret_result)
+{
+	char request[GS_HTTP_REQUEST_MAX];
+	int length = gs_http_format_request(&probe->target, request);
+
+	*ret_result = GS_PROBE_LOCAL; /* a request that cannot be one is our own mistake */
+	if (length < 0)
+		return true;
+	/* A fresh connection takes so few bytes at once or not at all. */
+	if (send(probe->io.fd, request, (size_t)length, MSG_NOSIGNAL) != length) {
+		*ret_result = class_of_answer(errno);
+		return true;
+	}
+	probe->stage = STAGE_ASKED;
+	return gs_loop_io_set(probe->prober->loop, &probe->io, EPOLLIN) != 0;
 }
 
-static void on_connected(struct gs_io *io, uint32_t epoll_events)
+static bool take_connection(struct probe *probe, enum gs_probe_class *ret_result)
 {
-	struct probe *probe = io->context;
 	int error = 0;
 	socklen_t size = sizeof(error);
 
-	(void)epoll_events;
-	if (getsockopt(io->fd, SOL_SOCKET, SO_ERROR, &error, &size))
+	if (getsockopt(probe->io.fd, SOL_SOCKET, SO_ERROR, &error, &size))
 		error = errno;
-	if (error) {
-		finish(probe, class_of_answer(error));
-		return;
-	}
-	if (probe->target.spec.kind == GS_PROBE_TCP) {
-		finish(probe, GS_PROBE_OK);
-		return;
-	}
-	gs_loop_io_clear(probe->prober->loop, io);
-	probe->get.on_done = on_http_done;
-	if (gs_probe_http_start(probe->prober->http, &probe->get, &probe->target, io->fd))
-		finish(probe, GS_PROBE_LOCAL);
-	else
-		io->fd = -1; /* taken */
+	if (!error && probe->target.spec.kind == GS_PROBE_HTTP)
+		return ask(probe, ret_result);
+	*ret_result = error ? class_of_answer(error) : GS_PROBE_OK;
+	return true;
 }
+
+static bool take_answer(struct probe *probe, enum gs_probe_class *ret_result)
+{
+	char bytes[READ_BYTES];
+	ssize_t got = recv(probe->io.fd, bytes, sizeof(bytes), 0);
+
+	if (got > 0)
+		return gs_http_feed(&probe->head, bytes, (size_t)got, ret_result);
+	if (got < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	*ret_result = got < 0 ? class_of_answer(errno) : GS_PROBE_BAD_REPLY; /* cut short */
+	return true;
+}
+
+static void on_ready(struct gs_io *io, uint32_t epoll_events)
+{
+	struct probe *probe = io->context;
+	enum gs_probe_class result;
+
+	(void)epoll_events;
+	if (probe->stage == STAGE_CONNECTING ? take_connection(probe, &result)
+					     : take_answer(probe, &result))
+		finish(probe, result);
+}
+
+/*
+ * Before silence is called silence: what has arrived and was not looked at yet, because the loop
+ * has more to do than it can, counts as an answer; a connection there was no time to use counts as
+ * our own trouble. So a machine that cannot keep up does not find everybody else dead.
+ */
+static bool look_once_more(struct probe *probe, enum gs_probe_class *ret_result)
+{
+	struct pollfd ready = {.fd = probe->io.fd,
+			       .events = probe->stage == STAGE_CONNECTING ? POLLOUT : POLLIN};
+
+	if (poll(&ready, 1, 0) != 1)
+		return false;
+	if (probe->stage == STAGE_ASKED)
+		return take_answer(probe, ret_result);
+	if (take_connection(probe, ret_result))
+		return true;
+	*ret_result = GS_PROBE_LOCAL;
+	return true;
+}
+
+static void on_due(struct gs_timer *timer)
+{
+	struct probe *probe = timer->context;
+	uint64_t timeout_us = (uint64_t)probe->target.spec.timeout_ms * 1000;
+	uint64_t took_us = gs_now_us() - probe->start_us;
+	enum gs_probe_class result = probe->result;
+
+	if (probe->stage != STAGE_FAILED && !look_once_more(probe, &result))
+		result = took_us > timeout_us + timeout_us / LATE_SHARE + TIMER_SLACK_US
+				 ? GS_PROBE_LOCAL
+				 : GS_PROBE_TIMEOUT;
+	finish(probe, result);
+}
+
+/* ---- connecting ------------------------------------------------------------------------------ */
 
 /* A socket that is non-blocking and closes by RST; or -errno. */
 static int open_socket(int family)
 {
 	static const struct linger no_linger = {.l_onoff = 1, .l_linger = 0};
-	static const int yes = 1;
 	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &no_linger, sizeof(no_linger));
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
 	return fd;
 }
 
@@ -191,7 +237,7 @@ static int begin_connect(struct probe *probe)
 	/* Connected at once (it happens on loopback) is told by EPOLLOUT as well. */
 	if (connect(fd, (const struct sockaddr *)&address, size) == 0 || errno == EINPROGRESS)
 		return gs_loop_io_set(probe->prober->loop, &probe->io, EPOLLOUT);
-	probe->failed = true;
+	probe->stage = STAGE_FAILED;
 	probe->result = class_of_connect(errno);
 	return 0;
 }
@@ -223,8 +269,7 @@ static int probe_target(void *self, const struct gs_probe_target *target, uint64
 	probe->token = token;
 	probe->start_us = gs_now_us();
 	probe->timer = (struct gs_timer){.on_due = on_due, .context = probe};
-	probe->io = (struct gs_io){.fd = -1, .on_ready = on_connected, .context = probe};
-	probe->get.fd = -1;
+	probe->io = (struct gs_io){.fd = -1, .on_ready = on_ready, .context = probe};
 	probe->next = prober->probes;
 	if (probe->next)
 		probe->next->previous = probe;
@@ -233,7 +278,7 @@ static int probe_target(void *self, const struct gs_probe_target *target, uint64
 	ret = begin_connect(probe);
 	if (!ret)
 		ret = gs_loop_timer_set(prober->loop, &probe->timer,
-					probe->failed ? 0 : target->spec.timeout_ms);
+					probe->stage == STAGE_FAILED ? 0 : target->spec.timeout_ms);
 	if (ret)
 		free_probe(probe);
 	return ret;
@@ -259,7 +304,6 @@ static void close_prober(void *self)
 		next = probe->next;
 		free_probe(probe);
 	}
-	gs_probe_http_close(prober->http);
 	free(prober);
 }
 
@@ -267,20 +311,13 @@ int gs_probe_open(struct gs_loop *loop, struct gs_prober *ret_prober, struct gs_
 {
 	static const struct gs_prober_ops ops = {
 		.start = start, .probe = probe_target, .cancel = cancel, .close = close_prober};
-	GS_AUTO_FREE struct prober *prober = calloc(1, sizeof(*prober));
-	int ret;
+	struct prober *prober = calloc(1, sizeof(*prober));
 
 	if (!prober) {
 		snprintf(error->text, sizeof(error->text), "prober: out of memory");
 		return -ENOMEM;
 	}
 	prober->loop = loop;
-	ret = gs_probe_http_open(loop, &prober->http);
-	if (ret) {
-		snprintf(error->text, sizeof(error->text), "prober: libcurl does not start: %s",
-			 strerror(-ret));
-		return ret;
-	}
-	*ret_prober = (struct gs_prober){.ops = &ops, .self = gs_take_ptr(prober)};
+	*ret_prober = (struct gs_prober){.ops = &ops, .self = prober};
 	return 0;
 }

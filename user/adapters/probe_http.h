@@ -1,39 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The HTTP half of probe.c: one GET over a connection that already stands, by libcurl in our loop.
- * Bounded: the answer is judged by its status line and headers, of which there may be 64 KB; the
- * body is not read, redirects are not followed, proxies and files of the user are not looked at.
+ * What a health probe needs of HTTP/1.1 (RFC 9112), and no more: one GET, and the head of its
+ * answer read byte by byte, kept nowhere, at most GS_HTTP_HEAD_MAX long. Pure; probe.c has the
+ * sockets.
  */
 #pragma once
 
-#include "user/base/loop.h"
 #include "user/ports.h"
 
-struct gs_probe_http; /* the client */
-
-/* One exchange. Caller's storage; zeroed before gs_probe_http_start. */
-struct gs_probe_http_get {
-	/* Once, from the loop; the exchange is over and the connection closed. May free the get. */
-	void (*on_done)(struct gs_probe_http_get *get, enum gs_probe_class class);
-
-	/* The client's own. */
-	struct gs_probe_http *client;
-	struct gs_probe_http_handle *handle;
-	struct gs_io io;
-	int fd; /* connected, not yet libcurl's */
-	uint32_t header_bytes;
-	bool too_long;
+enum {
+	GS_HTTP_REQUEST_MAX = 1024,
+	GS_HTTP_HEAD_MAX = 65536, /* interim (1xx) heads included */
 };
 
-int gs_probe_http_open(struct gs_loop *loop, struct gs_probe_http **ret_client);
-/* After all exchanges have ended. NULL is fine. */
-void gs_probe_http_close(struct gs_probe_http *client);
+/* Bytes written to request, or -EINVAL: a path or host that does not belong on a request line or
+ * in a header. An empty host is the target's address and port. */
+int gs_http_format_request(const struct gs_probe_target *target, char request[GS_HTTP_REQUEST_MAX]);
+
+enum gs_http_state {
+	GS_HTTP_STATUS_LINE, /* its first bytes, which are fixed */
+	GS_HTTP_LINE,	     /* the rest of a line */
+	GS_HTTP_LINE_START,
+	GS_HTTP_LAST_LF, /* CR at the start of a line: LF ends the head */
+	GS_HTTP_DONE,
+};
+
+/* Zeroed before the first byte. */
+struct gs_http_head {
+	enum gs_http_state state;
+	uint32_t bytes;
+	uint8_t at;	 /* in the status line */
+	uint16_t status; /* so far */
+};
 
 /*
- * Sends the request of target->spec. fd: connected, non-blocking; taken on success. 0, -ENOMEM, or
- * -EINVAL (a path or host that is no part of a request line or header).
+ * True once the answer is judged, *ret_class: OK (2xx, 3xx), HTTP_STATUS, or BAD_REPLY (not
+ * HTTP/1.x, or too long). What comes after that is not looked at.
  */
-int gs_probe_http_start(struct gs_probe_http *client, struct gs_probe_http_get *get,
-			const struct gs_probe_target *target, int fd);
-/* Closes the connection; on_done will not come. Harmless if not started or over. */
-void gs_probe_http_abort(struct gs_probe_http_get *get);
+bool gs_http_feed(struct gs_http_head *head, const char *bytes, size_t count,
+		  enum gs_probe_class *ret_class);

@@ -14,6 +14,10 @@
 #define TICK_MIN_MS 5
 #define TICK_MAX_MS 100
 
+/* New targets are first probed at no more than this rate, lest we find them dead by our own load.
+ */
+#define NEW_TARGETS_PER_MS 5
+
 #define TOKEN_SERIAL_BITS 48
 
 /* A probe that has not been answered. */
@@ -33,6 +37,7 @@ struct target {
 	uint64_t last_start_ms;
 	uint32_t random; /* of the interval that follows the last probe */
 	bool spread;	 /* that interval is a random part of a whole one */
+	bool calm;	 /* the last probe failed for a cause of our own: no hurry */
 	bool awaiting;	 /* nothing has been heard since the last probe was sent */
 	uint32_t latency_us;
 	uint64_t local_failures;
@@ -144,6 +149,10 @@ static uint32_t wait_ms(const struct target *target)
 
 	if (target->spread && health->state == GS_HEALTH_UP)
 		interval_ms = 1 + target->random % interval_ms;
+	/* Trouble of our own does not get less by more probes. */
+	if (target->calm && health->state != GS_HEALTH_DOWN)
+		return gs_health_next_ms(&(struct gs_health){.state = GS_HEALTH_UP}, spec,
+					 target->random);
 	/* A target that is down has nothing to prove in a hurry. */
 	if (!target->awaiting || health->state == GS_HEALTH_DOWN ||
 	    health->state == GS_HEALTH_RECOVERING)
@@ -180,6 +189,7 @@ static void start_probe(struct target *target)
 	target->spread = target->health.state == GS_HEALTH_UNKNOWN;
 	ret = monitor->prober.ops->probe(monitor->prober.self, &target->probe, token);
 	target->awaiting = ret == 0;
+	target->calm = ret != 0;
 	if (ret) {
 		target->local_failures++;
 		gs_log_limited(GS_LOG_WARNING, "probe_local", "backend=%u error=%s",
@@ -222,6 +232,7 @@ static void note_result(struct target *target, const struct flight *flight,
 		target->awaiting = false;
 	if (result == GS_PROBE_OK)
 		target->latency_us = latency_us > 0 ? latency_us : 1;
+	target->calm = result == GS_PROBE_LOCAL;
 	if (result == GS_PROBE_LOCAL)
 		target->local_failures++;
 }
@@ -278,9 +289,10 @@ static void free_target(struct target *target)
 	free(target);
 }
 
-/* 0 or -ENOMEM. Its first probe comes at a random moment of its first interval. */
+/* 0 or -ENOMEM. Its first probe comes at a random moment of its first interval; `count`: targets
+ * that may start with it. */
 static int new_target(struct gs_monitor *monitor, const struct gs_probe_target *probe,
-		      enum gs_health_state state, struct target **ret_target)
+		      enum gs_health_state state, uint32_t count, struct target **ret_target)
 {
 	GS_AUTO_FREE struct target *target = calloc(1, sizeof(*target));
 	uint64_t now_ms = gs_loop_now_ms(monitor->loop);
@@ -300,6 +312,8 @@ static int new_target(struct gs_monitor *monitor, const struct gs_probe_target *
 		within_ms = state == GS_HEALTH_UP
 				    ? gs_health_next_ms(&target->health, &probe->spec, 0)
 				    : gs_health_soft_deadline_ms(&probe->spec);
+		if (within_ms < count / NEW_TARGETS_PER_MS)
+			within_ms = count / NEW_TARGETS_PER_MS;
 		ret = gs_loop_timer_set(monitor->loop, &target->timer, draw(monitor) % within_ms);
 		if (ret)
 			return ret;
@@ -378,7 +392,7 @@ int gs_monitor_set_targets(struct gs_monitor *monitor, const struct gs_probe_tar
 			continue;
 		}
 		ret = new_target(monitor, probe, warm_state(warm, warm_context, probe->backend),
-				 &next[i]);
+				 count, &next[i]);
 		if (ret)
 			break;
 	}
