@@ -154,6 +154,9 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libtest.a $(BUILD)/liblo
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $^ $(LDLIBS) -o $@
 
+# These two read what the build made.
+$(BUILD)/tests/unit/test_mmdb_real $(BUILD)/tests/unit/test_mkgeoip: | $(BUILD)/geoip/geostream-country.mmdb
+
 unit-tests: $(UNIT_TESTS)
 db-tests: $(DB_TESTS)
 bpf-tests: $(BPF_TESTS)

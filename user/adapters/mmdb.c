@@ -190,9 +190,9 @@ static int walk(struct load *load, struct runs *runs, uint32_t root, unsigned wi
 				       "tree is deeper than an address has bits: it "
 				       "runs in a circle");
 		if (++load->visited > load->file.node_count)
-			return fail_at(load, &place,
-				       "more nodes on the way than the file has: "
-				       "branches share nodes");
+			return fail_at(
+				load, &place,
+				"more nodes on the way than the file has: branches share nodes or run in a circle");
 		frames[depth++] = (struct frame){.first = place.first, .node = record};
 	}
 	return 0;
