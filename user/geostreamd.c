@@ -82,6 +82,19 @@ static int open_adapters(struct daemon *d, struct gs_error *error)
 	return err;
 }
 
+static int reopen_dataplane(void *context, struct gs_error *error)
+{
+	struct daemon *d = context;
+	struct gs_dataplane fresh;
+	int err = gs_dataplane_open(d->config.pin_dir, &fresh, error);
+
+	if (err)
+		return err;
+	d->dataplane.ops->close(d->dataplane.self);
+	d->dataplane = fresh;
+	return 0;
+}
+
 /* ---- requests -------------------------------------------------------------------------------- */
 
 struct request {
@@ -123,6 +136,8 @@ static int wire(struct daemon *d, struct gs_error *error)
 		.dataplane = &d->dataplane,
 		.nexthop = &d->nexthop,
 		.prober = &d->prober,
+		.reopen_dataplane = reopen_dataplane,
+		.reopen_context = d,
 	};
 	const struct gs_control_events events = {.on_request = on_request};
 	struct gs_reconcile_settings settings = {.seed = gs_now_us() ^ (uint64_t)getpid() << 40};

@@ -169,7 +169,8 @@ struct gs_dataplane_ops {
 	/* In force, counters (caller frees the arrays), and "I am alive". */
 	void (*info)(void *self, struct gs_dataplane_info *ret_info);
 	int (*count)(void *self, struct gs_counters *ret_counters);
-	void (*heartbeat)(void *self);
+	/* -ESTALE: the pins are other maps by now; close and open again. */
+	int (*heartbeat)(void *self);
 	void (*close)(void *self);
 };
 

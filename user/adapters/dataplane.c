@@ -75,13 +75,15 @@ static int count(void *self, struct gs_counters *ret_counters)
 	return gs_dataplane_count(self, ret_counters);
 }
 
-static void heartbeat(void *self)
+static int heartbeat(void *self)
 {
 	struct gs_dataplane_state *state = self;
+	struct gs_error ignored;
 	struct gs_meta_value *meta = state->maps.meta;
 
 	__atomic_store_n(&meta->controller_pid, (__u32)getpid(), __ATOMIC_RELAXED);
 	__atomic_store_n(&meta->heartbeat_ns, now_ns(), __ATOMIC_RELEASE);
+	return gs_dataplane_maps_check(&state->maps, &ignored);
 }
 
 /* Nothing in the kernel changes: packets go on by the tables in force. */

@@ -66,6 +66,7 @@ struct gs_reconcile {
 	struct gs_snapshot *next;     /* newest one not yet built */
 	bool next_is_file;	      /* it is the last good file's */
 	struct gs_geodata *fresh_geo; /* loaded, not yet in force */
+	bool again;		      /* the maps are new and empty: publish what is in force */
 	bool first_load_pending;      /* nothing is published before it has ended */
 
 	struct publish publish;
@@ -509,10 +510,12 @@ static void consider(struct gs_reconcile *r)
 	struct gs_snapshot *snapshot = r->next ? r->next : r->snapshot;
 	bool is_file = r->next ? r->next_is_file : r->state.from_last_good;
 
-	if (r->publishing || r->first_load_pending || !snapshot || (!r->next && !r->fresh_geo))
+	if (r->publishing || r->first_load_pending || !snapshot ||
+	    (!r->next && !r->fresh_geo && !r->again))
 		return;
 	gs_loop_timer_clear(r->ports.loop, &r->retry_timer);
 	r->next = NULL;
+	r->again = false;
 	if (would_lose_geo(r))
 		follow_only(r, snapshot, is_file);
 	else
@@ -672,11 +675,32 @@ int gs_reconcile_load_geo(struct gs_reconcile *r, const char *path,
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+/* New maps know nothing: every word and the whole generation are written again. */
+static void reopen(struct gs_reconcile *r)
+{
+	struct gs_error error;
+	int err = r->ports.reopen_dataplane(r->ports.reopen_context, &error);
+
+	if (err) {
+		gs_log_limited(GS_LOG_ERROR, "dataplane_away", "why=%s", error.text);
+		return;
+	}
+	r->ports.dataplane->ops->info(r->ports.dataplane->self, &r->state.info);
+	gs_log(GS_LOG_WARNING, "dataplane_reopened", "generation=%lu why=%s",
+	       (unsigned long)r->state.info.generation, "the pinned maps are new ones");
+	gs_usable_view_free(gs_take_ptr(r->view));
+	apply_words(r, 0, "new maps");
+	r->again = true;
+	consider(r);
+}
+
 static void on_heartbeat(struct gs_timer *timer)
 {
 	struct gs_reconcile *r = timer->context;
+	int err = r->ports.dataplane->ops->heartbeat(r->ports.dataplane->self);
 
-	r->ports.dataplane->ops->heartbeat(r->ports.dataplane->self);
+	if (err == -ESTALE && !r->publishing)
+		reopen(r);
 	gs_loop_timer_set(r->ports.loop, timer, HEARTBEAT_MS);
 }
 

@@ -22,6 +22,12 @@ struct gs_reconcile_ports {
 	const struct gs_dataplane *dataplane;
 	const struct gs_nexthop *nexthop;
 	const struct gs_prober *prober;
+	/*
+	 * The loader may have made new maps under a running daemon: puts the dataplane port on
+	 * those, in *dataplane. 0 or -errno, and the port is what it was.
+	 */
+	int (*reopen_dataplane)(void *context, struct gs_error *error);
+	void *reopen_context;
 };
 
 struct gs_reconcile_settings {
