@@ -8,9 +8,8 @@
 
 #include "locate.h"
 
-#define GS_SYN_KEEPS 56u /* units of 2^30 ns: a SYN within 60 s is a retransmission or forged */
-#define GS_FLOW_IDLE \
-	838u /* units of 2^30 ns: 15 minutes; then even a proven flow may be replaced */
+#define GS_SYN_KEEPS 56u  /* units of 2^30 ns: a SYN within 60 s is a retransmission or forged */
+#define GS_FLOW_IDLE 838u /* the same units, 15 minutes: then even a proven flow may go */
 #define GS_SEEN_TIME 0x7fffu
 
 /* What is decided once for a packet; numbers only, so that it may be handed to a function. */

@@ -455,19 +455,26 @@ static void randomise_words(uint64_t *seed)
 	}
 }
 
-/* One of the prefixes of each location that has a plan. */
+/* From anywhere in a location: clients of one /24 draw the same region. */
 static struct packet random_client(uint64_t *seed, uint32_t *ret_location)
 {
-	static const char *const prefixes[] = {"100.64.7.%u", "192.0.2.%u", "203.0.113.%u",
-					       "203.0.113.%u", "233.252.0.%u"};
-	uint32_t location = (uint32_t)(draw(seed) % 5), host = (uint32_t)(draw(seed) % 120);
+	static const struct {
+		uint32_t location;
+		uint32_t first;
+		uint32_t size;
+	} ranges[] = {
+		{0, 0x64400000, 0x10000}, /* 100.64.0.0 */
+		{1, 0xc0000200, 0x100},	  /* 192.0.2.0 */
+		{2, 0xcb007100, 0x80},	  /* 203.0.113.0 */
+		{3, 0xcb007180, 0x80},	  {4, 0xac100000, 0x100000}, {4, 0xac100000, 0x100000},
+	};
+	uint32_t i = (uint32_t)(draw(seed) % (sizeof(ranges) / sizeof(ranges[0])));
+	uint32_t addr = ranges[i].first + (uint32_t)(draw(seed) % ranges[i].size);
 	char src[32];
 
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-	snprintf(src, sizeof(src), prefixes[location], host + (location == 3 ? 128 : 1));
-#pragma GCC diagnostic pop
-	*ret_location = location;
+	snprintf(src, sizeof(src), "%u.%u.%u.%u", addr >> 24, addr >> 16 & 255, addr >> 8 & 255,
+		 addr & 255);
+	*ret_location = ranges[i].location;
 	return packet_build(&(struct packet_spec){
 		.src = src, .sport = (uint16_t)(1024 + draw(seed) % 60000), .flags = SYN});
 }

@@ -35,7 +35,7 @@ static const struct gs_plan_value plans_of_locations[] = {
 	[4] = {.count = 3,
 	       .region = {1, 3, 2},
 	       .share = {20000, 40000, 65535},
-	       .spare = {10, 20, 300}},
+	       .spare = {100, 200, 300}},
 	[5] = {.count = 0},
 	[6] = {.count = 2, .region = {2, 1}, .share = {65535, 65535}, .spare = {0, 1}},
 };
@@ -294,11 +294,11 @@ static struct gs_geo_range range6(uint64_t first, uint64_t last, uint16_t locati
 static void put_geo_tables(const struct xdp_edge *edge, uint32_t at)
 {
 	const struct gs_geo_range v4[] = {
+		range4(0xac100000, 0xac1fffff, 4), /* 172.16.0.0/12 */
 		range4(0xc0000200, 0xc00002ff, 1), /* 192.0.2.0/24 */
 		range4(0xc6120000, 0xc613ffff, 5), /* 198.18.0.0/15 */
 		range4(0xcb007100, 0xcb00717f, 2), /* 203.0.113.0/25 */
 		range4(0xcb007180, 0xcb0071ff, 3),
-		range4(0xe9fc0000, 0xe9fc00ff, 4), /* 233.252.0.0/24 */
 	};
 	const struct gs_geo_range v6[] = {
 		{{0x0064ff9b00000000, 0}, {0x0064ff9b00000000, 0xffffffff}, 5}, /* never asked */

@@ -5,7 +5,7 @@
  * changes words, sends packets and gets back what happened. Asserts inside.
  *
  * Clients: 192.0.2.0/24 and 2001:db8:1::/48 are location 1, 203.0.113.0/25 and 2001:db8:2::/48 are
- * 2, 203.0.113.128/25 and 2001:db8:3::/48 are 3, 233.252.0.0/24 and 2001:db8:4::/48 are 4 (a plan
+ * 2, 203.0.113.128/25 and 2001:db8:3::/48 are 3, 172.16.0.0/12 and 2001:db8:4::/48 are 4 (a plan
  * with shares), 198.18.0.0/15 and 2001:db8:5::/48 are 5 (no plan). Everything else is unknown.
  */
 #pragma once
