@@ -50,7 +50,7 @@ in_b sysctl -qw net.ipv6.conf.all.disable_ipv6=1
 need "edge0 up" ip -n "$A" link set edge0 up
 need "peer0 up" ip -n "$B" link set peer0 up
 ip -n "$B" address add 10.99.0.2/24 dev peer0
-mac=$(in_a cat /sys/class/net/edge0/address 2>/dev/null || ip -n "$A" -j link show edge0 | jq -r '.[0].address')
+mac=$(ip -n "$A" -j link show edge0 | jq -r '.[0].address')
 ip -n "$B" neighbour add 10.99.0.1 lladdr "$mac" dev peer0
 
 # ---- wrong usage: exit 2, nothing touched --------------------------------------------------------
@@ -307,6 +307,11 @@ is "status, JSON: foreign" "$(status edge0 '[.attached, .holder, .program.id] | 
 ok "nothing is left" test ! -e "$PINS"
 like "a --force that fails puts it back" "$(says attach edge0 --mode offload --force)" "offload"
 is "it is attached again" "$(xdp_id edge0)" "$other"
+in_a bpftool net attach xdpgeneric pinned "$OTHER/prog" dev lo
+like "where native fails only after theirs was removed" "$(says attach lo --mode native --force)" \
+	"no native XDP.*'bystander' \(id $other\) had been removed for that: it is attached again"
+is "theirs is back" "$(xdp_id lo)" "$other"
+in_a bpftool net detach xdpgeneric dev lo
 out=$(loader attach edge0 --mode native --force)
 like "--force says what it replaced" "$out" "^edge0: replaced 'bystander' \(id $other, tag [0-9a-f]{16}\), mode native"
 is "ours is attached" "$(status edge0 .holder)" link
