@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 /* A timeout that is noticed this much too late (1/5: 20 %) tells of us, not of the target. */
@@ -307,6 +308,18 @@ static void close_prober(void *self)
 	free(prober);
 }
 
+/* A mass outage has `fall` probes or more of every target under way: with too few descriptors we
+ * would see trouble of our own where the targets are dead. As many as we may have, then. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit); /* if not: -EMFILE says so, later */
+}
+
 int gs_probe_open(struct gs_loop *loop, struct gs_prober *ret_prober, struct gs_error *error)
 {
 	static const struct gs_prober_ops ops = {
@@ -317,6 +330,7 @@ int gs_probe_open(struct gs_loop *loop, struct gs_prober *ret_prober, struct gs_
 		snprintf(error->text, sizeof(error->text), "prober: out of memory");
 		return -ENOMEM;
 	}
+	raise_descriptor_limit();
 	prober->loop = loop;
 	*ret_prober = (struct gs_prober){.ops = &ops, .self = prober};
 	return 0;
