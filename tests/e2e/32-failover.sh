@@ -24,6 +24,8 @@ dies() {
 	lab_flows_stop "${FLOWS[@]}"
 	for flow in "${FLOWS[@]}"; do
 		read -r last first failed there elsewhere <<<"$(lab_flows_failover "$flow" "$region")"
+		like "$how $flow: its log can be read" "$last $first $failed $there $elsewhere" \
+			'^[0-9]+ -?[0-9]+ [0-9]+ [0-9]+ [0-9]+$'
 		diag "$how $flow: last new flow there after $((last / 1000)) ms, first answer elsewhere \
 after $((first / 1000)) ms, $failed failed, $there answered there, $elsewhere elsewhere"
 		ok "$how $flow: within $((LIMIT_US / 1000)) ms" \

@@ -40,7 +40,7 @@ lab_everyone_home() { # CLIENT...
 
 # ---- connections all the time --------------------------------------------------------------------
 
-declare -A LAB_FLOWS=() # name -> pid
+declare -gA LAB_FLOWS=() # name -> pid
 
 lab_flows_log() { # NAME
 	printf '%s/flows-%s.log\n' "$LAB_DIR" "$1"
@@ -95,7 +95,12 @@ lab_flows_failover() { # NAME REGION
 	$3 == "failed" { failed++; if ($1 > last_flow) last_flow = $1 }
 	$3 == "ok" && !there($4) { elsewhere++; if (!first || $2 < first) first = $2 }
 	END {
-		printf "%d %d %d %d %d\n", last_flow > last_answer ? last_flow - last_answer : 0,
-			first && answered ? first - last_answer : -1, failed, answered, elsewhere
+		spent = last_flow - last_answer
+		if (spent < 0)
+			spent = 0
+		gap = -1
+		if (first && answered)
+			gap = first - last_answer
+		printf "%d %d %d %d %d\n", spent, gap, failed, answered, elsewhere
 	}' "$(lab_flows_log "$1")"
 }

@@ -159,6 +159,10 @@ others() { # REGION; as a regular expression
 report_flow() { # FLOW REGION
 	local last first failed there elsewhere
 	read -r last first failed there elsewhere <<<"$(lab_flows_failover "$1" "$2")"
+	if [[ ! $last$failed$there$elsewhere =~ ^[0-9]+$ || ! $first =~ ^-?[0-9]+$ ]]; then
+		untrue "$1 left no log that can be read"
+		return
+	fi
 	printf '   %-10s %-22s %-22s %s\n' "$1" "$(milliseconds "$last")" "$(milliseconds "$first")" \
 		"$failed / $there / $elsewhere"
 	if ((last > FAILOVER_LIMIT_MS * 1000)); then
@@ -187,7 +191,7 @@ look_around() {
 # As maps/README.md has them.
 bpftool_lines() {
 	# shellcheck disable=SC2016 # no expansion meant
-	grep -oE 'bpftool [^`|]*pinned [^`|]*' maps/README.md 2>/dev/null |
+	grep -oE 'bpftool map [^`|]*pinned [^`|]*' maps/README.md 2>/dev/null | grep -vF '$' |
 		sed "s|/sys/fs/bpf/geostream|$LAB_PIN|; s/^/   /"
 }
 

@@ -22,6 +22,7 @@ LAB_REGIONS=(eu us ap)
 # Six countries on six continents; their addresses are chosen in the database's own source.
 LAB_CLIENTS=(de ke us br jp au)
 LAB_DECAP=${LAB_DECAP:-$PWD/$BUILD/bpf/gs_decap.bpf.o}
+LAB_PASS=${LAB_PASS:-$PWD/$BUILD/bpf/lab_pass.bpf.o}
 LAB_TOR=${LAB_TOR:-/usr/share/tor}
 LAB_GATEWAY4=169.254.1.1 # of every client and backend, on its own link
 LAB_GATEWAY6=fe80::1
@@ -152,8 +153,8 @@ make_spaces() {
 
 make_edge() {
 	link_spaces edge "$LAB_UPLINK" internet edge || return 1
-	# Native XDP_TX on one end of a veth needs a NAPI on the other.
-	lab_in internet ethtool -K edge gro on || return 1
+	# What XDP_TX sends arrives at once only if the other end has a program too.
+	lab_in internet ip link set dev edge xdpdrv obj "$LAB_PASS" sec xdp || return 1
 	configure edge <<-IP || return 1
 		addr add $LAB_EDGE4/30 dev $LAB_UPLINK
 		addr add $LAB_EDGE6/64 dev $LAB_UPLINK nodad
