@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The configuration document: what it says, every way to get it wrong, and differences. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/fakes/world.h"
+#include "user/app/difference.h"
+#include "user/app/document.h"
+#include "user/app/json_line.h"
+#include "user/app/snapshot_io.h"
+#include "user/core/cidr.h"
+#include "user/core/health.h"
+#include "user/core/snapshot.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char sound[] =
+	"{\n"
+	"  \"policies\": [{\"name\": \"nearest\", \"kind\": \"geo\", \"order\": [\"eu\", \"us\"]}],\n"
+	"  \"regions\": [\n"
+	"    {\"name\": \"eu\", \"latitude\": 50.1, \"longitude\": 8.7, \"cost\": 0.02,\n"
+	"     \"capacity\": 1000, \"admin\": \"drain\"},\n"
+	"    {\"name\": \"us\", \"latitude\": 39, \"longitude\": -77}\n"
+	"  ],\n"
+	"  \"services\": [{\"name\": \"web\", \"vip\": \"198.51.100.10\", \"port\": 80,\n"
+	"                \"protocol\": \"tcp\", \"policy\": \"nearest\",\n"
+	"                \"probe\": {\"kind\": \"http\", \"path\": \"/health\",\n"
+	"                          \"rise\": 2}}],\n"
+	"  \"backends\": [{\"name\": \"eu-1\", \"service\": \"web\", \"region\": \"eu\",\n"
+	"                \"address\": \"10.1.0.11\"}],\n"
+	"  \"overrides\": [{\"prefix\": \"203.0.113.0/24\", \"region\": \"us\"}]\n"
+	"}\n";
+
+static void test_what_it_says(void **state)
+{
+	struct gs_snapshot *s = NULL;
+	struct gs_error error = {{0}};
+	struct gs_addr addr;
+
+	(void)state;
+	if (gs_document_parse(sound, strlen(sound), "doc", &s, &error) != 0)
+		fail_msg("%s", error.text);
+	assert_int_equal(s->region_count, 2);
+	assert_int_equal(s->regions[0].id, 1);
+	assert_int_equal(s->regions[0].admin, GS_ADMIN_DRAIN);
+	assert_int_equal(s->regions[0].capacity, 1000);
+	assert_true(s->regions[1].coord.lat_deg == 39 && s->regions[1].cost == 0);
+	assert_int_equal(s->policies[0].order_count, 2);
+	assert_int_equal(s->policies[0].order[1], 2);
+	assert_int_equal(s->services[0].policy, 1);
+	assert_int_equal(s->services[0].probe.kind, GS_PROBE_HTTP);
+	assert_int_equal(s->services[0].probe.rise, 2);
+	assert_int_equal(s->services[0].probe.fall, GS_HEALTH_FALL);
+	assert_string_equal(s->services[0].probe.path, "/health");
+	assert_int_equal(gs_addr_parse("10.1.0.11", &addr), 0);
+	assert_memory_equal(&s->backends[0].addr, &addr, sizeof(addr));
+	assert_int_equal(s->backends[0].weight, 100);
+	assert_int_equal(s->overrides[0].region, 2);
+	assert_string_equal(s->overrides[0].reason, "");
+	gs_snapshot_free(s);
+}
+
+/* The sound document with one text replaced by another. */
+static char *replaced(const char *from, const char *to)
+{
+	const char *at = strstr(sound, from);
+	char *text;
+
+	assert_non_null(at);
+	if (asprintf(&text, "%.*s%s%s", (int)(at - sound), sound, to, at + strlen(from)) < 0)
+		fail();
+	return text;
+}
+
+static const struct {
+	const char *from, *to, *error;
+} rows[] = {
+	{"80,", "70000,", "doc:8: services[0].port: 70000 is not a port (0 to 65535)"},
+	{"80,", "-1,", "doc:8: services[0].port: -1 is not a port (0 to 65535)"},
+	{"80,", "80.5,", "doc:8: services[0].port: 80.5 is not a port (0 to 65535)"},
+	{"80,", "\"80\",", "doc:8: services[0].port: \"80\" is not a port (0 to 65535)"},
+	{"\"rise\": 2", "\"rise\": 0",
+	 "doc:11: services[0].probe.rise: 0 is not a number of probes (1 to 100)"},
+	{"\"rise\": 2", "\"rose\": 2",
+	 "doc:10: services[0].probe: unknown key \"rose\", did you mean \"rise\"?"},
+	{"\"vip\"", "\"vp\"", "doc:8: services[0]: unknown key \"vp\", did you mean \"vip\"?"},
+	{"\"policies\"", "\"policy\"",
+	 "doc:1: document: unknown key \"policy\", did you mean \"policies\"?"},
+	{"\"vip\": \"198.51.100.10\", ", "", "doc:8: services[0]: \"vip\" is missing"},
+	{"198.51.100.10", "198.51.100",
+	 "doc:8: services[0].vip: \"198.51.100\" is not an IP address"},
+	{"198.51.100.10", "127.0.0.1", "doc:8: services[0].vip: \"127.0.0.1\" is not one unicast"},
+	{"198.51.100.10", "10.1.0.11",
+	 "doc:13: backends[0].address: 10.1.0.11 is the VIP of service web: packets would loop"},
+	{"\"tcp\"", "\"icmp\"", "doc:9: services[0].protocol: \"icmp\" is not one of tcp and udp"},
+	{"\"policy\": \"nearest\"", "\"policy\": \"best\"",
+	 "doc:9: services[0].policy: \"best\" is not the name of a policy of this document"},
+	{"50.1", "90.5", "doc:4: regions[0].latitude: 90.5 is not a latitude (-90 to 90)"},
+	{"-77", "-277", "doc:6: regions[1].longitude: -277 is not a longitude (-180 to 180)"},
+	{"0.02", "-1", "doc:4: regions[0].cost: -1 is not a cost"},
+	{"0.02", "1e999", "doc:4: real number overflow"},
+	{"1000", "-5", "doc:5: regions[0].capacity: -5 is not a capacity"},
+	{"1000", "1.5", "doc:5: regions[0].capacity: 1.5 is not a capacity"},
+	{"\"drain\"", "\"drained\"", "doc:5: regions[0].admin: \"drained\" is not one of auto"},
+	{"\"us\", \"latitude\"", "\"eu\", \"latitude\"",
+	 "doc:2: policies[0].order[1]: \"us\" is not"},
+	{"\"eu\", \"latitude\"", "\"Eu\", \"latitude\"",
+	 "doc:4: regions[0].name: \"Eu\" is not a name"},
+	{"[\"eu\", \"us\"]", "[\"eu\", \"eu\"]",
+	 "doc:2: policies[0].order[1]: \"eu\" is in the order twice"},
+	{"[\"eu\", \"us\"]", "[]", "doc:2: policies[0].order: [] is not a list of 1 to 16 regions"},
+	{"[\"eu\", \"us\"]", "[\"eu\", 7]", "doc:2: policies[0].order[1]: 7 is not the name"},
+	{"\"geo\"", "\"geographic\"", "doc:2: policies[0].kind: \"geographic\" is not one of"},
+	{"\"region\": \"eu\"", "\"region\": \"mars\"",
+	 "doc:12: backends[0].region: \"mars\" is not the name of a region of this document"},
+	{"\"service\": \"web\"", "\"service\": \"wob\"",
+	 "doc:12: backends[0].service: \"wob\" is not the name of a service of this document"},
+	{"113.0/24", "113.1/24",
+	 "doc:14: overrides[0].prefix: \"203.0.113.1/24\" has bits set beyond its length"},
+	{"113.0/24", "113.0/33", "doc:14: overrides[0].prefix: \"203.0.113.0/33\" is not a prefix"},
+	{"\"/health\"", "\"health\"", "doc:10: services[0].probe.path: "},
+	{"\"/health\"", "\"/a b\"", "doc:10: services[0].probe.path: "},
+	{"\"eu-1\"", "\"\\u001b[31m\"", "doc:12: backends[0].name: \"\\u001B[31m\" is not a name"},
+	{"\"overrides\": [", "\"overrides\": 5, \"x\": [", "doc:1: document: unknown key \"x\""},
+	{"\"latitude\": 39", "\"latitude\": 39, \"latitude\": 40", "doc:6: duplicate object key"},
+	{"}\n  ],", "}\n  ,", "doc:8: "},
+};
+
+static void test_every_mistake_is_placed(void **state)
+{
+	(void)state;
+	for (size_t r = 0; r < sizeof(rows) / sizeof(rows[0]); r++) {
+		char *text = replaced(rows[r].from, rows[r].to);
+		struct gs_snapshot *s = NULL;
+		struct gs_error error = {{0}};
+		int ret = gs_document_parse(text, strlen(text), "doc", &s, &error);
+
+		gs_snapshot_free(s);
+		free(text);
+		if (ret != -EINVAL)
+			fail_msg("%s -> %s: accepted", rows[r].from, rows[r].to);
+		if (strncmp(error.text, rows[r].error, strlen(rows[r].error)) != 0)
+			fail_msg("%s -> %s: %s", rows[r].from, rows[r].to, error.text);
+	}
+}
+
+static void test_missing_lists(void **state)
+{
+	static const struct {
+		const char *text;
+		bool sound;
+	} documents[] = {
+		{"{\"regions\":[],\"policies\":[],\"services\":[],\"backends\":[]}", true},
+		{"{\"regions\":[],\"policies\":[],\"services\":[]}", false},
+		{"{\"regions\":[],\"policies\":[],\"backends\":[]}", false},
+		{"{\"regions\":[],\"services\":[],\"backends\":[]}", false},
+		{"{\"policies\":[],\"services\":[],\"backends\":[]}", false},
+		{"{\"regions\":{},\"policies\":[],\"services\":[],\"backends\":[]}", false},
+		{"{\"regions\":[7],\"policies\":[],\"services\":[],\"backends\":[]}", false},
+		{"{\"regions\":[null],\"policies\":[],\"services\":[],\"backends\":[]}", false},
+		{"[]", false},
+		{"", false},
+		{"7", false},
+		{"{\"regions\":[]", false},
+	};
+
+	(void)state;
+	for (size_t d = 0; d < sizeof(documents) / sizeof(documents[0]); d++) {
+		struct gs_snapshot *s = NULL;
+		struct gs_error error = {{0}};
+		int ret = gs_document_parse(documents[d].text, strlen(documents[d].text), "doc", &s,
+					    &error);
+
+		gs_snapshot_free(s);
+		if ((ret == 0) != documents[d].sound)
+			fail_msg("%s: %d %s", documents[d].text, ret, error.text);
+		if (ret && strncmp(error.text, "doc:", 4) != 0)
+			fail_msg("%s: %s", documents[d].text, error.text);
+	}
+}
+
+/* Cut anywhere, any byte changed: an error or a sound snapshot, never anything else (sanitizers).
+ */
+static void test_damage(void **state)
+{
+	uint64_t seed = 20261123;
+	size_t length = strlen(sound);
+	char *text = malloc(length);
+
+	(void)state;
+	print_message("# seed %ju\n", (uintmax_t)seed);
+	for (size_t round = 0; round < length + 20000; round++) {
+		size_t cut = round < length ? round : length;
+		struct gs_snapshot *s = NULL;
+		struct gs_error error = {{0}};
+		int ret;
+
+		memcpy(text, sound, length);
+		for (int i = 0; round >= length && i < 2; i++)
+			text[world_draw(&seed) % length] = (char)world_draw(&seed);
+		ret = gs_document_parse(text, cut, "doc", &s, &error);
+		if (ret == 0 && gs_snapshot_check(s, &error) != 0)
+			fail_msg("round %zu: %s", round, error.text);
+		if (ret != 0 && (s || strncmp(error.text, "doc:", 4) != 0))
+			fail_msg("round %zu: %s", round, error.text);
+		gs_snapshot_free(s);
+		if (cut < length - 1 && ret == 0)
+			fail_msg("cut at %zu accepted", cut);
+	}
+	free(text);
+}
+
+static void test_lines(void **state)
+{
+	static const char text[] = "{\n\"a\": [\n1,\n{\"b\":\n \"x\\\"]}\"},\n[[2,3],\n[4]]\n],\n"
+				   "\"c\\\"d\": 5, \"e\": {}\n}";
+	static const struct {
+		const char *path;
+		int line;
+	} places[] = {
+		{"a", 2},	   {"a[0]", 3}, {"a[1]", 4},	 {"a[1].b", 5}, {"a[2][1][0]", 7},
+		{"a[2][0]: x", 6}, {"e", 9},	{"nothing", 1},	 {"a[9]", 2},	{"a[1].x", 4},
+		{"", 1},	   {"[0]", 1},	{"a[1].b.c", 5}, {"a[x]", 2},
+	};
+
+	(void)state;
+	for (size_t p = 0; p < sizeof(places) / sizeof(places[0]); p++) {
+		int line = gs_json_line(text, strlen(text), places[p].path);
+
+		if (line != places[p].line)
+			fail_msg("%s: line %d, not %d", places[p].path, line, places[p].line);
+	}
+}
+
+/* ---- differences -----------------------------------------------------------------------------*/
+
+static struct gs_snapshot *parsed(const char *from, const char *to)
+{
+	char *text = replaced(from, to);
+	struct gs_snapshot *s = NULL;
+	struct gs_error error = {{0}};
+
+	if (gs_document_parse(text, strlen(text), "doc", &s, &error) != 0)
+		fail_msg("%s", error.text);
+	free(text);
+	return s;
+}
+
+static const struct {
+	const char *from, *to, *lines;
+} changes[] = {
+	{"50.1", "50.1", ""},
+	{"0.02", "0.5", "~ region eu: cost 0.02 -> 0.5\n"},
+	{"\"rise\": 2", "\"fall\": 5", "~ service web: probe_rise 2 -> 4, probe_fall 3 -> 5\n"},
+	{"[\"eu\", \"us\"]", "[\"us\", \"eu\"]", "~ policy nearest: order eu,us -> us,eu\n"},
+	{"\"eu-1\"", "\"eu-2\"",
+	 "- backend eu-1\n+ backend eu-2: service web, region eu, address 10.1.0.11, weight 100, "
+	 "admin auto\n"},
+	{"\"203.0.113.0/24\", \"region\": \"us\"",
+	 "\"203.0.113.0/24\", \"region\": \"eu\", \"reason\": \"why not\"",
+	 "~ override 203.0.113.0/24: region us -> eu, reason \"\" -> why not\n"},
+	{"{\"prefix\": \"203.0.113.0/24\", \"region\": \"us\"}", "", "- override 203.0.113.0/24\n"},
+};
+
+static void test_differences(void **state)
+{
+	(void)state;
+	for (size_t c = 0; c < sizeof(changes) / sizeof(changes[0]); c++) {
+		struct gs_snapshot *have = parsed("50.1", "50.1");
+		struct gs_snapshot *want = parsed(changes[c].from, changes[c].to);
+		struct gs_difference difference;
+		char lines[1024] = "";
+
+		assert_int_equal(gs_difference_make(have, want, &difference), 0);
+		for (size_t i = 0; i < difference.count; i++) {
+			char *text = gs_change_text(&difference, &difference.changes[i]);
+			json_t *json = gs_change_json(&difference, &difference.changes[i]);
+
+			strncat(lines, text, sizeof(lines) - strlen(lines) - 2);
+			strcat(lines, "\n");
+			free(text);
+			assert_non_null(json_object_get(json, "fields"));
+			json_decref(json);
+		}
+		gs_difference_done(&difference);
+		gs_snapshot_free(have);
+		gs_snapshot_free(want);
+		if (strcmp(lines, changes[c].lines) != 0)
+			fail_msg("%s -> %s:\n%s", changes[c].from, changes[c].to, lines);
+	}
+}
+
+/* A world differs from every other one, and not from itself. */
+static void test_worlds_equal_themselves_only(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed < 20; seed++) {
+		struct world *a = world_new(seed), *b = world_new(seed + 1);
+		struct gs_difference same, other;
+
+		assert_int_equal(gs_difference_make(&a->snapshot, &a->snapshot, &same), 0);
+		assert_int_equal(gs_difference_make(&a->snapshot, &b->snapshot, &other), 0);
+		assert_int_equal(same.count, 0);
+		assert_true(other.count > 0);
+		gs_difference_done(&same);
+		gs_difference_done(&other);
+		world_free(a);
+		world_free(b);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_what_it_says),
+		cmocka_unit_test(test_every_mistake_is_placed),
+		cmocka_unit_test(test_missing_lists),
+		cmocka_unit_test(test_damage),
+		cmocka_unit_test(test_lines),
+		cmocka_unit_test(test_differences),
+		cmocka_unit_test(test_worlds_equal_themselves_only),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The last-good file: what is saved comes back, and nothing else is ever taken for it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/fakes/world.h"
+#include "user/app/difference.h"
+#include "user/app/snapshot_io.h"
+#include "user/core/snapshot.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { WORLDS = 20, BYTES_MAX = 1 << 20 };
+
+static char folder[] = "/tmp/gs-test-snapshot-XXXXXX";
+static char path[64];
+
+static int set_up(void **state)
+{
+	(void)state;
+	if (!mkdtemp(folder))
+		return -1;
+	snprintf(path, sizeof(path), "%s/last-good.json", folder);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	unlink(path);
+	return rmdir(folder);
+}
+
+static size_t read_file(char *bytes)
+{
+	FILE *file = fopen(path, "rb");
+	size_t length = file ? fread(bytes, 1, BYTES_MAX, file) : 0;
+
+	if (file)
+		fclose(file);
+	return length;
+}
+
+static void write_file(const char *bytes, size_t length)
+{
+	FILE *file;
+
+	/* Truncating a file makes some file systems write it out at close: a new one does not. */
+	unlink(path);
+	file = fopen(path, "wb");
+	assert_non_null(file);
+	fwrite(bytes, 1, length, file);
+	assert_int_equal(fclose(file), 0);
+}
+
+/* Same revision, seed, ids and fields. */
+static bool same(const struct gs_snapshot *a, const struct gs_snapshot *b)
+{
+	struct gs_difference difference = {0};
+	bool is_same = gs_difference_make(a, b, &difference) == 0 && difference.count == 0 &&
+		       a->revision == b->revision && a->selection_seed == b->selection_seed;
+
+	gs_difference_done(&difference);
+	for (uint32_t i = 0; is_same && i < a->region_count; i++)
+		is_same = a->regions[i].id == b->regions[i].id &&
+			  memcmp(&a->regions[i].coord, &b->regions[i].coord,
+				 sizeof(a->regions[i].coord)) == 0;
+	for (uint32_t i = 0; is_same && i < a->policy_count; i++)
+		is_same = a->policies[i].id == b->policies[i].id;
+	for (uint32_t i = 0; is_same && i < a->service_count; i++)
+		is_same = a->services[i].id == b->services[i].id;
+	for (uint32_t i = 0; is_same && i < a->backend_count; i++)
+		is_same = a->backends[i].id == b->backends[i].id;
+	return is_same;
+}
+
+static void test_what_is_saved_comes_back(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed <= WORLDS; seed++) {
+		struct world *world = world_new(seed);
+		struct gs_snapshot *loaded = NULL;
+		struct gs_error error = {{0}};
+		struct stat stat_;
+		bool is_same;
+
+		world->snapshot.revision = seed * 1000003;
+		world->snapshot.selection_seed = ~seed * 0x9e3779b97f4a7c15u;
+		if (gs_snapshot_save(&world->snapshot, path, &error) != 0 ||
+		    gs_snapshot_load(path, &loaded, &error) != 0)
+			fail_msg("seed %ju: %s", (uintmax_t)seed, error.text);
+		is_same = same(&world->snapshot, loaded);
+		gs_snapshot_free(loaded);
+		world_free(world);
+		if (!is_same)
+			fail_msg("seed %ju: not the same", (uintmax_t)seed);
+		assert_int_equal(stat(path, &stat_), 0);
+		assert_int_equal(stat_.st_mode & 0777, 0600);
+	}
+}
+
+/* Saves the smallest world there is and returns its bytes, to free. */
+static char *saved(size_t *ret_length)
+{
+	char *bytes = malloc(BYTES_MAX);
+	struct world *world = world_new(3);
+	struct gs_error error;
+
+	assert_int_equal(gs_snapshot_save(&world->snapshot, path, &error), 0);
+	world_free(world);
+	*ret_length = read_file(bytes);
+	return bytes;
+}
+
+/* Refused with the file's name in the error, and nothing returned. */
+static bool is_refused(void)
+{
+	struct gs_snapshot *loaded = NULL;
+	struct gs_error error = {{0}};
+	int ret = gs_snapshot_load(path, &loaded, &error);
+
+	gs_snapshot_free(loaded);
+	return ret < 0 && !loaded && strncmp(error.text, path, strlen(path)) == 0;
+}
+
+static void test_cut_at_every_byte(void **state)
+{
+	size_t length, step;
+	char *bytes = saved(&length);
+
+	(void)state;
+	for (size_t cut = 0; cut < length; cut += step) {
+		/* Every byte of the first line and of both ends; the middle is all alike. */
+		step = cut < 600 || cut > length - 600 ? 1 : 7;
+		write_file(bytes, cut);
+		if (!is_refused())
+			fail_msg("cut at %zu of %zu: accepted", cut, length);
+	}
+	free(bytes);
+}
+
+static void test_flipped_bits(void **state)
+{
+	uint64_t seed = 20261123;
+	size_t length;
+	char *bytes = saved(&length);
+
+	(void)state;
+	print_message("# seed %ju, %zu bytes\n", (uintmax_t)seed, length);
+	for (int round = 0; round < 4000; round++) {
+		/* All bits of the first line, then anywhere. */
+		size_t bit = round < 800 ? (size_t)round : world_draw(&seed) % (length * 8);
+
+		bytes[bit / 8] ^= (char)(1 << bit % 8);
+		write_file(bytes, length);
+		if (!is_refused())
+			fail_msg("bit %zu flipped: accepted", bit);
+		bytes[bit / 8] ^= (char)(1 << bit % 8);
+	}
+	write_file(bytes, length);
+	free(bytes);
+	assert_false(is_refused());
+}
+
+static void test_other_files_are_told_apart(void **state)
+{
+	static const struct {
+		const char *bytes, *why;
+	} rows[] = {
+		{"", "cut short"},
+		{"\n", "not a snapshot"},
+		{"{}\n{}", "not a snapshot"},
+		{"{\"format\":\"geostream snapshot\",\"version\":2,\"bytes\":2}\n{}", "version 2"},
+		{"{\"format\":\"geostream snapshot\",\"version\":1,\"bytes\":2}\n{}", "damaged"},
+	};
+	struct gs_snapshot *loaded = NULL;
+	struct gs_error error = {{0}};
+
+	(void)state;
+	for (size_t r = 0; r < sizeof(rows) / sizeof(rows[0]); r++) {
+		write_file(rows[r].bytes, strlen(rows[r].bytes));
+		assert_true(gs_snapshot_load(path, &loaded, &error) < 0);
+		if (!strstr(error.text, rows[r].why))
+			fail_msg("row %zu: %s", r, error.text);
+	}
+	unlink(path);
+	assert_int_equal(gs_snapshot_load(path, &loaded, &error), -ENOENT);
+	assert_true(gs_snapshot_load(folder, &loaded, &error) < 0);
+	assert_non_null(strstr(error.text, "not a regular file"));
+	assert_null(loaded);
+}
+
+/* A file whose checksum is right and whose content makes no sense: rows were hostile once. */
+static void test_nonsense_with_a_right_checksum(void **state)
+{
+	struct world *world = world_new(5);
+	struct gs_snapshot *copy = NULL, *loaded = NULL;
+	struct gs_error error = {{0}};
+	int ret;
+
+	(void)state;
+	assert_int_equal(gs_snapshot_copy(&world->snapshot, 0, &copy), 0);
+	world_free(world);
+	copy->regions[0].coord.lat_deg = 91;
+	ret = gs_snapshot_save(copy, path, &error);
+	gs_snapshot_free(copy);
+	assert_int_equal(ret, 0);
+	assert_int_equal(gs_snapshot_load(path, &loaded, &error), -EINVAL);
+	assert_non_null(strstr(error.text, "regions[0].latitude"));
+	assert_null(loaded);
+}
+
+/* What was there stays when the new one cannot be written. */
+static void test_failed_save_keeps_the_old_file(void **state)
+{
+	size_t length, after;
+	char *bytes = saved(&length), *now = malloc(BYTES_MAX);
+	struct world *world = world_new(7);
+	struct gs_error error = {{0}};
+	char beside[80];
+	int ret;
+
+	(void)state;
+	snprintf(beside, sizeof(beside), "%s.new", path);
+	assert_int_equal(mkdir(beside, 0700), 0);
+	ret = gs_snapshot_save(&world->snapshot, path, &error);
+	rmdir(beside);
+	world_free(world);
+	after = read_file(now);
+	assert_true(ret < 0);
+	assert_non_null(strstr(error.text, path));
+	assert_int_equal(after, length);
+	assert_memory_equal(now, bytes, length);
+	free(now);
+	free(bytes);
+	ret = gs_snapshot_save(&(struct gs_snapshot){0}, "/nonexistent/x.json", &error);
+	assert_int_equal(ret, -ENOENT);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_what_is_saved_comes_back),
+		cmocka_unit_test(test_cut_at_every_byte),
+		cmocka_unit_test(test_flipped_bits),
+		cmocka_unit_test(test_other_files_are_told_apart),
+		cmocka_unit_test(test_nonsense_with_a_right_checksum),
+		cmocka_unit_test(test_failed_save_keeps_the_old_file),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
