@@ -54,8 +54,7 @@ static void free_load(struct load *load)
 
 static int fail_memory(struct gs_error *error)
 {
-	gs_mmdb_fail(error, "no memory");
-	return -ENOMEM;
+	return gs_mmdb_fail(-ENOMEM, error, "no memory");
 }
 
 /* ---- walk ----------------------------------------------------------------------------------- */
@@ -107,7 +106,7 @@ static int fail_at(struct load *load, const struct place *place, const char *wro
 		prefix.addr = gs_addr_from_v4((uint32_t)place->first);
 	for (unsigned i = 0; !prefix.is_v4 && i < 16; i++)
 		prefix.addr.bytes[i] = (uint8_t)(place->first >> (120 - 8 * i));
-	return gs_mmdb_fail(load->error, "node %u (at %s): %s", place->node,
+	return gs_mmdb_fail(-EINVAL, load->error, "node %u (at %s): %s", place->node,
 			    gs_prefix_format(&prefix, text), wrong);
 }
 
@@ -213,18 +212,20 @@ static int walk_families(struct load *load)
 	int err;
 
 	if (load->file.node_count == 0)
-		return gs_mmdb_fail(load->error, "database holds no networks: its tree has no "
-						 "nodes");
+		return gs_mmdb_fail(-EINVAL, load->error,
+				    "database holds no networks: its tree has no "
+				    "nodes");
 	load->v4_record = find_v4_record(&load->file);
 	if (load->file.ip_version == 6 && load->v4_record == 0)
-		return gs_mmdb_fail(load->error, "node 0 (at ::/96): tree runs in a circle");
+		return gs_mmdb_fail(-EINVAL, load->error,
+				    "node 0 (at ::/96): tree runs in a circle");
 	err = walk(load, &load->v4, load->v4_record, 32);
 	if (!err && load->file.ip_version == 6)
 		err = walk(load, &load->v6, 0, 128);
 	if (!err && load->file.ip_version == 4 && append_run(&load->v6, 0, 0))
 		err = fail_memory(load->error);
 	if (!err && load->v4.networks + load->v6.networks == 0)
-		err = gs_mmdb_fail(load->error, "database holds no networks");
+		err = gs_mmdb_fail(-EINVAL, load->error, "database holds no networks");
 	return err;
 }
 
@@ -294,10 +295,8 @@ static int compile_blocks(struct gs_geodata_family *family, enum gs_geo_family k
 	err = gs_geo_build(&input, &output, &at);
 	if (err == -ENOMEM)
 		return fail_memory(error);
-	if (err) {
-		gs_mmdb_fail(error, "table does not fit: %s", strerror(-err));
-		return err;
-	}
+	if (err)
+		return gs_mmdb_fail(err, error, "table does not fit: %s", strerror(-err));
 	family->blocks = output.blocks;
 	family->block_count = output.block_count;
 	return 0;
@@ -436,16 +435,14 @@ static int load_file(const char *path, struct gs_geodata **ret_geo, struct gs_er
 static int load(void *self, const char *path, struct gs_geodata **ret_geo, struct gs_error *error)
 {
 	const uint64_t started_us = now_us();
-	struct gs_geodata *geo;
-	struct gs_error inner;
+	struct gs_geodata *geo = NULL;
+	struct gs_error inner = {0};
 	int err;
 
 	(void)self;
-	if (strlen(path) >= sizeof(geo->path)) {
-		gs_mmdb_fail(error, "%.60s...: path is longer than %d bytes", path,
-			     GS_PATH_MAX - 1);
-		return -ENAMETOOLONG;
-	}
+	if (strlen(path) >= sizeof(geo->path))
+		return gs_mmdb_fail(-ENAMETOOLONG, error, "%.60s...: path is longer than %d bytes",
+				    path, GS_PATH_MAX - 1);
 	err = load_file(path, &geo, &inner);
 	if (err) {
 		snprintf(error->text, sizeof(error->text), "%.150s: %.160s", path, inner.text);

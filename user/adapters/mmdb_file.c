@@ -5,13 +5,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/stat.h>
 
 /* The specification's: where metadata may begin, counted from the end. */
-#define METADATA_MAX (128u * 1024u)
+#define METADATA_MAX ((size_t)128 * 1024)
 #define SEPARATOR_BYTES 16u
 /* Records and pointers have 32 bits at most. */
 #define FILE_MAX ((uint64_t)4 << 30)
@@ -20,16 +19,6 @@
 
 static const char marker[] = "\xab\xcd\xefMaxMind.com";
 #define MARKER_BYTES (sizeof(marker) - 1)
-
-int gs_mmdb_fail(struct gs_error *error, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(error->text, sizeof(error->text), format, arguments);
-	va_end(arguments);
-	return -EINVAL;
-}
 
 static uint64_t read_be(const uint8_t *bytes, size_t count)
 {
@@ -174,7 +163,7 @@ static int check_key(struct checker *checker, size_t offset, size_t *ret_after)
 	if (!wrong && target.type != GS_MMDB_TEXT)
 		wrong = "key of a map is no text";
 	if (wrong)
-		return gs_mmdb_fail(checker->error, "offset %zu: %s", offset, wrong);
+		return gs_mmdb_fail(-EINVAL, checker->error, "offset %zu: %s", offset, wrong);
 	*ret_after = item_end(&item);
 	return 0;
 }
@@ -188,7 +177,8 @@ static int check_target(struct checker *checker, size_t from, size_t target, uns
 	if (checker->checked && checker->checked[target / 8] >> (target % 8) & 1)
 		return 0;
 	if (!read_item(checker->section, target, &item) && item.type == GS_MMDB_POINTER)
-		return gs_mmdb_fail(checker->error, "offset %zu: pointer to a pointer", from);
+		return gs_mmdb_fail(-EINVAL, checker->error, "offset %zu: pointer to a pointer",
+				    from);
 	err = check_value(checker, target, depth + 1, &after);
 	if (!err && checker->checked)
 		checker->checked[target / 8] |= (uint8_t)(1u << (target % 8));
@@ -213,7 +203,7 @@ static int check_value(struct checker *checker, size_t offset, unsigned depth, s
 		wrong = "values overlap: the file is made up to keep its reader busy";
 	}
 	if (wrong)
-		return gs_mmdb_fail(checker->error, "offset %zu: %s", offset, wrong);
+		return gs_mmdb_fail(-EINVAL, checker->error, "offset %zu: %s", offset, wrong);
 	after = item_end(&item);
 	if (item.type == GS_MMDB_POINTER)
 		err = check_target(checker, offset, item.pointer, depth);
@@ -347,22 +337,22 @@ bool gs_mmdb_file_data_offset(const struct gs_mmdb_file *file, uint32_t record, 
 
 static int fail_errno(struct gs_error *error, const char *what)
 {
-	int err = errno ? errno : EIO;
+	int err = errno > 0 ? errno : EIO;
 
-	gs_mmdb_fail(error, "%s: %s", what, strerror(err));
-	return -err;
+	return gs_mmdb_fail(-err, error, "%s: %s", what, strerror(err));
 }
 
 static int check_kind(const struct stat *st, struct gs_error *error)
 {
 	if (S_ISDIR(st->st_mode))
-		return gs_mmdb_fail(error, "is a directory");
+		return gs_mmdb_fail(-EINVAL, error, "is a directory");
 	if (!S_ISREG(st->st_mode))
-		return gs_mmdb_fail(error, "is no regular file");
+		return gs_mmdb_fail(-EINVAL, error, "is no regular file");
 	if (st->st_size == 0)
-		return gs_mmdb_fail(error, "file is empty");
+		return gs_mmdb_fail(-EINVAL, error, "file is empty");
 	if ((uint64_t)st->st_size > FILE_MAX)
-		return gs_mmdb_fail(error, "file is larger than the format can address (4 GiB)");
+		return gs_mmdb_fail(-EINVAL, error,
+				    "file is larger than the format can address (4 GiB)");
 	return 0;
 }
 
@@ -388,10 +378,9 @@ static int read_bytes(const char *path, struct gs_mmdb_file *file, struct gs_err
 	if (err)
 		return err;
 	bytes = malloc((size_t)before.st_size);
-	if (!bytes) {
-		gs_mmdb_fail(error, "no memory for %lld bytes", (long long)before.st_size);
-		return -ENOMEM;
-	}
+	if (!bytes)
+		return gs_mmdb_fail(-ENOMEM, error, "no memory for %lld bytes",
+				    (long long)before.st_size);
 	while (used < (size_t)before.st_size) {
 		ssize_t got = read(fd, bytes + used, (size_t)before.st_size - used);
 
@@ -400,31 +389,30 @@ static int read_bytes(const char *path, struct gs_mmdb_file *file, struct gs_err
 		if (got < 0)
 			return fail_errno(error, "cannot read");
 		if (got == 0)
-			return gs_mmdb_fail(error, "file became shorter while it was read");
+			return gs_mmdb_fail(-EINVAL, error,
+					    "file became shorter while it was read");
 		used += (size_t)got;
 	}
 	if (fstat(fd, &after) < 0 || !is_same_content(&before, &after))
-		return gs_mmdb_fail(error, "file was written to while it was read");
+		return gs_mmdb_fail(-EINVAL, error, "file was written to while it was read");
 	file->size = used;
 	file->bytes = gs_take_ptr(bytes);
 	return 0;
 }
 
+/* The last one counts. */
 static bool find_marker(const struct gs_mmdb_file *file, size_t *ret_offset)
 {
 	const size_t first = file->size > METADATA_MAX ? file->size - METADATA_MAX : 0;
-	const uint8_t *at = file->bytes + first, *end = file->bytes + file->size;
-	bool found = false;
 
-	/* The last one counts. */
-	for (;;) {
-		at = memmem(at, (size_t)(end - at), marker, MARKER_BYTES);
-		if (!at)
-			return found;
-		*ret_offset = (size_t)(at - file->bytes);
-		found = true;
-		at++;
-	}
+	if (file->size < MARKER_BYTES)
+		return false;
+	for (size_t at = file->size - MARKER_BYTES + 1; at-- > first;)
+		if (memcmp(file->bytes + at, marker, MARKER_BYTES) == 0) {
+			*ret_offset = at;
+			return true;
+		}
+	return false;
 }
 
 static int metadata_number(const struct gs_mmdb_section *section, const struct gs_mmdb_value *map,
@@ -433,10 +421,10 @@ static int metadata_number(const struct gs_mmdb_section *section, const struct g
 	struct gs_mmdb_value value;
 
 	if (!gs_mmdb_map_find(section, map, key, &value))
-		return gs_mmdb_fail(error, "metadata: no %s", key);
+		return gs_mmdb_fail(-EINVAL, error, "metadata: no %s", key);
 	if (value.type != GS_MMDB_UINT16 && value.type != GS_MMDB_UINT32 &&
 	    value.type != GS_MMDB_UINT64)
-		return gs_mmdb_fail(error, "metadata: %s is no unsigned number", key);
+		return gs_mmdb_fail(-EINVAL, error, "metadata: %s is no unsigned number", key);
 	*ret_number = value.number;
 	return 0;
 }
@@ -448,9 +436,9 @@ static int metadata_type(const struct gs_mmdb_section *section, const struct gs_
 	size_t length;
 
 	if (!gs_mmdb_map_find(section, map, "database_type", &value))
-		return gs_mmdb_fail(error, "metadata: no database_type");
+		return gs_mmdb_fail(-EINVAL, error, "metadata: no database_type");
 	if (value.type != GS_MMDB_TEXT)
-		return gs_mmdb_fail(error, "metadata: database_type is no text");
+		return gs_mmdb_fail(-EINVAL, error, "metadata: database_type is no text");
 	length = value.count < GS_NAME_MAX - 1u ? value.count : GS_NAME_MAX - 1u;
 	for (size_t i = 0; i < length; i++) {
 		char c = value.text[i];
@@ -465,16 +453,16 @@ static int check_numbers(uint64_t major, uint64_t nodes, uint64_t bits, uint64_t
 			 struct gs_error *error)
 {
 	if (major != 2)
-		return gs_mmdb_fail(error, "metadata: format version %llu, not 2",
+		return gs_mmdb_fail(-EINVAL, error, "metadata: format version %llu, not 2",
 				    (unsigned long long)major);
 	if (nodes > UINT32_MAX)
-		return gs_mmdb_fail(error, "metadata: node_count %llu is out of range",
+		return gs_mmdb_fail(-EINVAL, error, "metadata: node_count %llu is out of range",
 				    (unsigned long long)nodes);
 	if (bits != 24 && bits != 28 && bits != 32)
-		return gs_mmdb_fail(error, "metadata: record_size %llu, not 24, 28 or 32",
+		return gs_mmdb_fail(-EINVAL, error, "metadata: record_size %llu, not 24, 28 or 32",
 				    (unsigned long long)bits);
 	if (version != 4 && version != 6)
-		return gs_mmdb_fail(error, "metadata: ip_version %llu, not 4 or 6",
+		return gs_mmdb_fail(-EINVAL, error, "metadata: ip_version %llu, not 4 or 6",
 				    (unsigned long long)version);
 	return 0;
 }
@@ -482,7 +470,7 @@ static int check_numbers(uint64_t major, uint64_t nodes, uint64_t bits, uint64_t
 static int read_metadata(struct gs_mmdb_file *file, const struct gs_mmdb_section *section,
 			 struct gs_error *error)
 {
-	uint64_t major, nodes, bits, version, budget = METADATA_MAX;
+	uint64_t major = 0, nodes = 0, bits = 0, version = 0, budget = METADATA_MAX;
 	struct checker checker = {section, NULL, &budget, error};
 	struct gs_error inner;
 	struct gs_mmdb_value map;
@@ -491,10 +479,10 @@ static int read_metadata(struct gs_mmdb_file *file, const struct gs_mmdb_section
 
 	checker.error = &inner;
 	if (check_value(&checker, 0, 0, &after))
-		return gs_mmdb_fail(error, "metadata: %.200s", inner.text);
+		return gs_mmdb_fail(-EINVAL, error, "metadata: %.200s", inner.text);
 	map = gs_mmdb_value_at(section, 0);
 	if (map.type != GS_MMDB_MAP)
-		return gs_mmdb_fail(error, "metadata is no map");
+		return gs_mmdb_fail(-EINVAL, error, "metadata is no map");
 	if ((err = metadata_number(section, &map, "binary_format_major_version", &major, error)) ||
 	    (err = metadata_number(section, &map, "node_count", &nodes, error)) ||
 	    (err = metadata_number(section, &map, "record_size", &bits, error)) ||
@@ -518,8 +506,8 @@ static int read_frame(struct gs_mmdb_file *file, struct gs_error *error)
 	int err;
 
 	if (!find_marker(file, &at))
-		return gs_mmdb_fail(error,
-				    "no MaxMind metadata in its last %u kB: not an mmdb "
+		return gs_mmdb_fail(-EINVAL, error,
+				    "no MaxMind metadata in its last %zu kB: not an mmdb "
 				    "file, or cut short",
 				    METADATA_MAX / 1024);
 	metadata.bytes = file->bytes + at + MARKER_BYTES;
@@ -530,13 +518,13 @@ static int read_frame(struct gs_mmdb_file *file, struct gs_error *error)
 
 	tree_bytes = (uint64_t)file->node_count * file->record_bits / 4;
 	if (tree_bytes + SEPARATOR_BYTES > at)
-		return gs_mmdb_fail(error,
+		return gs_mmdb_fail(-EINVAL, error,
 				    "a tree of %u nodes of 2 x %u bits does not fit into the "
 				    "%zu bytes before the metadata: cut short, or node_count "
 				    "is wrong",
 				    file->node_count, file->record_bits, at);
 	if (memcmp(file->bytes + tree_bytes, zeros, sizeof(zeros)) != 0)
-		return gs_mmdb_fail(error,
+		return gs_mmdb_fail(-EINVAL, error,
 				    "no 16 zero bytes behind the tree's %u nodes: node_count "
 				    "is wrong, or bytes are missing",
 				    file->node_count);
@@ -544,10 +532,8 @@ static int read_frame(struct gs_mmdb_file *file, struct gs_error *error)
 	file->data.size = at - tree_bytes - SEPARATOR_BYTES;
 	file->budget = 4 * (uint64_t)file->data.size + 1000;
 	file->checked = calloc(file->data.size / 8 + 1, 1);
-	if (!file->checked) {
-		gs_mmdb_fail(error, "no memory");
-		return -ENOMEM;
-	}
+	if (!file->checked)
+		return gs_mmdb_fail(-ENOMEM, error, "no memory");
 	return 0;
 }
 
@@ -557,13 +543,15 @@ int gs_mmdb_file_open(const char *path, struct gs_mmdb_file *ret_file, struct gs
 	int err;
 
 	err = read_bytes(path, &file, error);
-	if (!err)
-		err = read_frame(&file, error);
 	if (err)
+		return err;
+	err = read_frame(&file, error);
+	if (err) {
 		gs_mmdb_file_close(&file);
-	else
-		*ret_file = file;
-	return err;
+		return err;
+	}
+	*ret_file = file;
+	return 0;
 }
 
 void gs_mmdb_file_close(struct gs_mmdb_file *file)

@@ -6,9 +6,13 @@
  */
 #pragma once
 
+#include "user/base/error.h"
 #include "user/core/types.h"
 
 #include <stddef.h>
+
+/* gs_error_set, in a way that shows analyzers that the code is returned. */
+#define gs_mmdb_fail(code, error, ...) (gs_error_set(code, error, __VA_ARGS__), (code))
 
 enum gs_mmdb_type {
 	GS_MMDB_POINTER = 1,
@@ -53,10 +57,6 @@ struct gs_mmdb_value {
 	double real;		/* DOUBLE, FLOAT */
 	size_t content;		/* MAP, ARRAY: offset of the first key or element */
 };
-
-/* Formats *error and returns -EINVAL. */
-int gs_mmdb_fail(struct gs_error *error, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
 
 /*
  * Copies the file into memory, so that nobody can cut it short under the reader, and checks its

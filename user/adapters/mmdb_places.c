@@ -159,18 +159,18 @@ static int grow_records(struct gs_mmdb_places *places)
 
 int gs_mmdb_places_new(struct gs_mmdb_places **ret_places)
 {
-	enum { ROOM = 512 };
+	const uint32_t room = 512;
 	struct gs_mmdb_places *places = calloc(1, sizeof(*places));
 
 	if (!places)
 		return -ENOMEM;
 	places->class_count = 1;
-	places->class_room = ROOM;
-	places->class_mask = 2 * ROOM - 1;
-	places->record_mask = 2 * ROOM - 1;
-	places->classes = calloc(ROOM, sizeof(*places->classes));
-	places->class_slots = calloc(2 * ROOM, sizeof(*places->class_slots));
-	places->records = calloc(2 * ROOM, sizeof(*places->records));
+	places->class_room = room;
+	places->class_mask = 2 * room - 1;
+	places->record_mask = 2 * room - 1;
+	places->classes = calloc(room, sizeof(*places->classes));
+	places->class_slots = calloc(2 * (size_t)room, sizeof(*places->class_slots));
+	places->records = calloc(2 * (size_t)room, sizeof(*places->records));
 	if (!places->classes || !places->class_slots || !places->records) {
 		gs_mmdb_places_free(places);
 		return -ENOMEM;

@@ -3,6 +3,7 @@
 
 #include "user/core/country.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -52,8 +53,8 @@ struct record {
 /* Where something may be found: a key of the record, and one of the map there unless inner is NULL.
  */
 struct field {
-	enum key key;
 	const char *inner;
+	enum key key;
 	bool lenient; /* a value of another shape is something else, not an error */
 };
 
@@ -107,8 +108,8 @@ static bool find_field(const struct record *record, const struct field *field,
 /* "country.iso_code must be text": as people write the field. */
 static int fail_field(struct gs_error *error, const struct field *field, const char *wrong)
 {
-	return gs_mmdb_fail(error, "%s%s%s %s", key_names[field->key], field->inner ? "." : "",
-			    field->inner ? field->inner : "", wrong);
+	return gs_mmdb_fail(-EINVAL, error, "%s%s%s %s", key_names[field->key],
+			    field->inner ? "." : "", field->inner ? field->inner : "", wrong);
 }
 
 static bool is_letter(char c)
@@ -171,15 +172,15 @@ static int read_country(const struct record *record, struct gs_mmdb_place *place
 			struct gs_error *error)
 {
 	static const struct field countries[] = {
-		{KEY_COUNTRY, "iso_code", false}, {KEY_COUNTRY_CODE, NULL, false},
-		{KEY_COUNTRY, NULL, true},	  {KEY_REGISTERED_COUNTRY, "iso_code", false},
-		{KEY_NONE, NULL, false},
+		{"iso_code", KEY_COUNTRY, false}, {NULL, KEY_COUNTRY_CODE, false},
+		{NULL, KEY_COUNTRY, true},	  {"iso_code", KEY_REGISTERED_COUNTRY, false},
+		{NULL, KEY_NONE, false},
 	};
 	static const struct field continents[] = {
-		{KEY_CONTINENT, "code", false},
-		{KEY_CONTINENT_CODE, NULL, false},
-		{KEY_CONTINENT, NULL, true},
-		{KEY_NONE, NULL, false},
+		{"code", KEY_CONTINENT, false},
+		{NULL, KEY_CONTINENT_CODE, false},
+		{NULL, KEY_CONTINENT, true},
+		{NULL, KEY_NONE, false},
 	};
 	const struct gs_country *country;
 	int err = read_code(record, countries, place->country, error);
@@ -197,7 +198,7 @@ static int read_country(const struct record *record, struct gs_mmdb_place *place
 static int read_subdivision(const struct record *record, struct gs_mmdb_place *place,
 			    struct gs_error *error)
 {
-	static const struct field field = {KEY_SUBDIVISIONS, "iso_code", false};
+	static const struct field field = {"iso_code", KEY_SUBDIVISIONS, false};
 	struct gs_mmdb_value value;
 
 	if (!find_field(record, &field, &value))
@@ -286,17 +287,17 @@ static int read_coord(const struct record *record, struct gs_mmdb_place *place,
 		      struct gs_error *error)
 {
 	static const struct field latitudes[] = {
-		{KEY_LOCATION, "latitude", false},
-		{KEY_LATITUDE, NULL, false},
-		{KEY_LAT, NULL, false},
-		{KEY_NONE, NULL, false},
+		{"latitude", KEY_LOCATION, false},
+		{NULL, KEY_LATITUDE, false},
+		{NULL, KEY_LAT, false},
+		{NULL, KEY_NONE, false},
 	};
 	static const struct field longitudes[] = {
-		{KEY_LOCATION, "longitude", false},
-		{KEY_LONGITUDE, NULL, false},
-		{KEY_LNG, NULL, false},
-		{KEY_LON, NULL, false},
-		{KEY_NONE, NULL, false},
+		{"longitude", KEY_LOCATION, false},
+		{NULL, KEY_LONGITUDE, false},
+		{NULL, KEY_LNG, false},
+		{NULL, KEY_LON, false},
+		{NULL, KEY_NONE, false},
 	};
 	struct gs_coord coord = {0};
 	int has_lat, has_lon;
@@ -308,7 +309,7 @@ static int read_coord(const struct record *record, struct gs_mmdb_place *place,
 	if (has_lon < 0)
 		return has_lon;
 	if (has_lat != has_lon)
-		return gs_mmdb_fail(error, "%s without the other coordinate",
+		return gs_mmdb_fail(-EINVAL, error, "%s without the other coordinate",
 				    has_lat ? "latitude" : "longitude");
 	if (has_lat && (coord.lat_deg != 0 || coord.lon_deg != 0)) {
 		place->has_coord = true;

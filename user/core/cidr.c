@@ -83,49 +83,69 @@ static bool at_quad(const char *text, const char *end)
 	return text < end && *text == '.';
 }
 
+/* The groups of an IPv6 address in order, and where "::" stood among them. */
+struct groups {
+	uint8_t bytes[16];
+	size_t used;
+	size_t gap; /* NO_GAP: nowhere */
+};
+
+#define NO_GAP SIZE_MAX
+
+/* One group, or the quad at the end; returns what follows, or NULL. */
+static const char *parse_part(const char *text, const char *end, struct groups *groups)
+{
+	size_t room = sizeof(groups->bytes) - groups->used;
+
+	if (room >= 4 && at_quad(text, end)) {
+		if (parse_quad(text, end, groups->bytes + groups->used))
+			return NULL;
+		groups->used += 4;
+		return end;
+	}
+	text = room >= 2 ? parse_group(text, groups->bytes + groups->used) : NULL;
+	groups->used += 2;
+	return text;
+}
+
+/* The colon between two groups, or "::"; returns what follows, or NULL. */
+static const char *parse_colon(const char *text, const char *end, struct groups *groups)
+{
+	if (*text++ != ':' || text == end)
+		return NULL;
+	if (*text != ':')
+		return text;
+	if (groups->gap != NO_GAP)
+		return NULL;
+	groups->gap = groups->used;
+	return text + 1;
+}
+
 static int parse_v6(const char *text, const char *end, uint8_t out[16])
 {
-	uint8_t bytes[16] = {0};
-	size_t used = 0, gap = sizeof(bytes) + 1; /* gap: where "::" stood */
+	struct groups groups = {.gap = NO_GAP};
+	size_t behind;
 
-	if (text[0] == ':') {
-		if (text[1] != ':')
-			return -EINVAL;
-		gap = 0;
+	if (text[0] == ':' && text[1] == ':') {
+		groups.gap = 0;
 		text += 2;
 	}
-	while (text < end) {
-		if (used <= 12 && at_quad(text, end)) {
-			if (parse_quad(text, end, bytes + used))
-				return -EINVAL;
-			used += 4;
-			break;
-		}
-		text = used <= 14 ? parse_group(text, bytes + used) : NULL;
-		if (!text)
-			return -EINVAL;
-		used += 2;
-		if (text == end)
-			break;
-		if (*text++ != ':')
-			return -EINVAL;
-		if (*text == ':') {
-			if (gap <= sizeof(bytes))
-				return -EINVAL;
-			gap = used;
-			text++;
-		} else if (text == end) {
-			return -EINVAL;
-		}
+	while (text && text < end) {
+		text = parse_part(text, end, &groups);
+		if (text && text < end)
+			text = parse_colon(text, end, &groups);
 	}
-	/* "::" stands for one group at least */
-	if (gap > sizeof(bytes) ? used != sizeof(bytes) : used > sizeof(bytes) - 2)
+	if (!text)
 		return -EINVAL;
-	memset(out, 0, sizeof(bytes));
-	if (gap > sizeof(bytes))
-		gap = used;
-	memcpy(out, bytes, gap);
-	memcpy(out + sizeof(bytes) - (used - gap), bytes + gap, used - gap);
+	/* "::" stands for one group at least */
+	if (groups.gap == NO_GAP ? groups.used != 16 : groups.used > 14)
+		return -EINVAL;
+	if (groups.gap == NO_GAP)
+		groups.gap = groups.used;
+	behind = groups.used - groups.gap;
+	memset(out, 0, 16);
+	memcpy(out, groups.bytes, groups.gap);
+	memcpy(out + 16 - behind, groups.bytes + groups.gap, behind);
 	return 0;
 }
 
@@ -207,7 +227,7 @@ static char *put_v6(char *out, const uint8_t bytes[16])
 	unsigned groups[8];
 	int run, run_length;
 
-	for (int i = 0; i < 8; i++)
+	for (size_t i = 0; i < 8; i++)
 		groups[i] = (unsigned)bytes[2 * i] << 8 | bytes[2 * i + 1];
 	longest_zero_run(groups, &run, &run_length);
 	for (int i = 0; i < 8; i++) {

@@ -23,7 +23,7 @@ static const char *format_date(uint64_t unix_s, char out[40])
 
 	if (unix_s > INT32_MAX * 100ull || !gmtime_r(&seconds, &date) ||
 	    !strftime(out, 40, "%Y-%m-%dT%H:%M:%SZ", &date))
-		strcpy(out, "?");
+		snprintf(out, 40, "?");
 	return out;
 }
 
