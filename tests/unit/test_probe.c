@@ -364,18 +364,17 @@ static void silent(void **state)
 static int count_sockets(uint16_t port, const char *state)
 {
 	GS_AUTO_FCLOSE FILE *file = fopen("/proc/net/tcp", "r");
-	char line[512], want[8];
+	char line[512], want[16];
 	int count = 0;
 
 	assert_non_null(file);
-	snprintf(want, sizeof(want), ":%04X", port);
+	snprintf(want, sizeof(want), "0100007F:%04X", port);
 	while (fgets(line, sizeof(line), file)) {
 		char local[32], remote[32], has[8];
 
 		if (sscanf(line, " %*s %31s %31s %7s", local, remote, has) == 3 &&
 		    strcmp(has, state) == 0 &&
-		    (strcmp(local + strlen(local) - 5, want) == 0 ||
-		     strcmp(remote + strlen(remote) - 5, want) == 0))
+		    (strcmp(local, want) == 0 || strcmp(remote, want) == 0))
 			count++;
 	}
 	return count;

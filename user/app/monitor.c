@@ -400,8 +400,7 @@ int gs_monitor_set_targets(struct gs_monitor *monitor, const struct gs_probe_tar
 		ret = set_tick(monitor, targets, count);
 	if (ret) {
 		free_others(next, count, monitor->targets, monitor->count);
-		/* clang-analyzer knows no cleanup attribute. */
-		return ret; /* NOLINT(clang-analyzer-unix.Malloc) */
+		return ret;
 	}
 
 	free_others(monitor->targets, monitor->count, next, count);
