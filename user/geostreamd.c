@@ -223,7 +223,7 @@ int main(int argc, char **argv)
 	};
 	static struct daemon daemon;
 	bool only_check = false;
-	char *sets[64];
+	static char *sets[64];
 	int option;
 
 	daemon.sets = sets;

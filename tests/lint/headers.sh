@@ -16,7 +16,8 @@ compile() { # header compiler-and-flags...
 	}
 }
 
-flags=(-std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror)
+read -ra packages < <(pkg-config --cflags libbpf libxdp libpq libmaxminddb jansson libmnl)
+flags=(-std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror "${packages[@]}")
 while IFS= read -r header; do
 	head -n 40 "$header" | grep -q '^#pragma once' || {
 		printf '%s: no #pragma once\n' "$header" >&2

@@ -128,26 +128,20 @@ static const char *format_value(const char *spec, va_list *arguments, char *out,
 	*ret_is_number = strchr("diufeg", spec[length - 1]) != NULL;
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-	switch (spec[length - 1]) {
-	case 's': {
+	if (spec[length - 1] == 's') {
 		const char *text = va_arg(*arguments, const char *);
 
 		snprintf(out, room, one, text ? text : "");
-		break;
-	}
-	case 'e':
-	case 'f':
-	case 'g':
+	} else if (strchr("efg", spec[length - 1])) {
 		snprintf(out, room, one, va_arg(*arguments, double));
-		break;
-	case 'c':
-		snprintf(out, room, one, va_arg(*arguments, int));
-		break;
-	default: /* integers: same width, signed or not */
-		if (longs)
-			snprintf(out, room, one, va_arg(*arguments, long long));
-		else
-			snprintf(out, room, one, va_arg(*arguments, int));
+	} else if (longs) {
+		long long number = va_arg(*arguments, long long); /* or unsigned: the same bits */
+
+		snprintf(out, room, one, number);
+	} else {
+		int number = va_arg(*arguments, int);
+
+		snprintf(out, room, one, number);
 	}
 #pragma GCC diagnostic pop
 	return spec + length;

@@ -153,7 +153,7 @@ int gs_loop_timer_set(struct gs_loop *loop, struct gs_timer *timer, uint32_t del
 	gs_loop_timer_clear(loop, timer);
 	if (loop->timer_count + 1 >= loop->timer_room) {
 		uint32_t room = loop->timer_room ? loop->timer_room * 2 : 64;
-		struct gs_timer **heap = realloc(loop->heap, room * sizeof(*heap));
+		struct gs_timer **heap = realloc(loop->heap, room * sizeof(struct gs_timer *));
 
 		if (!heap)
 			return -ENOMEM;
