@@ -19,6 +19,6 @@ done < <(nm -u "$lib" | awk '$1 == "U" { print $2 }' | sort -u)
 while read -r section symbol; do
 	printf '%s: writable global %s (%s)\n' "$lib" "$symbol" "$section" >&2
 	bad=1
-done < <(objdump -t "$lib" | awk '$(NF - 2) ~ /^\.(data|bss)/ && $(NF - 2) !~ /^\.data\.rel\.ro/ &&
+done < <(objdump -t "$lib" | awk 'NF >= 5 && $(NF - 2) ~ /^\.(data|bss)/ && $(NF - 2) !~ /^\.data\.rel\.ro/ &&
 	$NF !~ /^\./ { print $(NF - 2), $NF }')
 exit "$bad"
