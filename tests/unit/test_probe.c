@@ -295,6 +295,16 @@ static enum gs_probe_class probe_once(struct scene *scene, const struct gs_probe
 	return scene->result;
 }
 
+/* The same, again as long as this machine was too slow to tell (the prober says so: LOCAL). */
+static enum gs_probe_class probe_silence(struct scene *scene, const struct gs_probe_target *target)
+{
+	enum gs_probe_class class = GS_PROBE_LOCAL;
+
+	for (int i = 0; i < 50 && class == GS_PROBE_LOCAL; i++)
+		class = probe_once(scene, target);
+	return class;
+}
+
 /* ---- TCP ------------------------------------------------------------------------------------- */
 
 static void tcp_accepting(void **state)
@@ -354,10 +364,10 @@ static void silent(void **state)
 	(void)!connect(first, (struct sockaddr *)&in, sizeof(in));
 	(void)!connect(second, (struct sockaddr *)&in, sizeof(in));
 	target.spec.timeout_ms = 60;
-	assert_int_equal(probe_once(scene, &target), GS_PROBE_TIMEOUT);
+	assert_int_equal(probe_silence(scene, &target), GS_PROBE_TIMEOUT);
 	assert_true(scene->latency_us >= 59000);
 	target.spec.kind = GS_PROBE_HTTP;
-	assert_int_equal(probe_once(scene, &target), GS_PROBE_TIMEOUT);
+	assert_int_equal(probe_silence(scene, &target), GS_PROBE_TIMEOUT);
 }
 
 /* Connections in the given state (as in /proc/net/tcp) at this port. */
@@ -470,7 +480,8 @@ static void http_replies(void **state)
 		scene->server.manner = cases[i].manner;
 		scene->server.reply = cases[i].reply;
 		scene->server.flood = cases[i].flood;
-		got = probe_once(scene, &target);
+		got = cases[i].want == GS_PROBE_TIMEOUT ? probe_silence(scene, &target)
+							: probe_once(scene, &target);
 		if (got != cases[i].want)
 			fail_msg("%s: %s, want %s", cases[i].name, gs_probe_class_name(got),
 				 gs_probe_class_name(cases[i].want));
