@@ -13,7 +13,7 @@ PACKAGES="
 	make gcc libc6-dev pkg-config git
 	clang llvm libclang-rt-14-dev clang-format clang-tidy shellcheck
 	libbpf-dev libxdp-dev xdp-tools bpftool
-	libpq-dev libmaxminddb-dev libjansson-dev libcurl4-openssl-dev libmnl-dev libcmocka-dev
+	libpq-dev libmaxminddb-dev libjansson-dev libmnl-dev libcmocka-dev
 	postgresql-15 postgresql-client-15 nginx-light
 	tor-geoipdb mmdb-bin tzdata
 	iproute2 ethtool curl jq procps util-linux xz-utils

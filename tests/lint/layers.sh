@@ -31,7 +31,6 @@ library_rule() {
 	case $1 in
 	libpq-fe.h | postgres*) echo '^user/adapters/(pg|migrate)[a-z_]*\.[ch]$' ;;
 	maxminddb.h) echo '^user/adapters/mmdb[a-z_]*\.[ch]$' ;;
-	curl/*) echo '^user/adapters/probe[a-z_]*\.[ch]$' ;;
 	libmnl/* | linux/rtnetlink.h | linux/neighbour.h) echo '^user/adapters/neighbour[a-z_]*\.[ch]$' ;;
 	bpf/bpf_helpers.h | bpf/bpf_endian.h) echo '^(bpf|maps)/' ;;
 	bpf/* | xdp/*) echo '^(user/adapters/dataplane[a-z_]*\.[ch]|loader/.*)$' ;;
