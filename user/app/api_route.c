@@ -3,6 +3,7 @@
 #include "api.h"
 
 #include "user/core/cidr.h"
+#include "user/core/geo.h"
 #include "user/core/snapshot.h"
 
 #include <stdio.h>
@@ -12,6 +13,7 @@ struct route {
 	const struct gs_reconcile_state *state;
 	const struct gs_service *service;
 	const struct gs_plan *plan;
+	const struct gs_coord *from; /* where the GeoIP database has the client; NULL: nowhere */
 	bool usable[GS_PLAN_REGIONS];
 };
 
@@ -36,6 +38,14 @@ static const char *why_not(const struct gs_reconcile_state *state, const struct 
 	return pool->word.state == GS_USABLE_UP ? NULL : "none of the service's backends is up";
 }
 
+/* Not the plan's own: equal plans of many locations are one, with the distances of the first. */
+static double distance_km(const struct route *route, gs_id region_id)
+{
+	const struct gs_region *region = gs_snapshot_region(route->state->snapshot, region_id);
+
+	return route->from && region ? gs_geo_distance_km(route->from, &region->coord) : -1.0;
+}
+
 static json_t *candidates_json(struct route *route)
 {
 	const struct gs_plan *plan = route->plan;
@@ -55,8 +65,9 @@ static json_t *candidates_json(struct route *route)
 			gs_usable_name(route->state->view->regions[plan->region[i]]), "usable",
 			!why, "share_percent", (plan->share[i] - before) * 100 / UINT16_MAX,
 			"spare", (int)plan->spare[i]);
-		if (plan->distance_km[i] >= 0)
-			json_object_set_new(json, "distance_km", json_real(plan->distance_km[i]));
+		if (route->from)
+			json_object_set_new(json, "distance_km",
+					    json_real(distance_km(route, plan->region[i])));
 		if (why)
 			json_object_set_new(json, "why", json_string(why));
 		json_array_append_new(list, json);
@@ -88,14 +99,13 @@ static json_t *pool_json(const struct route *route, gs_id region)
 static void explain_winner(const struct route *route, const struct gs_policy *policy, int winner,
 			   bool is_override, char *out, size_t room)
 {
-	const struct gs_plan *plan = route->plan;
 	double km;
 
 	if (winner < 0) {
 		snprintf(out, room, "no region of the plan is usable: packets are dropped");
 		return;
 	}
-	km = plan->distance_km[winner];
+	km = distance_km(route, route->plan->region[winner]);
 	if (winner > 0)
 		snprintf(out, room, "%d better %s not usable; the first that is, or drew the spare",
 			 winner, winner == 1 ? "one is" : "ones are");
@@ -168,6 +178,18 @@ static const struct gs_service *find_service(const struct gs_snapshot *snapshot,
 	return service;
 }
 
+/* Overrides do not move anybody: distances are from where the client is. */
+static const struct gs_coord *client_coord(const struct gs_tables *tables,
+					   const struct gs_addr *client)
+{
+	const struct gs_location *location;
+
+	if (!tables->geo)
+		return NULL;
+	location = &tables->geo->locations[gs_geodata_find(tables->geo, client, NULL)];
+	return location->has_coord ? &location->coord : NULL;
+}
+
 json_t *gs_api_route(const struct gs_api *api, const json_t *request)
 {
 	const struct gs_reconcile_state *state = gs_reconcile_look(api->reconcile);
@@ -196,6 +218,7 @@ json_t *gs_api_route(const struct gs_api *api, const json_t *request)
 			    match_json(state->tables, &client, &location, &is_override));
 	json_object_set_new(json, "location",
 			    gs_api_location(location, &state->tables->locations[location]));
+	route.from = client_coord(state->tables, &client);
 	route.plan = gs_tables_plan(state->tables, route.service->id, location);
 	if (!route.plan) {
 		json_object_set_new(
