@@ -441,16 +441,32 @@ static int make_ring(struct build *build, uint32_t first, uint32_t end)
 	return 0;
 }
 
+/*
+ * All backends of each pool, [service * region_stride + region]: the ring's length counts those in
+ * maintenance, too, so that maintenance of one never reshuffles the others' clients.
+ */
+static uint32_t *count_backends(const struct build *build)
+{
+	const struct gs_snapshot *snapshot = build->snapshot;
+	size_t stride = build->tables->region_stride;
+	uint32_t *counts = calloc(build->tables->service_stride * stride, sizeof(*counts));
+
+	for (uint32_t i = 0; counts && i < snapshot->backend_count; i++)
+		counts[snapshot->backends[i].service * stride + snapshot->backends[i].region]++;
+	return counts;
+}
+
 static int make_pools(struct build *build)
 {
 	const struct gs_snapshot *snapshot = build->snapshot;
 	struct gs_tables *tables = build->tables;
+	GS_AUTO_FREE uint32_t *counts = count_backends(build);
 	uint32_t first;
 	int result;
 
 	tables->pools = calloc((size_t)tables->service_stride * tables->region_stride,
 			       sizeof(*tables->pools));
-	if (!tables->pools)
+	if (!tables->pools || !counts)
 		return out_of_memory(build, "pools");
 	for (uint32_t i = 0; i < snapshot->service_count; i++) {
 		gs_id service = snapshot->services[i].id;
@@ -462,7 +478,8 @@ static int make_pools(struct build *build)
 		struct gs_table_pool *entry = pool_of(tables, pool->service, pool->region);
 
 		entry->base = tables->ring_slot_count;
-		entry->slots = gs_maglev_slots(pool_end(build, first) - first);
+		entry->slots = gs_maglev_slots(
+			counts[(size_t)pool->service * tables->region_stride + pool->region]);
 		tables->ring_slot_count += entry->slots;
 	}
 	tables->ring_slots = calloc(tables->ring_slot_count + 1, sizeof(*tables->ring_slots));
