@@ -154,8 +154,9 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libtest.a $(BUILD)/liblo
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $^ $(LDLIBS) -o $@
 
-# These two read what the build made.
+# These look at what the build made.
 $(BUILD)/tests/unit/test_mmdb_real $(BUILD)/tests/unit/test_mkgeoip: | $(BUILD)/geoip/geostream-country.mmdb
+$(BUILD)/tests/unit/test_geo_check: | $(BUILD)/geostreamctl
 
 unit-tests: $(UNIT_TESTS)
 db-tests: $(DB_TESTS)
@@ -205,5 +206,14 @@ install: build ## programs, BPF objects, GeoIP data under $(DESTDIR)$(PREFIX)
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/geostream/bpf $(call BPF_OBJ,$(BPF_SRC))
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/geostream $(BUILD)/geoip/geostream-country.mmdb
 	install -D -m 644 maps/gs_maps.h $(DESTDIR)$(PREFIX)/include/geostream/gs_maps.h
+
+# ---- benchmarks: never tests, they only print (tests/bench/README.md) -------------------------
+BENCH_FLAGS ?=
+bench: build ## ns a packet of the data path, net of the driver (root)
+	@$(MAKE) --no-print-directory $(BUILD)/bench/bench_xdp
+	@BUILD=$(BUILD) tests/bench/run.sh $(BENCH_FLAGS)
+bench-quick: build ## the same with few packets, to see that it runs (root)
+	@$(MAKE) --no-print-directory $(BUILD)/bench/bench_xdp
+	@BUILD=$(BUILD) tests/bench/run.sh -r 3 -n 200000 $(BENCH_FLAGS)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
