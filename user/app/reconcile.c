@@ -67,6 +67,8 @@ struct gs_reconcile {
 	bool next_is_file;	      /* it is the last good file's */
 	struct gs_geodata *fresh_geo; /* loaded, not yet in force */
 	bool again;		      /* the maps are new and empty: publish what is in force */
+	bool geo_alone;		      /* fresh_geo goes first, with the snapshot in force */
+	bool waiting;		      /* for the retry timer: nothing has changed since a failure */
 	bool first_load_pending;      /* nothing is published before it has ended */
 
 	struct publish publish;
@@ -75,6 +77,7 @@ struct gs_reconcile {
 	bool loading;
 	void (*load_done)(void *context, int err, const char *problem);
 	void *load_context;
+	const struct gs_geodata *load_geo; /* what load_done waits for, loaded */
 
 	struct gs_retry retry;
 	struct gs_timer retry_timer, heartbeat_timer, hops_timer, last_good_timer;
@@ -365,6 +368,7 @@ static void answer_load(struct gs_reconcile *r, int err, const char *problem)
 	void (*done)(void *context, int err, const char *problem) = r->load_done;
 
 	r->load_done = NULL;
+	r->load_geo = NULL;
 	if (done)
 		done(r->load_context, err, problem);
 }
@@ -385,6 +389,43 @@ static void report(struct gs_reconcile *r)
 	r->ports.store->ops->report_edge(r->ports.store->self, &edge);
 }
 
+/*
+ * A new GeoIP database went down with a new snapshot. Alone with the snapshot in force it will show
+ * which of the two is to blame; without one in force it waits for the next snapshot.
+ */
+static void keep_geo(struct gs_reconcile *r, struct gs_geodata *geo)
+{
+	if (r->fresh_geo)
+		r->ports.geodb->ops->release(r->ports.geodb->self, geo);
+	else
+		r->fresh_geo = geo;
+	r->geo_alone = r->snapshot != NULL;
+}
+
+static void retry_later(struct gs_reconcile *r)
+{
+	r->waiting = true;
+	gs_loop_timer_set(r->ports.loop, &r->retry_timer, gs_retry_next_ms(&r->retry));
+}
+
+/* The snapshot in force did not go with a new GeoIP database, or not into new maps. */
+static void publish_again_failed(struct gs_reconcile *r, bool for_good)
+{
+	struct publish *p = &r->publish;
+
+	if (p->geo == r->geo) {
+		r->again = !for_good;
+	} else {
+		snprintf(r->state.geo_problem, sizeof(r->state.geo_problem), "%s", p->error.text);
+		if (for_good)
+			r->ports.geodb->ops->release(r->ports.geodb->self, p->geo);
+		else
+			keep_geo(r, p->geo);
+	}
+	if (!for_good)
+		retry_later(r);
+}
+
 static void publish_failed(struct gs_reconcile *r)
 {
 	struct publish *p = &r->publish;
@@ -395,19 +436,21 @@ static void publish_failed(struct gs_reconcile *r)
 	       (unsigned long)p->snapshot->revision, (unsigned long)r->state.info.generation,
 	       p->error.text);
 	gs_tables_free(p->tables);
-	if (p->geo != r->geo) {
-		r->ports.geodb->ops->release(r->ports.geodb->self, p->geo);
-		snprintf(r->state.geo_problem, sizeof(r->state.geo_problem), "%s", p->error.text);
+	if (p->geo && p->geo == r->load_geo)
 		answer_load(r, p->err, p->error.text);
-	}
-	if (p->snapshot == r->snapshot)
+	if (p->snapshot == r->snapshot) {
+		publish_again_failed(r, for_good);
 		return;
-	if (for_good || r->next) {
+	}
+	if (p->geo != r->geo)
+		keep_geo(r, p->geo);
+	if (r->next || (for_good && !r->geo_alone)) {
 		gs_snapshot_free(p->snapshot);
 	} else {
 		r->next = p->snapshot;
 		r->next_is_file = r->publishing_file;
-		gs_loop_timer_set(r->ports.loop, &r->retry_timer, gs_retry_next_ms(&r->retry));
+		if (!for_good)
+			retry_later(r);
 	}
 	if (r->snapshot)
 		watch(r, r->snapshot);
@@ -439,7 +482,7 @@ static void publish_succeeded(struct gs_reconcile *r)
 	       p->tables->location_count, p->info.slot,
 	       r->publishing_file ? "last-good file" : "database");
 	report(r);
-	if (new_geo)
+	if (p->geo && p->geo == r->load_geo)
 		answer_load(r, 0, "");
 }
 
@@ -488,7 +531,7 @@ static void publish(struct gs_reconcile *r, struct gs_snapshot *snapshot, bool i
  */
 static bool would_lose_geo(const struct gs_reconcile *r)
 {
-	return r->settings.geoip[0] && !r->geo && !r->fresh_geo && r->state.info.generation != 0;
+	return r->settings.geoip[0] && !r->tables && !r->fresh_geo && r->state.info.generation != 0;
 }
 
 static void follow_only(struct gs_reconcile *r, struct gs_snapshot *snapshot, bool is_file)
@@ -507,24 +550,34 @@ static void follow_only(struct gs_reconcile *r, struct gs_snapshot *snapshot, bo
 /* Is there something to build, and nothing in its way? */
 static void consider(struct gs_reconcile *r)
 {
-	struct gs_snapshot *snapshot = r->next ? r->next : r->snapshot;
-	bool is_file = r->next ? r->next_is_file : r->state.from_last_good;
+	bool takes_next = r->next && !(r->geo_alone && r->fresh_geo && r->snapshot);
+	struct gs_snapshot *snapshot = takes_next ? r->next : r->snapshot;
+	bool is_file = takes_next ? r->next_is_file : r->state.from_last_good;
 
-	if (r->publishing || r->first_load_pending || !snapshot ||
-	    (!r->next && !r->fresh_geo && !r->again))
+	if (r->publishing || r->first_load_pending || !snapshot || r->waiting ||
+	    (!takes_next && !r->fresh_geo && !r->again))
 		return;
-	gs_loop_timer_clear(r->ports.loop, &r->retry_timer);
-	r->next = NULL;
+	if (takes_next)
+		r->next = NULL;
 	r->again = false;
+	r->geo_alone = false;
 	if (would_lose_geo(r))
 		follow_only(r, snapshot, is_file);
 	else
 		publish(r, snapshot, is_file);
 }
 
+/* Something has changed: what failed before may succeed now. */
+static void consider_now(struct gs_reconcile *r)
+{
+	r->waiting = false;
+	gs_loop_timer_clear(r->ports.loop, &r->retry_timer);
+	consider(r);
+}
+
 static void on_retry(struct gs_timer *timer)
 {
-	consider(timer->context);
+	consider_now(timer->context);
 }
 
 /* ---- the store ------------------------------------------------------------------------------- */
@@ -558,7 +611,7 @@ static void on_snapshot(void *context, struct gs_snapshot *snapshot)
 	gs_snapshot_free(r->next);
 	r->next = snapshot;
 	r->next_is_file = false;
-	consider(r);
+	consider_now(r);
 }
 
 static void load_last_good(struct gs_reconcile *r)
@@ -645,10 +698,12 @@ static void load_ended(struct gs_job *job)
 		if (r->fresh_geo)
 			r->ports.geodb->ops->release(r->ports.geodb->self, r->fresh_geo);
 		r->fresh_geo = load->geo;
+		r->load_geo = load->geo;
+		snprintf(r->settings.geoip, sizeof(r->settings.geoip), "%s", load->path);
 		if (!r->snapshot && !r->next && !r->publishing)
 			answer_load(r, 0, ""); /* in force with the first snapshot */
 	}
-	consider(r);
+	consider_now(r);
 }
 
 int gs_reconcile_load_geo(struct gs_reconcile *r, const char *path,
@@ -660,7 +715,6 @@ int gs_reconcile_load_geo(struct gs_reconcile *r, const char *path,
 		return -ENAMETOOLONG;
 	memset(&r->load, 0, sizeof(r->load));
 	strcpy(r->load.path, path);
-	strcpy(r->settings.geoip, path);
 	r->load.job = (struct gs_job){
 		.run = run_load,
 		.done = load_ended,
@@ -691,7 +745,7 @@ static void reopen(struct gs_reconcile *r)
 	gs_usable_view_free(gs_take_ptr(r->view));
 	apply_words(r, 0, "new maps");
 	r->again = true;
-	consider(r);
+	consider_now(r);
 }
 
 static void on_heartbeat(struct gs_timer *timer)
