@@ -24,12 +24,23 @@ while read -r client address4 address6; do
 	is "$client, IPv6 in IPv4" "$(region_of "$client" "$LAB_VIP6" 8080)" \
 		"$(oracle_nearest "$address6")"
 	is "route get $address4 agrees" \
-		"$(lab_ctl -j route get "$address4" --service web | jq -r .region)" \
+		"$(lab_ctl -j route get "$address4" --service web | jq -r .winner.region)" \
 		"$(oracle_nearest "$address4")"
 	is "route get $address6 agrees" \
-		"$(lab_ctl -j route get "$address6" --service web6 | jq -r .region)" \
+		"$(lab_ctl -j route get "$address6" --service web6 | jq -r .winner.region)" \
 		"$(oracle_nearest "$address6")"
 done <"$LAB_DIR/clients"
+
+# Distances too, to the kilometre.
+distances() { # ADDRESS
+	lab_ctl -j route get "$1" --service web | jq -r '.candidates[] | "\(.region) \(.distance_km | round)"'
+}
+for client in "${LAB_CLIENTS[@]}"; do
+	address=$(lab_client_address "$client" 4)
+	# shellcheck disable=SC2046 # two numbers
+	is "route get has ${client}'s distances" "$(distances "$address")" \
+		"$(oracle_regions $(oracle_coordinates "$address") | awk '{ printf "%s %.0f\n", $1, $2 }')"
+done
 
 regions_in_use() {
 	while read -r _ address4 _; do
@@ -71,9 +82,21 @@ is "its IPv6 address does not" "$(region_of jp "$LAB_VIP6")" \
 	"$(oracle_nearest "$(lab_client_address jp 6)")"
 is "nor does another client" "$(region_of au "$LAB_VIP4")" \
 	"$(oracle_nearest "$(lab_client_address au 4)")"
-is "route get says so" "$(lab_ctl -j route get "$jp" --service web | jq -r .region)" us
+is "route get says so" "$(lab_ctl -j route get "$jp" --service web | jq -r .winner.region)" us
 ok "override remove" lab_ctl override remove "$jp/32"
 ok "the client is home again" lab_wait 10 lands jp "$LAB_VIP4" "$(oracle_nearest "$jp")"
+
+# ---- what an operator sees -----------------------------------------------------------------------
+# The lines of maps/README.md, in its two blocks, on the maps of this lab.
+# shellcheck disable=SC2016 # the fences of a code block
+sed -n '/^## Looking in/,/^## Decisions/{/^```sh/,/^```/{/^```/!p}}' maps/README.md |
+	sed "s|/sys/fs/bpf/geostream|$LAB_PIN|" >"$LAB_DIR/bpftool.sh"
+ok "maps/README.md has bpftool lines" test "$(grep -c bpftool "$LAB_DIR/bpftool.sh")" -gt 15
+ok "they work as printed" bash -euo pipefail "$LAB_DIR/bpftool.sh"
+bash "$LAB_DIR/bpftool.sh" >"$LAB_DIR/bpftool.out" 2>&1
+for field in layout_version heartbeat_ns service state packets dst_mac share child_map; do
+	ok "and show the field $field" grep -q "\"$field\"" "$LAB_DIR/bpftool.out"
+done
 
 # ---- what is not ours passes -------------------------------------------------------------------
 ok "a port of the VIP that is no service is the edge's own business (refused by its kernel, not eaten)" \

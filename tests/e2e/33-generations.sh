@@ -38,7 +38,24 @@ changes "its removal" lab_ctl override remove "$(lab_client_address jp 4)/32"
 changes "a weight" lab_ctl backend set ap-1 weight=300
 changes "a backend less" lab_ctl apply -f <(jq 'del(.backends[] | select(.name == "ap-2"))' "$LAB_SAMPLE")
 changes "the whole configuration" lab_ctl apply -f "$LAB_SAMPLE"
-changes "a GeoIP load" lab_ctl geo load "$LAB_MMDB"
+
+# Another database, in which the network of jp's client is in the United States.
+jp=$(lab_client_address jp 4)
+awk -F , -v OFS=, -v address="$jp" '
+BEGIN { split(address, byte, "."); number = ((byte[1] * 256 + byte[2]) * 256 + byte[3]) * 256 + byte[4] }
+$1 <= number && number <= $2 { $3 = "US" }
+{ print }' "$LAB_TOR/geoip" >"$LAB_DIR/moved"
+ok "another GeoIP database is made" "$BUILD/geoip/mkgeoip" "$LAB_DIR/moved" "$LAB_TOR/geoip6" \
+	/usr/share/zoneinfo/zone.tab "$LAB_DIR/moved.mmdb"
+is "it has jp's client in the US" "$(LAB_MMDB=$LAB_DIR/moved.mmdb oracle_country "$jp")" US
+changes "a GeoIP load" lab_ctl geo load "$LAB_DIR/moved.mmdb"
+is "jp's client is served there now" "$(region_of jp "$LAB_VIP4")" \
+	"$(LAB_MMDB=$LAB_DIR/moved.mmdb oracle_nearest "$jp")"
+changes "the GeoIP load of before" lab_ctl geo load "$LAB_MMDB"
+ok "everyone is home" lab_everyone_home jp au
+before=$(generation)
+ok "the same file again" lab_ctl geo load "$LAB_MMDB"
+is "makes no new generation" "$(generation)" "$before"
 
 # ---- files that are no good ----------------------------------------------------------------------
 before=$(generation)

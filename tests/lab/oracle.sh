@@ -53,7 +53,7 @@ oracle_regions() { # LATITUDE LONGITUDE
 		function sine_squared(x) { return sin(x / 2) * sin(x / 2) }
 		{
 			h = sine_squared(radians($2 - lat)) + cos(radians(lat)) * cos(radians($2)) * sine_squared(radians($3 - lon))
-			printf "%s %.1f\n", $1, 2 * 6371 * atan2(sqrt(h), sqrt(1 - h))
+			printf "%s %.3f\n", $1, 2 * 6371.0088 * atan2(sqrt(h), sqrt(1 - h))
 		}' | sort -k2 -n
 }
 
