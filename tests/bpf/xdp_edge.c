@@ -419,12 +419,12 @@ void xdp_edge_override(const struct xdp_edge *edge, uint32_t at, const char *add
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-void xdp_edge_open(struct xdp_edge *edge)
+void xdp_edge_load(struct xdp_edge *edge, uint32_t flow_buckets)
 {
 	const char *build = getenv("BUILD");
 	const struct gs_meta_value meta = {.layout_version = GS_MAPS_VERSION,
 					   .table_seed = 0x7ab1e,
-					   .flow_mask = EDGE_FLOW_BUCKETS - 1};
+					   .flow_mask = flow_buckets - 1};
 	char path[256];
 
 	memset(edge, 0, sizeof(*edge));
@@ -433,12 +433,17 @@ void xdp_edge_open(struct xdp_edge *edge)
 	assert_non_null(edge->object);
 	assert_int_equal(
 		bpf_map__set_max_entries(bpf_object__find_map_by_name(edge->object, GS_MAP_FLOWS),
-					 EDGE_FLOW_BUCKETS),
+					 flow_buckets),
 		0);
 	assert_int_equal(bpf_object__load(edge->object), 0);
 	edge->prog_fd = bpf_program__fd(bpf_object__find_program_by_name(edge->object, "gs_xdp"));
 	assert_true(edge->prog_fd >= 0);
 	xdp_edge_set_meta(edge, &meta);
+}
+
+void xdp_edge_open(struct xdp_edge *edge)
+{
+	xdp_edge_load(edge, EDGE_FLOW_BUCKETS);
 	add_services(edge);
 	add_backends(edge);
 	xdp_edge_fill(edge, 0, 1, 0x5eed, false);

@@ -60,6 +60,8 @@ struct xdp_result {
 
 /* Everything up, slot 0 in force with number 1 and seed 0x5eed. */
 void xdp_edge_open(struct xdp_edge *edge);
+/* The same program with nothing in its maps but meta (no generation yet) and this many buckets. */
+void xdp_edge_load(struct xdp_edge *edge, uint32_t flow_buckets);
 void xdp_edge_close(struct xdp_edge *edge);
 int xdp_edge_map(const struct xdp_edge *edge, const char *name);
 void xdp_edge_set(const struct xdp_edge *edge, const char *map, const void *key, const void *value);

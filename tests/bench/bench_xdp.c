@@ -1,0 +1,562 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Nanoseconds a packet, net of the driver: `make bench`. README.md says how to read them.
+ *
+ *	bench_xdp [-r ROUNDS] [-n PACKETS] [-g MMDB | -c]
+ *
+ * JSON, a line a row, on standard output; a table for people on standard error.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "gs_bench.h"
+#include "maps/gs_maps.h"
+#include "tests/bpf/packet.h"
+#include "tests/bpf/xdp_edge.h"
+#include "user/adapters/adapters.h"
+#include "user/core/geotable.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum {
+	MAX_FLOWS = 1 << 20,
+	MAX_ROUNDS = 31,
+	REGIONS = 8, /* ids 1 .. 8 */
+	MEMBERS = 16,
+	SLOTS = 16411,	/* of a ring: a prime, about 1,000 a member */
+	STRIDE = 65536, /* of routes: as many locations as there can be */
+	CITY_PREFIXES4 = 4400000,
+	CITY_PREFIXES6 = 2000000,
+	CITY_LOCATIONS = 8300,
+	BLOCK_LIMIT = 1 << 21,
+};
+
+/* Also the index of the program in the driver's table. */
+enum row { ROW_DROP, ROW_TX, ROW_GROW, ROW_ESTABLISHED, ROW_NEW, ROW__COUNT };
+
+static const char *const row_names[ROW__COUNT] = {"baseline", "xdp_tx", "grow_20_tx", "established",
+						  "new"};
+static const uint32_t flow_counts[] = {1, 1024, 65536, MAX_FLOWS};
+
+/* What clients are drawn from, and the table compiled from it. */
+struct family {
+	struct gs_geo_block *blocks;
+	size_t block_count;
+	struct gs_geo_key *starts; /* of prefixes */
+	size_t start_count;
+};
+
+struct bench {
+	struct xdp_edge edge[2]; /* established flows in one, new ones in the other */
+	struct bpf_object *driver;
+	struct bench_conf *conf; /* mapped */
+	struct bench_flow4 *flows4;
+	struct bench_flow6 *flows6;
+	struct family family[2]; /* IPv4, IPv6; kept until the end */
+	char geo[128];
+	uint32_t rounds, packets;
+};
+
+static uint64_t draw(uint64_t *seed)
+{
+	uint64_t z = *seed += 0x9e3779b97f4a7c15ull;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+	return z ^ z >> 31;
+}
+
+/* ---- geo tables ------------------------------------------------------------------------------ */
+
+static void use_file(struct bench *bench, const char *path)
+{
+	struct gs_geodata_family *families[2];
+	struct gs_error error;
+	struct gs_geodata *geo;
+	struct gs_geodb geodb;
+
+	if (gs_mmdb_open(&geodb) < 0 || geodb.ops->load(geodb.self, path, &geo, &error) < 0) {
+		fprintf(stderr, "%s\n", error.text);
+		exit(1);
+	}
+	families[0] = &geo->v4;
+	families[1] = &geo->v6;
+	for (int i = 0; i < 2; i++)
+		bench->family[i] = (struct family){families[i]->blocks, families[i]->block_count,
+						   families[i]->starts, families[i]->start_count};
+	snprintf(bench->geo, sizeof(bench->geo), "%s, %zu + %zu prefixes", geo->database_type,
+		 (size_t)geo->v4.prefixes, (size_t)geo->v6.prefixes);
+}
+
+static void build_table(struct family *family, enum gs_geo_family kind,
+			const struct gs_geo_range *ranges, size_t count)
+{
+	struct gs_geo_output output = {.block_limit = BLOCK_LIMIT};
+	size_t bad;
+
+	output.blocks = calloc(BLOCK_LIMIT, sizeof(*output.blocks));
+	family->starts = calloc(count, sizeof(*family->starts));
+	assert_true(output.blocks && family->starts);
+	assert_int_equal(gs_geo_build(&(struct gs_geo_input){kind, ranges, count}, &output, &bad),
+			 0);
+	family->blocks = output.blocks;
+	family->block_count = output.block_count;
+	for (size_t i = 0; i < count; i++)
+		family->starts[i] = ranges[i].first;
+	family->start_count = count;
+}
+
+/* Lengths of a city-level database's IPv4 prefixes, in thousands of a /17 and shorter, /18, .. /32
+ * (rounded from GeoLite2-City's published sizes). */
+static uint32_t city_length4(uint64_t *seed)
+{
+	static const uint16_t weights[] = {18,	14,  29,  62,  124, 297, 589, 1931,
+					   221, 252, 200, 180, 150, 120, 60,  150};
+	uint32_t total = 0, point, i = 0;
+
+	for (uint32_t n = 0; n < sizeof(weights) / sizeof(weights[0]); n++)
+		total += weights[n];
+	for (point = (uint32_t)(draw(seed) % total); point >= weights[i]; i++)
+		point -= weights[i];
+	return 17 + i;
+}
+
+/* Prefix behind prefix from 1.0.0.0 on, each with a location of its own drawing. */
+static size_t city_ranges4(uint64_t *seed, struct gs_geo_range *ranges, size_t limit)
+{
+	uint64_t at = 1u << 24;
+	size_t count = 0;
+
+	while (count < limit) {
+		uint64_t size = 1ull << (32 - city_length4(seed));
+
+		at = (at + size - 1) / size * size;
+		if (at + size > 0xe0000000)
+			break;
+		ranges[count++] = (struct gs_geo_range){
+			{0, at}, {0, at + size - 1}, (uint16_t)(1 + draw(seed) % CITY_LOCATIONS)};
+		at += size;
+	}
+	return count;
+}
+
+/* /48s and longer in runs, as providers hand them out below 2a00::/12. */
+static size_t city_ranges6(uint64_t *seed, struct gs_geo_range *ranges, size_t limit)
+{
+	uint64_t at = 0x2a00ull << 48;
+
+	for (size_t i = 0; i < limit; i++) {
+		uint64_t size = 1ull << (64 - (40 + draw(seed) % 17));
+
+		if (draw(seed) % 64 == 0)
+			at += draw(seed) % 8 << 32; /* the next provider's /32 */
+		at = (at + size - 1) / size * size;
+		ranges[i] = (struct gs_geo_range){{at, 0},
+						  {at + size - 1, ~0ull},
+						  (uint16_t)(1 + draw(seed) % CITY_LOCATIONS)};
+		at += size;
+	}
+	return limit;
+}
+
+static void use_city(struct bench *bench)
+{
+	struct gs_geo_range *ranges = calloc(CITY_PREFIXES4, sizeof(*ranges));
+	uint64_t seed = 1;
+	size_t counts[2];
+
+	assert_non_null(ranges);
+	counts[0] = city_ranges4(&seed, ranges, CITY_PREFIXES4);
+	build_table(&bench->family[0], GS_GEO_V4, ranges, counts[0]);
+	counts[1] = city_ranges6(&seed, ranges, CITY_PREFIXES6);
+	build_table(&bench->family[1], GS_GEO_V6, ranges, counts[1]);
+	free(ranges);
+	snprintf(bench->geo, sizeof(bench->geo), "synthetic city level, %zu + %zu prefixes",
+		 counts[0], counts[1]);
+}
+
+/* ---- the world ------------------------------------------------------------------------------- */
+
+static uint32_t backend_id(uint32_t region, uint32_t member)
+{
+	return region * MEMBERS + member;
+}
+
+static void put_backends(const struct xdp_edge *edge)
+{
+	struct gs_hop_value hop = edge_hop_value();
+	uint32_t hop_id = EDGE_HOP;
+
+	xdp_edge_set(edge, GS_MAP_HOPS, &hop_id, &hop);
+	for (uint32_t region = 1; region <= REGIONS; region++) {
+		uint32_t pool = 1 * GS_MAX_REGIONS + region;
+
+		xdp_edge_set(edge, GS_MAP_USABLE_REGION, &region, &edge_up);
+		xdp_edge_set(edge, GS_MAP_USABLE_POOL, &pool, &edge_up);
+		for (uint32_t member = 0; member < MEMBERS; member++) {
+			uint32_t id = backend_id(region, member);
+			struct gs_backend_value value = {
+				.hop = EDGE_HOP,
+				.service = 1,
+				.region = (uint8_t)region,
+				.mode = GS_FORWARD_IPIP,
+				.family = 4,
+				.addr = {0, 0, htonl(0xffff), htonl(0x0a000000 + id)}};
+
+			xdp_edge_set(edge, GS_MAP_BACKENDS, &id, &value);
+			xdp_edge_set(edge, GS_MAP_USABLE_BACKEND, &id, &edge_up);
+		}
+	}
+}
+
+static void put_service(const struct xdp_edge *edge, const char *vip)
+{
+	struct gs_service_key key = {.port = htons(80), .protocol = IPPROTO_TCP};
+	struct gs_service_value value = {.service = 1};
+
+	packet_addr(vip, (uint8_t *)key.addr);
+	xdp_edge_set(edge, GS_MAP_SERVICES, &key, &value);
+}
+
+/* One plan a region that comes first; locations take them in turn. */
+static void put_plans(const struct xdp_edge *edge)
+{
+	struct gs_plan_value plans[REGIONS + 1] = {0};
+	struct gs_route_block *routes = calloc(STRIDE / GS_BLOCK_U16, sizeof(*routes));
+
+	assert_non_null(routes);
+	for (uint32_t first = 0; first < REGIONS; first++) {
+		struct gs_plan_value *plan = &plans[first + 1];
+
+		plan->count = REGIONS;
+		for (uint32_t i = 0; i < REGIONS; i++) {
+			plan->region[i] = (uint8_t)((first + i) % REGIONS + 1);
+			plan->share[i] = 65535;
+			plan->spare[i] = 100;
+		}
+	}
+	for (uint32_t i = 0; i < STRIDE; i++)
+		routes[i / GS_BLOCK_U16].plan[i % GS_BLOCK_U16] = (uint16_t)(i % REGIONS + 1);
+	xdp_edge_put_array(edge, GS_MAP_PLANS, 0, sizeof(plans[0]), REGIONS + 1, plans);
+	xdp_edge_put_array(edge, GS_MAP_ROUTES, 0, sizeof(*routes), STRIDE / GS_BLOCK_U16, routes);
+	free(routes);
+}
+
+static void put_pools(const struct xdp_edge *edge)
+{
+	enum { BLOCKS = REGIONS * SLOTS / GS_BLOCK_U16 + 1, POOLS = 2 * (REGIONS + 1) };
+	struct gs_pool_value pools[POOLS] = {0};
+	struct gs_ring_block *rings = calloc(BLOCKS, sizeof(*rings));
+
+	assert_non_null(rings);
+	for (uint32_t region = 1; region <= REGIONS; region++) {
+		uint32_t base = (region - 1) * SLOTS;
+
+		pools[REGIONS + 1 + region] = (struct gs_pool_value){base, SLOTS};
+		for (uint32_t i = base; i < base + SLOTS; i++)
+			rings[i / GS_BLOCK_U16].backend[i % GS_BLOCK_U16] =
+				(uint16_t)backend_id(region, i * 7 % MEMBERS);
+	}
+	xdp_edge_put_array(edge, GS_MAP_POOLS, 0, sizeof(pools[0]), POOLS, pools);
+	xdp_edge_put_array(edge, GS_MAP_RINGS, 0, sizeof(*rings), BLOCKS, rings);
+	free(rings);
+}
+
+static void put_generation(const struct xdp_edge *edge)
+{
+	struct gs_meta_value meta = xdp_edge_meta(edge);
+
+	meta.generation[0] = (struct gs_generation_value){.number = 1,
+							  .seed = 0x5eed,
+							  .locations = STRIDE,
+							  .regions = REGIONS + 1,
+							  .plans = REGIONS + 1};
+	xdp_edge_set_meta(edge, &meta);
+}
+
+/* ---- the driver ------------------------------------------------------------------------------ */
+
+static int driver_fd(const struct bench *bench, const char *program)
+{
+	int fd = bpf_program__fd(bpf_object__find_program_by_name(bench->driver, program));
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void *driver_map(const struct bench *bench, const char *name, size_t bytes)
+{
+	int fd = bpf_object__find_map_fd_by_name(bench->driver, name);
+	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	assert_true(memory != MAP_FAILED);
+	return memory;
+}
+
+static void set_target(const struct bench *bench, uint32_t target, int fd)
+{
+	int targets = bpf_object__find_map_fd_by_name(bench->driver, "bench_targets");
+
+	assert_int_equal(bpf_map_update_elem(targets, &target, &fd, 0), 0);
+}
+
+static void open_driver(struct bench *bench)
+{
+	const char *build = getenv("BUILD");
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/bpf/gs_bench.bpf.o", build ? build : "build");
+	bench->driver = bpf_object__open_file(path, NULL);
+	assert_non_null(bench->driver);
+	bpf_map__set_max_entries(bpf_object__find_map_by_name(bench->driver, "bench_flows4"),
+				 MAX_FLOWS);
+	bpf_map__set_max_entries(bpf_object__find_map_by_name(bench->driver, "bench_flows6"),
+				 MAX_FLOWS);
+	assert_int_equal(bpf_object__load(bench->driver), 0);
+	set_target(bench, ROW_DROP, driver_fd(bench, "bench_drop"));
+	set_target(bench, ROW_TX, driver_fd(bench, "bench_tx"));
+	set_target(bench, ROW_GROW, driver_fd(bench, "bench_grow"));
+	bench->conf = driver_map(bench, "bench_conf", sizeof(*bench->conf));
+	bench->flows4 = driver_map(bench, "bench_flows4", MAX_FLOWS * sizeof(*bench->flows4));
+	bench->flows6 = driver_map(bench, "bench_flows6", MAX_FLOWS * sizeof(*bench->flows6));
+}
+
+static struct gs_geo_key pick_start(const struct family *family, uint64_t *seed)
+{
+	return family->starts[draw(seed) % family->start_count];
+}
+
+/* Clients: a prefix, each as likely as the other, and a little way into it. */
+static void draw_flows(struct bench *bench)
+{
+	uint64_t seed = 7;
+
+	for (uint32_t i = 0; i < MAX_FLOWS; i++) {
+		struct gs_geo_key at4 = pick_start(&bench->family[0], &seed);
+		struct gs_geo_key at6 = pick_start(&bench->family[1], &seed);
+		uint64_t high = at6.high | draw(&seed) % 256, low = at6.low ^ draw(&seed);
+
+		bench->flows4[i].src = htonl((uint32_t)at4.low | (uint32_t)(draw(&seed) % 4));
+		bench->flows4[i].src_port = (uint16_t)draw(&seed);
+		bench->flows6[i].src[0] = htonl((uint32_t)(high >> 32));
+		bench->flows6[i].src[1] = htonl((uint32_t)high);
+		bench->flows6[i].src[2] = htonl((uint32_t)(low >> 32));
+		bench->flows6[i].src[3] = htonl((uint32_t)low);
+		bench->flows6[i].src_port = (uint16_t)draw(&seed);
+	}
+}
+
+/* ---- runs ------------------------------------------------------------------------------------ */
+
+struct run {
+	int family;
+	uint32_t flows;
+	enum row row;
+	uint8_t flags;
+	uint32_t packets;
+};
+
+/* ns a packet, as the kernel measured around the loop. */
+static uint32_t run(const struct bench *bench, const struct run *run)
+{
+	struct packet_spec spec = {.family = (uint8_t)run->family, .payload = 10};
+	struct packet packet = packet_build(&spec);
+	uint8_t out[PACKET_MAX];
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet.bytes, .data_size_in = packet.length,
+		    .data_out = out, .data_size_out = sizeof(out), .repeat = (int)run->packets);
+
+	assert_in_range(packet.length, 1, BENCH_FRAME_MAX);
+	memcpy(bench->conf->frame, packet.bytes, packet.length);
+	bench->conf->mask = run->flows - 1;
+	bench->conf->target = run->row;
+	bench->conf->flags = run->flags;
+	bench->conf->next = 0;
+	assert_int_equal(bpf_prog_test_run_opts(driver_fd(bench, run->family == 4 ? "bench_drive4"
+										  : "bench_drive6"),
+						&opts),
+			 0);
+	assert_int_equal(opts.retval, run->row == ROW_DROP ? XDP_DROP : XDP_TX);
+	return opts.duration;
+}
+
+static uint64_t reason_packets(const struct xdp_edge *edge, enum gs_reason reason)
+{
+	static struct gs_count cpus[1024];
+	uint32_t index = reason;
+	uint64_t sum = 0;
+
+	xdp_edge_get(edge, GS_MAP_COUNT_REASON, &index, cpus);
+	for (int i = 0; i < libbpf_num_possible_cpus(); i++)
+		sum += cpus[i].packets;
+	return sum;
+}
+
+struct result {
+	uint32_t ns[ROW__COUNT][MAX_ROUNDS];
+	double share[ROW__COUNT]; /* of packets that were what the row says */
+};
+
+/* A flow table sized to the traffic, as a user would: half full. */
+static uint32_t buckets_for(uint32_t flows)
+{
+	uint32_t buckets = flows / (GS_FLOW_WAYS / 2);
+
+	return buckets > GS_FLOW_BUCKETS_DEFAULT ? buckets : GS_FLOW_BUCKETS_DEFAULT;
+}
+
+static void open_edge(struct bench *bench, enum row row, uint32_t flows)
+{
+	struct xdp_edge *edge = &bench->edge[row - ROW_ESTABLISHED];
+
+	xdp_edge_load(edge, buckets_for(flows));
+	put_service(edge, "198.51.100.10");
+	put_service(edge, "2001:db8:100::10");
+	put_backends(edge);
+	put_plans(edge);
+	put_pools(edge);
+	put_generation(edge);
+	for (int i = 0; i < 2; i++)
+		xdp_edge_put_array(edge, i ? GS_MAP_GEO6 : GS_MAP_GEO4, 0,
+				   sizeof(struct gs_geo_block),
+				   (uint32_t)bench->family[i].block_count, bench->family[i].blocks);
+	set_target(bench, row, edge->prog_fd);
+}
+
+/* SYNs of flows that nobody proved are decided each time; ACKs prove their flow. */
+static uint8_t flags_of(enum row row)
+{
+	return row == ROW_NEW ? 0x02 : 0x10;
+}
+
+static void measure_row(const struct bench *bench, struct run *r, struct result *result,
+			uint32_t round)
+{
+	enum gs_reason reason = r->row == ROW_NEW ? GS_REASON_tx_new : GS_REASON_tx_flow;
+	const struct xdp_edge *edge = &bench->edge[r->row == ROW_NEW];
+	uint64_t before = reason_packets(edge, reason);
+
+	r->flags = flags_of(r->row);
+	result->ns[r->row][round] = run(bench, r);
+	if (r->row >= ROW_ESTABLISHED)
+		result->share[r->row] += (double)(reason_packets(edge, reason) - before) /
+					 bench->packets / bench->rounds;
+	else if (round == 0)
+		result->share[r->row] = 1;
+}
+
+static void measure(struct bench *bench, int family, uint32_t flows, struct result *ret_result)
+{
+	struct run r = {.family = family, .flows = flows, .packets = bench->packets};
+
+	memset(ret_result, 0, sizeof(*ret_result));
+	for (r.row = ROW_ESTABLISHED; r.row <= ROW_NEW; r.row++) {
+		open_edge(bench, r.row, flows);
+		r.flags = flags_of(r.row);
+		r.packets = MAX_FLOWS; /* every flow, and twice to prove it */
+		run(bench, &r);
+		run(bench, &r);
+	}
+	r.packets = bench->packets;
+	for (uint32_t round = 0; round < bench->rounds; round++)
+		for (r.row = ROW_DROP; r.row < ROW__COUNT; r.row++)
+			measure_row(bench, &r, ret_result, round);
+	xdp_edge_close(&bench->edge[0]);
+	xdp_edge_close(&bench->edge[1]);
+}
+
+/* ---- report ---------------------------------------------------------------------------------- */
+
+static int compare_u32(const void *left, const void *right)
+{
+	uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
+
+	return (a > b) - (a < b);
+}
+
+static void report_row(const struct bench *bench, int family, uint32_t flows, enum row row,
+		       struct result *result, double baseline, double tx)
+{
+	uint32_t *ns = result->ns[row];
+	double net, share = result->share[row];
+
+	qsort(ns, bench->rounds, sizeof(*ns), compare_u32);
+	net = ns[bench->rounds / 2] - baseline;
+	printf("{\"row\":\"%s\",\"family\":%d,\"flows\":%u,\"ns_net\":%.0f,\"ns\":%u,\"ns_low\":%u,"
+	       "\"ns_high\":%u,\"ns_baseline\":%.0f,\"ratio_to_xdp_tx\":%.2f,\"share\":%.4f,"
+	       "\"rounds\":%u,\"packets\":%u,\"flow_buckets\":%u}\n",
+	       row_names[row], family, flows, net, ns[bench->rounds / 2], ns[0],
+	       ns[bench->rounds - 1], baseline, ns[bench->rounds / 2] / tx, share, bench->rounds,
+	       bench->packets, buckets_for(flows));
+	fprintf(stderr, "  %-12s %4s %9u %8.0f %7u .. %-6u %8.2f %8.2f %%\n", row_names[row],
+		family == 4 ? "IPv4" : "IPv6", flows, net, ns[0], ns[bench->rounds - 1],
+		ns[bench->rounds / 2] / tx, share * 100);
+}
+
+static void report(const struct bench *bench, int family, uint32_t flows, struct result *result)
+{
+	double baseline, tx;
+
+	qsort(result->ns[ROW_DROP], bench->rounds, sizeof(uint32_t), compare_u32);
+	qsort(result->ns[ROW_TX], bench->rounds, sizeof(uint32_t), compare_u32);
+	baseline = result->ns[ROW_DROP][bench->rounds / 2];
+	tx = result->ns[ROW_TX][bench->rounds / 2];
+	for (enum row row = ROW_DROP; row < ROW__COUNT; row++)
+		report_row(bench, family, flows, row, result, baseline, tx);
+	fflush(stdout);
+}
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: bench_xdp [-r ROUNDS] [-n PACKETS] [-g MMDB | -c]\n");
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	static struct bench bench = {.rounds = 5, .packets = MAX_FLOWS};
+	const char *geo_path = NULL;
+	int option;
+
+	while ((option = getopt(argc, argv, "r:n:g:c")) != -1) {
+		if (option == 'r')
+			bench.rounds = (uint32_t)strtoul(optarg, NULL, 10);
+		else if (option == 'n')
+			bench.packets = (uint32_t)strtoul(optarg, NULL, 10);
+		else if (option == 'g')
+			geo_path = optarg;
+		else if (option == 'c')
+			geo_path = NULL;
+		else
+			return usage();
+	}
+	if (bench.rounds < 1 || bench.rounds > MAX_ROUNDS || bench.packets < 1)
+		return usage();
+	open_driver(&bench);
+	if (geo_path)
+		use_file(&bench, geo_path);
+	else
+		use_city(&bench);
+	draw_flows(&bench);
+	fprintf(stderr, "geo table: %s\n  %-12s %4s %9s %8s %17s %8s %9s\n", bench.geo, "row", "",
+		"flows", "ns net", "ns low .. high", "x TX", "such");
+	for (unsigned i = 0; i < sizeof(flow_counts) / sizeof(flow_counts[0]); i++)
+		for (int family = 4; family <= 6; family += 2) {
+			static struct result result;
+
+			measure(&bench, family, flow_counts[i], &result);
+			report(&bench, family, flow_counts[i], &result);
+		}
+	return 0;
+}

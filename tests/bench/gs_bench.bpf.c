@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The driver: makes the frame what it was before the last run, writes the next flow's source into
+ * it, and hands it to the program under test by a tail call. With a target that only drops, the
+ * same driver is the baseline.
+ */
+#include "gs_bench.h"
+
+#include <bpf/bpf_helpers.h>
+#include <linux/bpf.h>
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct bench_conf);
+} bench_conf SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct bench_flow4);
+} bench_flows4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct bench_flow6);
+} bench_flows6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, BENCH_TARGETS);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+} bench_targets SEC(".maps");
+
+typedef __u16 __attribute__((may_alias)) wire16;
+typedef __u32 __attribute__((may_alias)) wire32;
+typedef __u64 __attribute__((may_alias)) wire64;
+
+/* NULL: out of bounds, which does not happen. */
+static inline __attribute__((always_inline)) __u8 *
+restore(struct xdp_md *ctx, const struct bench_conf *conf, __u32 bytes)
+{
+	int grown = (int)(ctx->data_end - ctx->data) - (int)bytes;
+	__u8 *frame;
+
+	if (grown && bpf_xdp_adjust_head(ctx, grown))
+		return 0;
+	frame = (__u8 *)(long)ctx->data;
+	if ((void *)(frame + bytes) > (void *)(long)ctx->data_end)
+		return 0;
+#pragma unroll
+	for (__u32 i = 0; i + 8 <= bytes; i += 8)
+		*(wire64 *)(frame + i) = *(const wire64 *)(conf->frame + i);
+	return frame;
+}
+
+SEC("xdp")
+int bench_drive4(struct xdp_md *ctx)
+{
+	__u32 index = 0;
+	struct bench_conf *conf = bpf_map_lookup_elem(&bench_conf, &index);
+	const struct bench_flow4 *flow;
+	__u8 *frame;
+
+	if (!conf)
+		return XDP_ABORTED;
+	index = conf->next++ & conf->mask;
+	flow = bpf_map_lookup_elem(&bench_flows4, &index);
+	frame = restore(ctx, conf, BENCH_FRAME4);
+	if (!flow || !frame)
+		return XDP_ABORTED;
+	*(wire32 *)(frame + 14 + 12) = flow->src;
+	*(wire16 *)(frame + 14 + 20) = flow->src_port;
+	frame[14 + 20 + 13] = conf->flags;
+	bpf_tail_call(ctx, &bench_targets, conf->target);
+	return XDP_ABORTED;
+}
+
+SEC("xdp")
+int bench_drive6(struct xdp_md *ctx)
+{
+	__u32 index = 0;
+	struct bench_conf *conf = bpf_map_lookup_elem(&bench_conf, &index);
+	const struct bench_flow6 *flow;
+	__u8 *frame;
+
+	if (!conf)
+		return XDP_ABORTED;
+	index = conf->next++ & conf->mask;
+	flow = bpf_map_lookup_elem(&bench_flows6, &index);
+	frame = restore(ctx, conf, BENCH_FRAME6);
+	if (!flow || !frame)
+		return XDP_ABORTED;
+#pragma unroll
+	for (int i = 0; i < 4; i++)
+		*(wire32 *)(frame + 14 + 8 + 4 * i) = flow->src[i];
+	*(wire16 *)(frame + 14 + 40) = flow->src_port;
+	frame[14 + 40 + 13] = conf->flags;
+	bpf_tail_call(ctx, &bench_targets, conf->target);
+	return XDP_ABORTED;
+}
+
+/* ---- what the program under test is compared with -------------------------------------------- */
+
+SEC("xdp")
+int bench_drop(struct xdp_md *ctx __attribute__((unused)))
+{
+	return XDP_DROP;
+}
+
+static inline __attribute__((always_inline)) void swap_macs(wire16 *frame)
+{
+	for (int i = 0; i < 3; i++) {
+		__u16 half = frame[i];
+
+		frame[i] = frame[i + 3];
+		frame[i + 3] = half;
+	}
+}
+
+SEC("xdp")
+int bench_tx(struct xdp_md *ctx)
+{
+	wire16 *frame = (wire16 *)(long)ctx->data;
+
+	if ((void *)(frame + 7) > (void *)(long)ctx->data_end)
+		return XDP_ABORTED;
+	swap_macs(frame);
+	return XDP_TX;
+}
+
+/* 20 bytes more in front: the least that any IPIP forwarder does. */
+SEC("xdp")
+int bench_grow(struct xdp_md *ctx)
+{
+	wire16 *frame;
+
+	if (bpf_xdp_adjust_head(ctx, -20))
+		return XDP_ABORTED;
+	frame = (wire16 *)(long)ctx->data;
+	if ((void *)(frame + 17) > (void *)(long)ctx->data_end)
+		return XDP_ABORTED;
+	for (int i = 0; i < 17; i++)
+		frame[i] = (__u16)i;
+	return XDP_TX;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What the driver program and the program that runs it share. */
+#pragma once
+
+#include <linux/types.h>
+
+#define BENCH_TARGETS 8
+#define BENCH_FRAME_MAX 128
+
+struct bench_conf {
+	__u64 next; /* flow of the next packet, counts up */
+	__u32 mask; /* flows - 1 */
+	__u32 target;
+	__u8 flags; /* TCP */
+	__u8 _pad[7];
+	__u8 frame[BENCH_FRAME_MAX]; /* the template */
+};
+
+struct bench_flow4 {
+	__be32 src;
+	__be16 src_port;
+	__u16 _pad;
+};
+
+struct bench_flow6 {
+	__be32 src[4];
+	__be16 src_port;
+	__u16 _pad[3];
+};
+
+/* Frames of the template: Ethernet, IP, TCP, 10 bytes. */
+#define BENCH_FRAME4 (14 + 20 + 20 + 10)
+#define BENCH_FRAME6 (14 + 40 + 20 + 10)
