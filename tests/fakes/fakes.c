@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/fakes/fakes.h"
+
+#include "user/base/error.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- store ----------------------------------------------------------------------------------- */
+
+static int store_start(void *self, const struct gs_store_events *events, void *context)
+{
+	struct fake_store *fake = self;
+
+	fake->events = events;
+	fake->context = context;
+	return 0;
+}
+
+static void store_record(void *self, const struct gs_transition *transition)
+{
+	struct fake_store *fake = self;
+
+	if (fake->transition_count < FAKE_TRANSITIONS_MAX)
+		fake->transitions[fake->transition_count] = *transition;
+	fake->transition_count++;
+}
+
+static void store_report(void *self, const struct gs_edge_report *report)
+{
+	struct fake_store *fake = self;
+
+	fake->report = *report;
+	fake->report_count++;
+}
+
+static void nothing_to_close(void *self)
+{
+	(void)self;
+}
+
+void fake_store_init(struct fake_store *fake, struct gs_store *ret_store)
+{
+	static const struct gs_store_ops ops = {
+		.start = store_start,
+		.record_transition = store_record,
+		.report_edge = store_report,
+		.close = nothing_to_close,
+	};
+
+	*ret_store = (struct gs_store){.ops = &ops, .self = fake};
+}
+
+/* ---- geodb ----------------------------------------------------------------------------------- */
+
+static int geodb_load(void *self, const char *path, struct gs_geodata **ret_geo,
+		      struct gs_error *error)
+{
+	struct fake_geodb *fake = self;
+	struct gs_geodata *geo;
+
+	__atomic_fetch_add(&fake->loads, 1, __ATOMIC_RELAXED);
+	if (fake->error)
+		return gs_error_set(fake->error, error, "%s: scripted to be broken", path);
+	geo = malloc(sizeof(*geo));
+	if (!geo)
+		return -ENOMEM;
+	*geo = *fake->geo;
+	strncpy(geo->path, path, sizeof(geo->path) - 1);
+	__atomic_fetch_add(&fake->alive, 1, __ATOMIC_RELAXED);
+	*ret_geo = geo;
+	return 0;
+}
+
+static void geodb_release(void *self, struct gs_geodata *geo)
+{
+	struct fake_geodb *fake = self;
+
+	__atomic_fetch_add(&fake->releases, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_sub(&fake->alive, 1, __ATOMIC_RELAXED);
+	free(geo);
+}
+
+void fake_geodb_init(struct fake_geodb *fake, struct gs_geodb *ret_geodb)
+{
+	static const struct gs_geodb_ops ops = {.load = geodb_load, .release = geodb_release};
+
+	*ret_geodb = (struct gs_geodb){.ops = &ops, .self = fake};
+}
+
+/* ---- nexthop --------------------------------------------------------------------------------- */
+
+static int nexthop_resolve(void *self, const struct gs_addr *addr, struct gs_hop *ret_hop)
+{
+	struct fake_nexthop *fake = self;
+
+	fake->resolves++;
+	*ret_hop = (struct gs_hop){.mtu = fake->mtu, .ifindex = 1, .reflect = fake->error != 0};
+	memcpy(ret_hop->dst_mac, &addr->bytes[10], sizeof(ret_hop->dst_mac));
+	return fake->error;
+}
+
+void fake_nexthop_init(struct fake_nexthop *fake, struct gs_nexthop *ret_nexthop)
+{
+	static const struct gs_nexthop_ops ops = {.resolve = nexthop_resolve,
+						  .close = nothing_to_close};
+
+	*ret_nexthop = (struct gs_nexthop){.ops = &ops, .self = fake};
+}
+
+/* ---- dataplane ------------------------------------------------------------------------------- */
+
+static int dataplane_publish(void *self, const struct gs_tables *tables, const struct gs_hop *hops,
+			     struct gs_dataplane_info *ret_info, struct gs_error *error)
+{
+	struct fake_dataplane *fake = self;
+
+	__atomic_fetch_add(&fake->publishes, 1, __ATOMIC_RELAXED);
+	pthread_mutex_lock(&fake->gate);
+	pthread_mutex_unlock(&fake->gate);
+	if (fake->publish_error) {
+		int result = fake->publish_error;
+
+		if (fake->publish_fails && --fake->publish_fails == 0)
+			fake->publish_error = 0;
+		return gs_error_set(result, error, "publish scripted to fail");
+	}
+	if (fake->info.digest != tables->digest || fake->info.generation == 0)
+		fake->info.generation++;
+	fake->info.digest = tables->digest;
+	fake->info.slot = (uint32_t)(fake->info.generation % 3);
+	fake->last_revision = tables->snapshot->revision;
+	fake->last_geo = tables->geo;
+	fake->last_hop_mtu = tables->snapshot->backend_count ? hops[0].mtu : 0;
+	*ret_info = fake->info;
+	return 0;
+}
+
+static struct gs_usable *word_of(struct fake_dataplane *fake, enum gs_object_kind kind,
+				 uint32_t index)
+{
+	switch (kind) {
+	case GS_OBJECT_REGION:
+		return &fake->regions[index];
+	case GS_OBJECT_POOL:
+		return &fake->pools[index];
+	default:
+		return &fake->backends[index];
+	}
+}
+
+static void dataplane_set_usable(void *self, enum gs_object_kind kind, uint32_t index,
+				 struct gs_usable usable)
+{
+	struct fake_dataplane *fake = self;
+
+	if (fake->write_count < FAKE_LOG_MAX)
+		fake->writes[fake->write_count] =
+			(struct fake_write){.kind = kind, .index = index, .word = usable};
+	fake->write_count++;
+	*word_of(fake, kind, index) = usable;
+}
+
+static struct gs_usable dataplane_get_usable(void *self, enum gs_object_kind kind, uint32_t index)
+{
+	return *word_of(self, kind, index);
+}
+
+static int dataplane_set_hop(void *self, gs_id backend, const struct gs_hop *hop)
+{
+	struct fake_dataplane *fake = self;
+
+	(void)backend;
+	fake->hop_sets++;
+	fake->hop_mtu = hop->mtu;
+	return 0;
+}
+
+static void dataplane_info(void *self, struct gs_dataplane_info *ret_info)
+{
+	struct fake_dataplane *fake = self;
+
+	*ret_info = fake->info;
+}
+
+static int dataplane_count(void *self, struct gs_counters *ret_counters)
+{
+	struct fake_dataplane *fake = self;
+
+	if (fake->count_error)
+		return fake->count_error;
+	*ret_counters = (struct gs_counters){
+		.reasons = calloc(1, sizeof(struct gs_counter)),
+		.services = calloc(1, sizeof(struct gs_counter)),
+		.reason_count = 1,
+		.service_count = 1,
+	};
+	if (!ret_counters->reasons || !ret_counters->services)
+		abort();
+	ret_counters->reasons[0] = (struct gs_counter){"tx_new", 0, 7, 700};
+	ret_counters->services[0] = (struct gs_counter){NULL, 1, 7, 700};
+	return 0;
+}
+
+static int dataplane_heartbeat(void *self)
+{
+	struct fake_dataplane *fake = self;
+
+	fake->heartbeats++;
+	return fake->heartbeat_result;
+}
+
+void fake_dataplane_init(struct fake_dataplane *fake, struct gs_dataplane *ret_dataplane)
+{
+	static const struct gs_dataplane_ops ops = {
+		.publish = dataplane_publish,
+		.set_usable = dataplane_set_usable,
+		.get_usable = dataplane_get_usable,
+		.set_hop = dataplane_set_hop,
+		.info = dataplane_info,
+		.count = dataplane_count,
+		.heartbeat = dataplane_heartbeat,
+		.close = nothing_to_close,
+	};
+
+	pthread_mutex_init(&fake->gate, NULL);
+	*ret_dataplane = (struct gs_dataplane){.ops = &ops, .self = fake};
+}

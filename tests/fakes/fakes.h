@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The ports of user/ports.h in memory: what was asked of them is kept, what they answer is
+ * scripted. Caller's storage, zeroed. The prober has its own file, fake_prober.h.
+ */
+#pragma once
+
+#include "user/ports.h"
+
+#include <pthread.h>
+
+enum { FAKE_LOG_MAX = 65536, FAKE_TRANSITIONS_MAX = 256 };
+
+/* ---- store: the test calls events->on_snapshot and on_connection itself ---------------------- */
+
+struct fake_store {
+	const struct gs_store_events *events;
+	void *context;
+	struct gs_transition transitions[FAKE_TRANSITIONS_MAX];
+	uint32_t transition_count; /* may exceed the array */
+	struct gs_edge_report report;
+	uint32_t report_count;
+};
+
+void fake_store_init(struct fake_store *fake, struct gs_store *ret_store);
+
+/* ---- geodb: gives copies of one database, or an error ---------------------------------------- */
+
+struct fake_geodb {
+	const struct gs_geodata *geo; /* what a load gives a copy of; arrays are shared */
+	int error;		      /* < 0: what a load fails with, named after the path */
+	uint32_t loads, releases;
+	uint32_t alive; /* given and not yet released */
+};
+
+void fake_geodb_init(struct fake_geodb *fake, struct gs_geodb *ret_geodb);
+
+/* ---- nexthop: one hop for everybody, from `mtu` and the address ------------------------------ */
+
+struct fake_nexthop {
+	uint32_t mtu;
+	int error;
+	uint32_t resolves;
+};
+
+void fake_nexthop_init(struct fake_nexthop *fake, struct gs_nexthop *ret_nexthop);
+
+/* ---- dataplane: words, a log of their writes in order, publishes ----------------------------- */
+
+struct fake_write {
+	enum gs_object_kind kind;
+	uint32_t index;
+	struct gs_usable word;
+};
+
+struct fake_dataplane {
+	struct gs_usable regions[GS_MAX_REGIONS];
+	struct gs_usable backends[GS_MAX_BACKENDS];
+	struct gs_usable pools[GS_MAX_SERVICES * GS_MAX_REGIONS];
+	struct fake_write writes[FAKE_LOG_MAX];
+	uint32_t write_count; /* may exceed the log */
+
+	struct gs_dataplane_info info;
+	int publish_error;	/* < 0: publishes fail with it */
+	uint32_t publish_fails; /* only the next so many; 0: all of them */
+	uint32_t publishes;	/* tried */
+	uint64_t last_revision; /* of the last one that succeeded */
+	const struct gs_geodata *last_geo;
+	uint32_t last_hop_mtu;
+	pthread_mutex_t gate; /* a publish takes it: hold it to keep the worker busy */
+
+	uint32_t hop_sets;
+	uint32_t hop_mtu;
+	uint32_t heartbeats;
+	int heartbeat_result;
+	int count_error;
+};
+
+void fake_dataplane_init(struct fake_dataplane *fake, struct gs_dataplane *ret_dataplane);
