@@ -19,10 +19,10 @@
 
 #include <errno.h>
 #include <libpq-fe.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* Generous: a bound for a machine that is busy, not an expectation. */
 enum { PATIENCE_MS = 60000, LOOK_AGAIN_MS = 2, OFFLINE_TRANSITIONS = 450 };
@@ -588,6 +588,32 @@ static void test_killed_connections_lose_and_double_nothing(void **state)
 	assert_string_equal(what_is_wrong_with_transitions(number), "fine");
 }
 
+/*
+ * A server that is there and says nothing is given up. What it was asked it does later, when the
+ * same has long been written through another connection: written once all the same.
+ */
+static void test_silent_server_is_given_up(void **state)
+{
+	struct world *world = *state;
+	long pid = strtol(value("SELECT pid FROM pg_stat_activity"
+				" WHERE application_name = 'geostream:edge-1'"),
+			  NULL, 10);
+	char gone[128];
+
+	assert_true(pid > 1);
+	assert_int_equal(kill((pid_t)pid, SIGSTOP), 0);
+	for (int i = 0; i < 10; i++)
+		tell(world, i);
+	world->want_why = "no answer";
+	assert_true(until(world, has_why));
+	assert_true(until(world, is_connected));
+	assert_true(until_value(world, "SELECT count(*) FROM geostream.transitions", "10"));
+	assert_int_equal(kill((pid_t)pid, SIGCONT), 0);
+	snprintf(gone, sizeof(gone), "SELECT count(*) FROM pg_stat_activity WHERE pid = %ld", pid);
+	assert_true(until_value(world, gone, "0"));
+	assert_string_equal(what_is_wrong_with_transitions(10), "fine");
+}
+
 /* The commit happened, the answer was lost: sent again, it is written once. */
 static void test_resent_batch_is_written_once(void **state)
 {
@@ -764,6 +790,7 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_killed_connections_lose_and_double_nothing,
 						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_silent_server_is_given_up, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_resent_batch_is_written_once, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_poisonous_transition_is_discarded, set_up,

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The store port on PostgreSQL: one asynchronous connection on the loop, one activity at a time
- * on it. LISTEN comes before the first snapshot, so that no revision falls between the two. Any
- * doubt about a connection ends it: the next one starts from nothing, and what was not known to be
- * committed is sent again under the same key.
+ * on it (made on a thread: pg_attempt.h). LISTEN comes before the first snapshot, so that no
+ * revision falls between the two. Any doubt about a connection ends it: the next one starts from
+ * nothing, and what was not known to be committed is sent again under the same key.
  */
 #include "user/adapters/adapters.h"
+#include "user/adapters/pg_attempt.h"
 #include "user/adapters/pg_connection.h"
 #include "user/adapters/pg_rows.h"
 #include "user/adapters/pg_writes.h"
@@ -22,7 +23,7 @@
 #include <sys/random.h>
 
 enum {
-	CONNECT_TIMEOUT_MS = 20000, /* of all hosts conninfo names together */
+	CONNECT_TIMEOUT_MS = 60000, /* of all hosts conninfo names together: 5 s each */
 	ANSWER_TIMEOUT_MS = 10000,
 	TICK_MS = 10000,
 	TICKS_PER_SNAPSHOT = 3,
@@ -48,6 +49,7 @@ struct pg {
 	const struct gs_store_events *events;
 	void *context;
 
+	struct gs_pg_attempt *attempt; /* CONNECTING */
 	PGconn *connection;
 	enum activity activity;
 	struct gs_io io;
@@ -98,6 +100,8 @@ static void disconnect(struct pg *pg)
 {
 	gs_loop_io_clear(pg->loop, &pg->io);
 	gs_loop_timer_clear(pg->loop, &pg->limit_timer);
+	gs_pg_attempt_abandon(pg->attempt);
+	pg->attempt = NULL;
 	PQfinish(pg->connection);
 	pg->connection = NULL;
 	pg->activity = AWAY;
@@ -155,20 +159,13 @@ static void ignore_notice(void *context, const PGresult *result)
 	(void)result;
 }
 
-static void continue_connecting(struct pg *pg)
+static void finish_connecting(struct pg *pg)
 {
-	PostgresPollingStatusType status;
-
-	/* libpq may close this socket for another one, perhaps of the same number. */
 	gs_loop_io_clear(pg->loop, &pg->io);
-	status = PQconnectPoll(pg->connection);
-	if (status == PGRES_POLLING_FAILED) {
+	pg->connection = gs_pg_attempt_finish(pg->attempt);
+	pg->attempt = NULL;
+	if (!pg->connection || PQstatus(pg->connection) != CONNECTION_OK) {
 		lose(pg, PQerrorMessage(pg->connection));
-		return;
-	}
-	if (status != PGRES_POLLING_OK) {
-		if (watch(pg, status == PGRES_POLLING_READING ? EPOLLIN : EPOLLOUT) != 0)
-			lose(pg, "no descriptor to watch");
 		return;
 	}
 	PQsetnonblocking(pg->connection, 1);
@@ -179,18 +176,17 @@ static void continue_connecting(struct pg *pg)
 static void start_connecting(struct gs_timer *timer)
 {
 	struct pg *pg = timer->context;
-	struct gs_pg_parameters parameters;
+	int ret = gs_pg_attempt_start(pg->conninfo, pg->application, &pg->attempt, &pg->io.fd);
 
-	gs_pg_parameters_fill(pg->conninfo, pg->application, &parameters);
-	pg->connection = PQconnectStartParams(parameters.keywords, parameters.values, 1);
-	if (!pg->connection || PQstatus(pg->connection) == CONNECTION_BAD) {
-		lose(pg, PQerrorMessage(pg->connection));
+	if (ret) {
+		lose(pg, strerror(-ret));
 		return;
 	}
 	pg->activity = CONNECTING;
 	gs_loop_timer_set(pg->loop, &pg->limit_timer, CONNECT_TIMEOUT_MS);
-	if (watch(pg, EPOLLOUT) != 0)
-		lose(pg, "no descriptor to watch");
+	ret = gs_loop_io_set(pg->loop, &pg->io, EPOLLIN);
+	if (ret)
+		lose(pg, strerror(-ret));
 }
 
 static void on_limit(struct gs_timer *timer)
@@ -203,11 +199,21 @@ static void on_limit(struct gs_timer *timer)
 
 /* ---- snapshots -------------------------------------------------------------------------------*/
 
-/* FNV-1a over what a snapshot says, so that a change no revision told of is seen as well. */
+/* Multiply and fold by words, so that a change no revision told of is seen as well. */
 static uint64_t digest_bytes(uint64_t digest, const void *bytes, size_t length)
 {
-	for (size_t i = 0; i < length; i++)
-		digest = (digest ^ ((const uint8_t *)bytes)[i]) * 0x100000001b3u;
+	const char *at = bytes;
+
+	while (length > 0) {
+		size_t step = length < sizeof(uint64_t) ? length : sizeof(uint64_t);
+		uint64_t word = 0;
+
+		memcpy(&word, at, step);
+		digest = (digest ^ word) * 0x9e3779b97f4a7c15u;
+		digest ^= digest >> 32;
+		at += step;
+		length -= step;
+	}
 	return digest;
 }
 
@@ -394,7 +400,7 @@ static void on_ready(struct gs_io *io, uint32_t epoll_events)
 
 	(void)epoll_events;
 	if (pg->activity == CONNECTING) {
-		continue_connecting(pg);
+		finish_connecting(pg);
 		return;
 	}
 	if (!PQconsumeInput(pg->connection) || PQstatus(pg->connection) != CONNECTION_OK) {

@@ -6,11 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-/*
- * Without these a server that vanished is noticed after hours. Before conninfo: it may differ.
- * tcp_user_timeout also ends a connection attempt that nobody answers, which connect_timeout does
- * for blocking connections only: so the next host of a list gets its turn.
- */
+/* Without these a server that vanished is noticed after hours. Before conninfo: it may differ. */
 static const char *const defaults[][2] = {
 	{"connect_timeout", "5"},     {"keepalives", "1"},	 {"keepalives_idle", "5"},
 	{"keepalives_interval", "2"}, {"keepalives_count", "3"}, {"tcp_user_timeout", "5000"},
