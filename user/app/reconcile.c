@@ -831,6 +831,10 @@ void gs_reconcile_free(struct gs_reconcile *r)
 {
 	if (!r)
 		return;
+	gs_loop_timer_clear(r->ports.loop, &r->retry_timer);
+	gs_loop_timer_clear(r->ports.loop, &r->heartbeat_timer);
+	gs_loop_timer_clear(r->ports.loop, &r->hops_timer);
+	gs_loop_timer_clear(r->ports.loop, &r->last_good_timer);
 	gs_monitor_free(r->monitor);
 	gs_tables_free(r->tables);
 	if (r->publishing) { /* its done() will not come */
