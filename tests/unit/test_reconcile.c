@@ -1,0 +1,821 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The business loop with every port a fake: what it publishes, which words it writes when, what
+ * stays in force when something fails. The loop and its worker are the real ones.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/fakes/fake_prober.h"
+#include "tests/fakes/fakes.h"
+#include "tests/fakes/world.h"
+#include "user/app/reconcile.h"
+#include "user/app/snapshot_io.h"
+#include "user/base/cleanup.h"
+#include "user/base/log.h"
+#include "user/core/cidr.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { LIMIT_MS = 20000, EU = 1, US = 2, AP = 3, WEB = 1, REGIONS = 3, PER_REGION = 2 };
+
+struct scene {
+	struct gs_loop *loop;
+	struct fake_store store_fake;
+	struct fake_geodb geodb_fake;
+	struct fake_nexthop nexthop_fake;
+	struct fake_dataplane dataplane_fake;
+	struct fake_prober prober_fake;
+	struct gs_store store;
+	struct gs_geodb geodb;
+	struct gs_nexthop nexthop;
+	struct gs_dataplane dataplane;
+	struct gs_prober prober;
+	struct gs_reconcile_settings settings;
+	struct gs_reconcile *reconcile;
+	struct world *world; /* its GeoIP database */
+	char folder[32];
+
+	struct gs_timer poll, limit;
+	bool (*until)(struct scene *scene);
+	bool timed_out;
+
+	int load_calls, load_err;
+	char load_problem[GS_ERROR_MAX];
+	int reopens;
+};
+
+/* ---- a world of three regions ---------------------------------------------------------------- */
+
+static gs_id backend_id(gs_id region, int n)
+{
+	return (gs_id)((region - 1) * PER_REGION + n + 1);
+}
+
+static struct gs_probe_spec quick_spec(void)
+{
+	struct gs_probe_spec spec = gs_probe_spec_default();
+
+	spec.interval_ms = 30;
+	spec.fast_interval_ms = 10;
+	spec.timeout_ms = 25;
+	spec.down_interval_ms = 30;
+	return spec;
+}
+
+static struct gs_snapshot *make_snapshot(uint64_t revision)
+{
+	static const struct gs_coord PLACES[] = {{50.1, 8.7}, {39.0, -77.5}, {1.3, 103.8}};
+	const struct gs_snapshot counts = {
+		.revision = revision,
+		.selection_seed = 42,
+		.region_count = REGIONS,
+		.policy_count = 1,
+		.service_count = 1,
+		.backend_count = REGIONS * PER_REGION,
+	};
+	struct gs_snapshot *s;
+
+	assert_int_equal(gs_snapshot_new(&counts, &s), 0);
+	s->policies[0] = (struct gs_policy){
+		.id = 1, .name = "nearest", .order_count = 3, .order = {EU, US, AP}};
+	s->services[0] = (struct gs_service){.id = WEB,
+					     .name = "web",
+					     .vip = gs_addr_from_v4(0xc633640a),
+					     .port = 80,
+					     .protocol = GS_PROTOCOL_TCP,
+					     .policy = 1,
+					     .probe = quick_spec()};
+	for (gs_id r = 1; r <= REGIONS; r++) {
+		s->regions[r - 1] = (struct gs_region){.id = r, .coord = PLACES[r - 1]};
+		snprintf(s->regions[r - 1].name, GS_NAME_MAX, "region-%d", r);
+		for (int n = 0; n < PER_REGION; n++) {
+			struct gs_backend *b = &s->backends[backend_id(r, n) - 1];
+
+			*b = (struct gs_backend){.id = backend_id(r, n),
+						 .service = WEB,
+						 .region = r,
+						 .addr = gs_addr_from_v4(0x0a000000u +
+									 (uint32_t)(r << 8) +
+									 (uint32_t)n + 1),
+						 .weight = 100};
+			snprintf(b->name, GS_NAME_MAX, "backend-%d-%d", r, n);
+		}
+	}
+	return s;
+}
+
+/* One that cannot be built: an override of a region that is not there. */
+static struct gs_snapshot *make_bad_snapshot(uint64_t revision)
+{
+	struct gs_snapshot *good = make_snapshot(revision), *bad;
+
+	assert_int_equal(gs_snapshot_copy(good, 1, &bad), 0);
+	gs_snapshot_free(good);
+	bad->overrides[0].prefix = (struct gs_prefix){
+		.addr = gs_addr_from_v4(0xcb007100), .length = 24, .is_v4 = true};
+	bad->overrides[0].region = 99;
+	bad->override_count = 1;
+	return bad;
+}
+
+/* ---- the scene ------------------------------------------------------------------------------- */
+
+static int reopen(void *context, struct gs_error *error)
+{
+	struct scene *scene = context;
+
+	(void)error;
+	scene->reopens++;
+	memset(scene->dataplane_fake.regions, 0, sizeof(scene->dataplane_fake.regions));
+	memset(scene->dataplane_fake.backends, 0, sizeof(scene->dataplane_fake.backends));
+	memset(scene->dataplane_fake.pools, 0, sizeof(scene->dataplane_fake.pools));
+	memset(&scene->dataplane_fake.info, 0, sizeof(scene->dataplane_fake.info));
+	scene->dataplane_fake.heartbeat_result = 0;
+	return 0;
+}
+
+static void on_poll(struct gs_timer *timer)
+{
+	struct scene *scene = timer->context;
+
+	if (scene->until(scene))
+		gs_loop_stop(scene->loop);
+	else
+		gs_loop_timer_set(scene->loop, timer, 2);
+}
+
+static void on_limit(struct gs_timer *timer)
+{
+	struct scene *scene = timer->context;
+
+	scene->timed_out = true;
+	gs_loop_stop(scene->loop);
+}
+
+static int set_up(void **state)
+{
+	struct scene *scene = calloc(1, sizeof(*scene));
+
+	*state = scene;
+	gs_log_setup(GS_LOG_ERROR, GS_LOG_LOGFMT);
+	if (gs_loop_new(&scene->loop))
+		return -1;
+	scene->world = world_new(1);
+	scene->geodb_fake.geo = &scene->world->geo;
+	scene->nexthop_fake.mtu = 1500;
+	fake_store_init(&scene->store_fake, &scene->store);
+	fake_geodb_init(&scene->geodb_fake, &scene->geodb);
+	fake_nexthop_init(&scene->nexthop_fake, &scene->nexthop);
+	fake_dataplane_init(&scene->dataplane_fake, &scene->dataplane);
+	fake_prober_init(&scene->prober_fake, scene->loop, &scene->prober);
+	scene->poll = (struct gs_timer){.on_due = on_poll, .context = scene};
+	scene->limit = (struct gs_timer){.on_due = on_limit, .context = scene};
+	strcpy(scene->folder, "/tmp/gs-test-XXXXXX");
+	if (!mkdtemp(scene->folder))
+		return -1;
+	snprintf(scene->settings.last_good, sizeof(scene->settings.last_good), "%s/last-good.json",
+		 scene->folder);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct scene *scene = *state;
+	uint32_t alive;
+
+	gs_loop_end_worker(scene->loop);
+	gs_reconcile_free(scene->reconcile);
+	alive = scene->geodb_fake.alive;
+	fake_prober_done(&scene->prober_fake);
+	gs_loop_free(scene->loop);
+	world_free(scene->world);
+	unlink(scene->settings.last_good);
+	rmdir(scene->folder);
+	free(scene);
+	return alive ? -1 : 0; /* every database that was given was released */
+}
+
+static void start(struct scene *scene)
+{
+	const struct gs_reconcile_ports ports = {
+		.loop = scene->loop,
+		.store = &scene->store,
+		.geodb = &scene->geodb,
+		.dataplane = &scene->dataplane,
+		.nexthop = &scene->nexthop,
+		.prober = &scene->prober,
+		.reopen_dataplane = reopen,
+		.reopen_context = scene,
+	};
+
+	assert_int_equal(gs_reconcile_new(&ports, &scene->settings, &scene->reconcile), 0);
+	assert_int_equal(gs_reconcile_start(scene->reconcile), 0);
+}
+
+static void give(struct scene *scene, struct gs_snapshot *snapshot)
+{
+	scene->store_fake.events->on_connection(scene->store_fake.context, true, "");
+	scene->store_fake.events->on_snapshot(scene->store_fake.context, snapshot);
+}
+
+static void lose_database(struct scene *scene)
+{
+	scene->store_fake.events->on_connection(scene->store_fake.context, false, "scripted");
+}
+
+static void run_until(struct scene *scene, bool (*until)(struct scene *scene))
+{
+	scene->until = until;
+	gs_loop_timer_set(scene->loop, &scene->poll, 0);
+	gs_loop_timer_set(scene->loop, &scene->limit, LIMIT_MS);
+	assert_int_equal(gs_loop_run(scene->loop), 0);
+	gs_loop_timer_clear(scene->loop, &scene->poll);
+	gs_loop_timer_clear(scene->loop, &scene->limit);
+	assert_false(scene->timed_out);
+}
+
+static const struct gs_reconcile_state *look(struct scene *scene)
+{
+	return gs_reconcile_look(scene->reconcile);
+}
+
+static bool is_idle(struct scene *scene)
+{
+	return !look(scene)->working;
+}
+
+static bool all_known(struct scene *scene)
+{
+	return look(scene)->tables && gs_monitor_unknown_count(look(scene)->monitor) == 0;
+}
+
+static uint32_t publishes(struct scene *scene)
+{
+	return __atomic_load_n(&scene->dataplane_fake.publishes, __ATOMIC_RELAXED);
+}
+
+static void answer(struct scene *scene, gs_id region, enum gs_probe_class class)
+{
+	for (int n = 0; n < PER_REGION; n++)
+		scene->prober_fake.backend[backend_id(region, n)].answer.class = class;
+}
+
+static uint16_t region_word(struct scene *scene, gs_id region)
+{
+	return scene->dataplane_fake.regions[region].state;
+}
+
+static struct gs_usable pool_word(struct scene *scene, gs_id region)
+{
+	return scene->dataplane_fake.pools[gs_pool_index(WEB, region)];
+}
+
+/* Running, everything up, the first round over, the log of writes empty. */
+static void start_in_peace(struct scene *scene)
+{
+	start(scene);
+	give(scene, make_snapshot(1));
+	run_until(scene, all_known);
+	for (gs_id r = 1; r <= REGIONS; r++) {
+		assert_int_equal(region_word(scene, r), GS_USABLE_UP);
+		assert_int_equal(pool_word(scene, r).state, GS_USABLE_UP);
+	}
+	scene->dataplane_fake.write_count = 0;
+	scene->store_fake.transition_count = 0;
+}
+
+/* ---- publishing ------------------------------------------------------------------------------ */
+
+static void a_snapshot_is_published(void **state)
+{
+	struct scene *scene = *state;
+	struct gs_snapshot *saved;
+	struct gs_error error;
+
+	start(scene);
+	assert_int_equal(scene->dataplane_fake.heartbeats, 1);
+	give(scene, make_snapshot(7));
+	run_until(scene, all_known);
+	assert_int_equal(publishes(scene), 1);
+	assert_int_equal(scene->dataplane_fake.last_revision, 7);
+	assert_int_equal(scene->dataplane_fake.last_hop_mtu, 1500);
+	assert_int_equal(scene->store_fake.report.revision, 7);
+	assert_int_equal(scene->store_fake.report.generation, 1);
+	assert_int_equal(look(scene)->snapshot->revision, 7);
+	assert_true(look(scene)->connected);
+	assert_false(look(scene)->from_last_good);
+	assert_int_equal(gs_snapshot_load(scene->settings.last_good, &saved, &error), 0);
+	assert_int_equal(saved->revision, 7);
+	gs_snapshot_free(saved);
+	for (gs_id r = 1; r <= REGIONS; r++) {
+		assert_int_equal(pool_word(scene, r).fallback, backend_id(r, 0));
+		for (int n = 0; n < PER_REGION; n++)
+			assert_int_equal(scene->dataplane_fake.backends[backend_id(r, n)].state,
+					 GS_USABLE_UP);
+	}
+	/* The same once more changes nothing. */
+	give(scene, make_snapshot(7));
+	run_until(scene, is_idle);
+	assert_int_equal(publishes(scene), 1);
+}
+
+static bool one_publish_waits(struct scene *scene)
+{
+	return publishes(scene) == 1;
+}
+
+static bool revision_9(struct scene *scene)
+{
+	return look(scene)->snapshot && look(scene)->snapshot->revision == 9;
+}
+
+static void the_newest_snapshot_wins(void **state)
+{
+	struct scene *scene = *state;
+
+	pthread_mutex_lock(&scene->dataplane_fake.gate);
+	start(scene);
+	give(scene, make_snapshot(1));
+	run_until(scene, one_publish_waits);
+	for (uint64_t revision = 2; revision <= 9; revision++)
+		give(scene, make_snapshot(revision));
+	assert_int_equal(publishes(scene), 1);
+	pthread_mutex_unlock(&scene->dataplane_fake.gate);
+	run_until(scene, revision_9);
+	assert_int_equal(publishes(scene), 2);
+}
+
+static bool has_publish_problem(struct scene *scene)
+{
+	return look(scene)->publish_problem[0] != '\0';
+}
+
+static void a_snapshot_that_cannot_be_built_changes_nothing(void **state)
+{
+	struct scene *scene = *state;
+
+	start_in_peace(scene);
+	give(scene, make_bad_snapshot(2));
+	run_until(scene, has_publish_problem);
+	assert_int_equal(look(scene)->snapshot->revision, 1);
+	assert_int_equal(look(scene)->info.generation, 1);
+	assert_int_equal(publishes(scene), 1);
+	assert_int_equal(scene->dataplane_fake.write_count, 0);
+	give(scene, make_snapshot(9));
+	run_until(scene, revision_9);
+	assert_string_equal(look(scene)->publish_problem, "");
+}
+
+static void a_publish_that_fails_is_tried_again_later(void **state)
+{
+	struct scene *scene = *state;
+
+	start_in_peace(scene);
+	scene->dataplane_fake.publish_error = -ENOSPC;
+	scene->dataplane_fake.publish_fails = 2;
+	give(scene, make_snapshot(9));
+	run_until(scene, has_publish_problem);
+	assert_int_equal(look(scene)->snapshot->revision, 1);
+	assert_int_equal(scene->dataplane_fake.write_count, 0);
+	run_until(scene, revision_9);
+	assert_int_equal(publishes(scene), 1 + 2 + 1); /* not one more */
+	assert_string_equal(look(scene)->publish_problem, "");
+}
+
+/* ---- verdicts -------------------------------------------------------------------------------- */
+
+static bool eu_is_down(struct scene *scene)
+{
+	return region_word(scene, EU) == GS_USABLE_DOWN;
+}
+
+static bool eu_is_up(struct scene *scene)
+{
+	return region_word(scene, EU) == GS_USABLE_UP && all_known(scene) &&
+	       scene->dataplane_fake.backends[backend_id(EU, 0)].state == GS_USABLE_UP &&
+	       scene->dataplane_fake.backends[backend_id(EU, 1)].state == GS_USABLE_UP;
+}
+
+static void expect_write(struct scene *scene, uint32_t at, enum gs_object_kind kind, uint32_t index,
+			 uint16_t word)
+{
+	const struct fake_write *write = &scene->dataplane_fake.writes[at];
+
+	assert_true(at < scene->dataplane_fake.write_count);
+	assert_int_equal(write->kind, kind);
+	assert_int_equal(write->index, index);
+	assert_int_equal(write->word.state, word);
+}
+
+static void expect_transition(struct scene *scene, uint32_t at, enum gs_object_kind kind,
+			      const char *from, const char *to)
+{
+	const struct gs_transition *transition = &scene->store_fake.transitions[at];
+
+	assert_true(at < scene->store_fake.transition_count);
+	assert_int_equal(transition->kind, kind);
+	assert_string_equal(transition->from, from);
+	assert_string_equal(transition->to, to);
+	assert_string_not_equal(transition->why, "");
+	assert_true(transition->unix_ms > 1600000000000);
+}
+
+/* First one backend, then the other: six writes in all, the region's before its pool's. */
+static void a_region_dies_by_words(void **state)
+{
+	struct scene *scene = *state;
+	gs_id first;
+
+	start_in_peace(scene);
+	answer(scene, EU, GS_PROBE_REFUSED);
+	run_until(scene, eu_is_down);
+	assert_int_equal(scene->dataplane_fake.write_count <= 6, true);
+	first = (gs_id)scene->store_fake.transitions[0].backend[strlen("backend-1-")] == '0'
+			? backend_id(EU, 0)
+			: backend_id(EU, 1);
+	if (first == backend_id(EU, 0)) { /* it was the fallback: another is named first */
+		expect_write(scene, 0, GS_OBJECT_POOL, gs_pool_index(WEB, EU), GS_USABLE_UP);
+		assert_int_equal(scene->dataplane_fake.writes[0].word.fallback, backend_id(EU, 1));
+		expect_write(scene, 1, GS_OBJECT_BACKEND, first, GS_USABLE_DOWN);
+	} else {
+		expect_write(scene, 0, GS_OBJECT_BACKEND, first, GS_USABLE_DOWN);
+	}
+	{
+		uint32_t at = scene->dataplane_fake.write_count - 3;
+
+		expect_write(scene, at, GS_OBJECT_REGION, EU, GS_USABLE_DOWN);
+		expect_write(scene, at + 1, GS_OBJECT_POOL, gs_pool_index(WEB, EU), GS_USABLE_DOWN);
+		expect_write(scene, at + 2, GS_OBJECT_BACKEND,
+			     first == backend_id(EU, 0) ? backend_id(EU, 1) : backend_id(EU, 0),
+			     GS_USABLE_DOWN);
+	}
+	expect_transition(scene, 0, GS_OBJECT_BACKEND, "up", "down");
+	expect_transition(scene, 1, GS_OBJECT_BACKEND, "up", "down");
+	expect_transition(scene, 2, GS_OBJECT_POOL, "up", "down");
+	expect_transition(scene, 3, GS_OBJECT_REGION, "up", "down");
+	assert_int_equal(scene->store_fake.transition_count, 4);
+	assert_string_equal(scene->store_fake.transitions[3].region, "region-1");
+	assert_non_null(strstr(scene->store_fake.transitions[3].why, "backend-1-"));
+	assert_int_equal(publishes(scene), 1); /* failover needs no build */
+	assert_int_equal(region_word(scene, US), GS_USABLE_UP);
+
+	scene->dataplane_fake.write_count = 0;
+	answer(scene, EU, GS_PROBE_OK);
+	run_until(scene, eu_is_up);
+	expect_write(scene, 0, GS_OBJECT_BACKEND, scene->dataplane_fake.writes[0].index,
+		     GS_USABLE_UP);
+	expect_write(scene, 1, GS_OBJECT_POOL, gs_pool_index(WEB, EU), GS_USABLE_UP);
+	expect_write(scene, 2, GS_OBJECT_REGION, EU, GS_USABLE_UP);
+	assert_int_equal(publishes(scene), 1);
+}
+
+/* The worker is busy and the database away: the words change all the same. */
+static void failover_waits_for_nobody(void **state)
+{
+	struct scene *scene = *state;
+
+	start_in_peace(scene);
+	lose_database(scene);
+	pthread_mutex_lock(&scene->dataplane_fake.gate);
+	give(scene, make_snapshot(2));
+	lose_database(scene);
+	answer(scene, EU, GS_PROBE_TIMEOUT);
+	run_until(scene, eu_is_down);
+	assert_int_equal(look(scene)->snapshot->revision, 1);
+	pthread_mutex_unlock(&scene->dataplane_fake.gate);
+	run_until(scene, is_idle);
+	assert_int_equal(look(scene)->snapshot->revision, 2);
+	assert_int_equal(region_word(scene, EU), GS_USABLE_DOWN);
+}
+
+static bool ap_drains(struct scene *scene)
+{
+	return region_word(scene, AP) == GS_USABLE_DRAIN;
+}
+
+static void an_operator_drains_a_region(void **state)
+{
+	struct scene *scene = *state;
+	struct gs_snapshot *drained = make_snapshot(2);
+	uint64_t generation;
+
+	start_in_peace(scene);
+	generation = look(scene)->info.generation;
+	drained->regions[AP - 1].admin = GS_ADMIN_DRAIN;
+	give(scene, drained);
+	run_until(scene, ap_drains);
+	assert_int_equal(scene->dataplane_fake.write_count, 1);
+	assert_int_equal(look(scene)->info.generation, generation); /* nothing to rebuild */
+	expect_transition(scene, 0, GS_OBJECT_REGION, "up", "drain");
+}
+
+/* ---- starting -------------------------------------------------------------------------------- */
+
+/* The maps say who was up: nobody is taken down because nobody has asked yet. */
+static void a_restart_does_not_flap(void **state)
+{
+	struct scene *scene = *state;
+
+	for (gs_id r = 1; r <= REGIONS; r++) {
+		const struct gs_usable up = {.state = GS_USABLE_UP, .accept = UINT16_MAX};
+
+		scene->dataplane_fake.regions[r] = up;
+		scene->dataplane_fake.pools[gs_pool_index(WEB, r)] = up;
+		for (int n = 0; n < PER_REGION; n++)
+			scene->dataplane_fake.backends[backend_id(r, n)] = up;
+	}
+	scene->dataplane_fake.info.generation = 5;
+	scene->dataplane_fake.backends[backend_id(US, 1)].state = GS_USABLE_DOWN;
+	answer(scene, US, GS_PROBE_TIMEOUT);
+	start(scene);
+	give(scene, make_snapshot(1));
+	run_until(scene, is_idle);
+	for (uint32_t i = 0; i < scene->dataplane_fake.write_count; i++) {
+		const struct fake_write *write = &scene->dataplane_fake.writes[i];
+
+		if (write->kind != GS_OBJECT_BACKEND || write->index > REGIONS * PER_REGION ||
+		    write->index == backend_id(US, 1))
+			continue;
+		assert_int_equal(write->word.state, GS_USABLE_UP);
+	}
+}
+
+static bool from_last_good(struct scene *scene)
+{
+	return look(scene)->from_last_good && look(scene)->tables;
+}
+
+static bool not_from_last_good(struct scene *scene)
+{
+	return look(scene)->tables && !look(scene)->from_last_good;
+}
+
+static void the_last_good_file_serves_while_the_database_is_away(void **state)
+{
+	struct scene *scene = *state;
+	struct gs_snapshot *saved = make_snapshot(3);
+	struct gs_error error;
+
+	assert_int_equal(gs_snapshot_save(saved, scene->settings.last_good, &error), 0);
+	gs_snapshot_free(saved);
+	start(scene);
+	lose_database(scene);
+	run_until(scene, from_last_good);
+	assert_int_equal(scene->dataplane_fake.last_revision, 3);
+	assert_false(look(scene)->connected);
+	assert_string_equal(look(scene)->connection_why, "scripted");
+	give(scene, make_snapshot(3));
+	run_until(scene, not_from_last_good);
+	assert_true(look(scene)->connected);
+}
+
+/* Neither database nor file: what an earlier daemon put in force is not touched. */
+static void without_a_snapshot_nothing_is_touched(void **state)
+{
+	struct scene *scene = *state;
+
+	scene->dataplane_fake.info.generation = 5;
+	start(scene);
+	lose_database(scene);
+	run_until(scene, is_idle);
+	assert_int_equal(publishes(scene), 0);
+	assert_int_equal(scene->dataplane_fake.write_count, 0);
+	assert_null(look(scene)->snapshot);
+	assert_int_equal(look(scene)->info.generation, 5);
+}
+
+static void a_broken_last_good_file_is_refused(void **state)
+{
+	struct scene *scene = *state;
+	FILE *file = fopen(scene->settings.last_good, "we");
+
+	assert_non_null(file);
+	fputs("{\"not\": \"a snapshot\"}\n", file);
+	fclose(file);
+	start(scene);
+	lose_database(scene);
+	run_until(scene, is_idle);
+	assert_int_equal(publishes(scene), 0);
+	give(scene, make_snapshot(9));
+	run_until(scene, revision_9);
+}
+
+/* ---- GeoIP ----------------------------------------------------------------------------------- */
+
+static void on_loaded(void *context, int err, const char *problem)
+{
+	struct scene *scene = context;
+
+	scene->load_calls++;
+	scene->load_err = err;
+	snprintf(scene->load_problem, sizeof(scene->load_problem), "%s", problem);
+}
+
+static bool was_loaded(struct scene *scene)
+{
+	return scene->load_calls > 0;
+}
+
+static void load(struct scene *scene, const char *path)
+{
+	scene->load_calls = 0;
+	assert_int_equal(gs_reconcile_load_geo(scene->reconcile, path, on_loaded, scene), 0);
+	assert_int_equal(gs_reconcile_load_geo(scene->reconcile, path, on_loaded, scene), -EBUSY);
+	run_until(scene, was_loaded);
+	assert_int_equal(scene->load_calls, 1);
+}
+
+static void geoip_is_loaded_before_the_first_publish(void **state)
+{
+	struct scene *scene = *state;
+
+	strcpy(scene->settings.geoip, "/geo/one.mmdb");
+	start(scene);
+	give(scene, make_snapshot(1));
+	run_until(scene, all_known);
+	assert_int_equal(publishes(scene), 1);
+	assert_string_equal(look(scene)->geo->path, "/geo/one.mmdb");
+	assert_ptr_equal(scene->dataplane_fake.last_geo, look(scene)->geo);
+
+	load(scene, "/geo/two.mmdb");
+	assert_int_equal(scene->load_err, 0);
+	assert_string_equal(look(scene)->geo->path, "/geo/two.mmdb");
+	assert_int_equal(publishes(scene), 2);
+	assert_int_equal(scene->geodb_fake.releases, 1);
+}
+
+static void a_broken_geoip_file_leaves_the_one_in_force(void **state)
+{
+	struct scene *scene = *state;
+
+	strcpy(scene->settings.geoip, "/geo/one.mmdb");
+	start_in_peace(scene);
+	scene->geodb_fake.error = -EINVAL;
+	load(scene, "/geo/broken.mmdb");
+	assert_int_equal(scene->load_err, -EINVAL);
+	assert_string_equal(scene->load_problem, "/geo/broken.mmdb: scripted to be broken");
+	assert_string_equal(look(scene)->geo->path, "/geo/one.mmdb");
+	assert_string_not_equal(look(scene)->geo_problem, "");
+	assert_int_equal(publishes(scene), 1);
+	assert_int_equal(scene->dataplane_fake.write_count, 0);
+	/* And the next snapshot is published with it. */
+	give(scene, make_snapshot(9));
+	run_until(scene, revision_9);
+	assert_string_equal(look(scene)->geo->path, "/geo/one.mmdb");
+	scene->geodb_fake.error = 0;
+	load(scene, "/geo/two.mmdb");
+	assert_int_equal(scene->load_err, 0);
+	assert_string_equal(look(scene)->geo_problem, "");
+}
+
+/* Without any file in force, on an empty data plane: unknown locations are better than none. */
+static void an_empty_edge_starts_without_geoip(void **state)
+{
+	struct scene *scene = *state;
+
+	strcpy(scene->settings.geoip, "/geo/broken.mmdb");
+	scene->geodb_fake.error = -EINVAL;
+	start_in_peace(scene);
+	assert_null(look(scene)->geo);
+	assert_int_equal(publishes(scene), 1);
+}
+
+static bool is_followed(struct scene *scene)
+{
+	return look(scene)->snapshot != NULL;
+}
+
+/* A generation with GeoIP is in force and the file is broken now: only the words follow. */
+static void a_warm_edge_keeps_its_geo_tables(void **state)
+{
+	struct scene *scene = *state;
+
+	strcpy(scene->settings.geoip, "/geo/broken.mmdb");
+	scene->geodb_fake.error = -EINVAL;
+	scene->dataplane_fake.info.generation = 5;
+	start(scene);
+	give(scene, make_snapshot(1));
+	run_until(scene, is_followed);
+	assert_int_equal(publishes(scene), 0);
+	assert_int_equal(region_word(scene, EU), GS_USABLE_UP);
+	answer(scene, EU, GS_PROBE_REFUSED);
+	run_until(scene, eu_is_down);
+	scene->geodb_fake.error = 0;
+	load(scene, "/geo/good.mmdb");
+	assert_int_equal(scene->load_err, 0);
+	assert_int_equal(publishes(scene), 1);
+}
+
+static bool a_publish_problem_or_geo(struct scene *scene)
+{
+	return has_publish_problem(scene) && is_idle(scene);
+}
+
+/* The file was good; the snapshot beside it was not. */
+static void a_bad_first_snapshot_costs_no_geoip(void **state)
+{
+	struct scene *scene = *state;
+
+	strcpy(scene->settings.geoip, "/geo/one.mmdb");
+	start(scene);
+	give(scene, make_bad_snapshot(1));
+	run_until(scene, a_publish_problem_or_geo);
+	assert_null(look(scene)->tables);
+	give(scene, make_snapshot(9));
+	run_until(scene, revision_9);
+	assert_int_equal(scene->geodb_fake.loads, 1);
+	assert_string_equal(look(scene)->geo->path, "/geo/one.mmdb");
+}
+
+static bool geo_two(struct scene *scene)
+{
+	return look(scene)->geo && strcmp(look(scene)->geo->path, "/geo/two.mmdb") == 0 &&
+	       is_idle(scene);
+}
+
+/* A bad snapshot and a good file at the same time: the file comes into force, the other not. */
+static void the_guilty_one_is_found(void **state)
+{
+	struct scene *scene = *state;
+
+	strcpy(scene->settings.geoip, "/geo/one.mmdb");
+	start_in_peace(scene);
+	pthread_mutex_lock(&scene->dataplane_fake.gate);
+	give(scene, make_snapshot(2)); /* keeps the worker busy */
+	give(scene, make_bad_snapshot(3));
+	assert_int_equal(gs_reconcile_load_geo(scene->reconcile, "/geo/two.mmdb", NULL, NULL), 0);
+	pthread_mutex_unlock(&scene->dataplane_fake.gate);
+	run_until(scene, geo_two);
+	assert_int_equal(look(scene)->snapshot->revision, 2);
+}
+
+/* ---- next hops, new maps --------------------------------------------------------------------- */
+
+static bool hop_is_new(struct scene *scene)
+{
+	return scene->dataplane_fake.hop_mtu == 1400;
+}
+
+static void hops_are_looked_at_again(void **state)
+{
+	struct scene *scene = *state;
+
+	start_in_peace(scene);
+	scene->nexthop_fake.mtu = 1400;
+	run_until(scene, hop_is_new);
+	assert_int_equal(publishes(scene), 1);
+}
+
+static bool is_published_again(struct scene *scene)
+{
+	return publishes(scene) == 2 && is_idle(scene);
+}
+
+static void new_maps_are_filled_again(void **state)
+{
+	struct scene *scene = *state;
+
+	start_in_peace(scene);
+	scene->dataplane_fake.heartbeat_result = -ESTALE;
+	run_until(scene, is_published_again);
+	assert_int_equal(scene->reopens, 1);
+	for (gs_id r = 1; r <= REGIONS; r++) {
+		assert_int_equal(region_word(scene, r), GS_USABLE_UP);
+		assert_int_equal(pool_word(scene, r).state, GS_USABLE_UP);
+	}
+}
+
+#define SCENE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		SCENE(a_snapshot_is_published),
+		SCENE(the_newest_snapshot_wins),
+		SCENE(a_snapshot_that_cannot_be_built_changes_nothing),
+		SCENE(a_publish_that_fails_is_tried_again_later),
+		SCENE(a_region_dies_by_words),
+		SCENE(failover_waits_for_nobody),
+		SCENE(an_operator_drains_a_region),
+		SCENE(a_restart_does_not_flap),
+		SCENE(the_last_good_file_serves_while_the_database_is_away),
+		SCENE(without_a_snapshot_nothing_is_touched),
+		SCENE(a_broken_last_good_file_is_refused),
+		SCENE(geoip_is_loaded_before_the_first_publish),
+		SCENE(a_broken_geoip_file_leaves_the_one_in_force),
+		SCENE(an_empty_edge_starts_without_geoip),
+		SCENE(a_warm_edge_keeps_its_geo_tables),
+		SCENE(a_bad_first_snapshot_costs_no_geoip),
+		SCENE(the_guilty_one_is_found),
+		SCENE(hops_are_looked_at_again),
+		SCENE(new_maps_are_filled_again),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
