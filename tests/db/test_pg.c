@@ -374,6 +374,45 @@ static void test_concurrent_writers_arrive_in_order(void **state)
 	PQfinish(second);
 }
 
+/* Each half of a loop is fine alone; whoever commits second is refused, at any isolation level. */
+static void test_vip_loop_has_no_race(void **state)
+{
+	static const struct {
+		const char *begin, *sqlstate;
+	} rows[] = {
+		{"BEGIN ISOLATION LEVEL READ COMMITTED", "23514"},
+		{"BEGIN ISOLATION LEVEL REPEATABLE READ", "40001"},
+		{"BEGIN ISOLATION LEVEL SERIALIZABLE", "40001"},
+	};
+	struct world *world = *state;
+
+	for (size_t r = 0; r < sizeof(rows) / sizeof(rows[0]); r++) {
+		PGconn *first = PQconnectdb(conninfo), *second = PQconnectdb(conninfo);
+		PGresult *result;
+
+		run_on(first, "BEGIN; INSERT INTO geostream.services (name, vip, port, protocol,"
+			      " policy) VALUES ('loop', '10.66.0.1', 80, 'tcp', 1)");
+		run_on(second, rows[r].begin);
+		run_on(second, "SELECT count(*) FROM geostream.services");
+		assert_int_equal(PQsendQuery(second,
+					     "INSERT INTO geostream.backends (name, service,"
+					     " region, address) VALUES ('x', 1, 1, '10.66.0.1')"),
+				 1);
+		assert_true(until_value(world,
+					"SELECT count(*) FROM pg_stat_activity"
+					" WHERE wait_event_type = 'Lock'",
+					"1"));
+		run_on(first, "COMMIT");
+		result = PQgetResult(second);
+		assert_int_equal(PQresultStatus(result), PGRES_FATAL_ERROR);
+		assert_string_equal(PQresultErrorField(result, PG_DIAG_SQLSTATE), rows[r].sqlstate);
+		PQclear(result);
+		PQfinish(first);
+		PQfinish(second);
+		run("DELETE FROM geostream.services WHERE name = 'loop'");
+	}
+}
+
 static void test_nothing_but_desired_state_makes_revisions(void **state)
 {
 	static const struct {
@@ -781,6 +820,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_every_commit_arrives, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_concurrent_writers_arrive_in_order, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(test_vip_loop_has_no_race, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_nothing_but_desired_state_makes_revisions,
 						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_hostile_rows_are_refused, set_up, tear_down),
