@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/fakes/fakes.h"
 
+#include "user/app/snapshot_io.h"
 #include "user/base/error.h"
+#include "user/core/cidr.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -226,4 +229,65 @@ void fake_dataplane_init(struct fake_dataplane *fake, struct gs_dataplane *ret_d
 
 	pthread_mutex_init(&fake->gate, NULL);
 	*ret_dataplane = (struct gs_dataplane){.ops = &ops, .self = fake};
+}
+
+/* ---- a world of three regions ---------------------------------------------------------------- */
+
+gs_id fake_backend(gs_id region, int n)
+{
+	return (gs_id)((region - 1) * FAKE_PER_REGION + n + 1);
+}
+
+static struct gs_probe_spec quick_spec(void)
+{
+	struct gs_probe_spec spec = gs_probe_spec_default();
+
+	spec.interval_ms = 30;
+	spec.fast_interval_ms = 10;
+	spec.timeout_ms = 25;
+	spec.down_interval_ms = 30;
+	return spec;
+}
+
+struct gs_snapshot *fake_snapshot(uint64_t revision)
+{
+	static const struct gs_coord PLACES[] = {{50.1, 8.7}, {39.0, -77.5}, {1.3, 103.8}};
+	const struct gs_snapshot counts = {
+		.revision = revision,
+		.selection_seed = 42,
+		.region_count = FAKE_REGIONS,
+		.policy_count = 1,
+		.service_count = 1,
+		.backend_count = FAKE_REGIONS * FAKE_PER_REGION,
+	};
+	struct gs_snapshot *s;
+
+	if (gs_snapshot_new(&counts, &s))
+		abort();
+	s->policies[0] = (struct gs_policy){
+		.id = 1, .name = "nearest", .order_count = 3, .order = {FAKE_EU, FAKE_US, FAKE_AP}};
+	s->services[0] = (struct gs_service){.id = FAKE_WEB,
+					     .name = "web",
+					     .vip = gs_addr_from_v4(0xc633640a),
+					     .port = 80,
+					     .protocol = GS_PROTOCOL_TCP,
+					     .policy = 1,
+					     .probe = quick_spec()};
+	for (gs_id r = 1; r <= FAKE_REGIONS; r++) {
+		s->regions[r - 1] = (struct gs_region){.id = r, .coord = PLACES[r - 1]};
+		snprintf(s->regions[r - 1].name, GS_NAME_MAX, "region-%d", r);
+		for (int n = 0; n < FAKE_PER_REGION; n++) {
+			struct gs_backend *b = &s->backends[fake_backend(r, n) - 1];
+
+			*b = (struct gs_backend){.id = fake_backend(r, n),
+						 .service = FAKE_WEB,
+						 .region = r,
+						 .addr = gs_addr_from_v4(0x0a000000u +
+									 (uint32_t)(r << 8) +
+									 (uint32_t)n + 1),
+						 .weight = 100};
+			snprintf(b->name, GS_NAME_MAX, "backend-%d-%d", r, n);
+		}
+	}
+	return s;
 }

@@ -77,3 +77,15 @@ struct fake_dataplane {
 };
 
 void fake_dataplane_init(struct fake_dataplane *fake, struct gs_dataplane *ret_dataplane);
+
+/* ---- a desired state: one service, policy "nearest" of kind geo, two backends in each region - */
+
+enum { FAKE_EU = 1, FAKE_US, FAKE_AP, FAKE_REGIONS = 3, FAKE_PER_REGION = 2, FAKE_WEB = 1 };
+
+/*
+ * region-1 (Frankfurt), region-2 (Virginia), region-3 (Singapore), backend-REGION-N, quick probes.
+ * gs_snapshot_free frees it; aborts if there is no memory.
+ */
+struct gs_snapshot *fake_snapshot(uint64_t revision);
+/* n: 0 or 1 */
+gs_id fake_backend(gs_id region, int n);

@@ -22,7 +22,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { LIMIT_MS = 20000, EU = 1, US = 2, AP = 3, WEB = 1, REGIONS = 3, PER_REGION = 2 };
+enum { LIMIT_MS = 20000 };
 
 struct scene {
 	struct gs_loop *loop;
@@ -50,70 +50,10 @@ struct scene {
 	int reopens;
 };
 
-/* ---- a world of three regions ---------------------------------------------------------------- */
-
-static gs_id backend_id(gs_id region, int n)
-{
-	return (gs_id)((region - 1) * PER_REGION + n + 1);
-}
-
-static struct gs_probe_spec quick_spec(void)
-{
-	struct gs_probe_spec spec = gs_probe_spec_default();
-
-	spec.interval_ms = 30;
-	spec.fast_interval_ms = 10;
-	spec.timeout_ms = 25;
-	spec.down_interval_ms = 30;
-	return spec;
-}
-
-static struct gs_snapshot *make_snapshot(uint64_t revision)
-{
-	static const struct gs_coord PLACES[] = {{50.1, 8.7}, {39.0, -77.5}, {1.3, 103.8}};
-	const struct gs_snapshot counts = {
-		.revision = revision,
-		.selection_seed = 42,
-		.region_count = REGIONS,
-		.policy_count = 1,
-		.service_count = 1,
-		.backend_count = REGIONS * PER_REGION,
-	};
-	struct gs_snapshot *s;
-
-	assert_int_equal(gs_snapshot_new(&counts, &s), 0);
-	s->policies[0] = (struct gs_policy){
-		.id = 1, .name = "nearest", .order_count = 3, .order = {EU, US, AP}};
-	s->services[0] = (struct gs_service){.id = WEB,
-					     .name = "web",
-					     .vip = gs_addr_from_v4(0xc633640a),
-					     .port = 80,
-					     .protocol = GS_PROTOCOL_TCP,
-					     .policy = 1,
-					     .probe = quick_spec()};
-	for (gs_id r = 1; r <= REGIONS; r++) {
-		s->regions[r - 1] = (struct gs_region){.id = r, .coord = PLACES[r - 1]};
-		snprintf(s->regions[r - 1].name, GS_NAME_MAX, "region-%d", r);
-		for (int n = 0; n < PER_REGION; n++) {
-			struct gs_backend *b = &s->backends[backend_id(r, n) - 1];
-
-			*b = (struct gs_backend){.id = backend_id(r, n),
-						 .service = WEB,
-						 .region = r,
-						 .addr = gs_addr_from_v4(0x0a000000u +
-									 (uint32_t)(r << 8) +
-									 (uint32_t)n + 1),
-						 .weight = 100};
-			snprintf(b->name, GS_NAME_MAX, "backend-%d-%d", r, n);
-		}
-	}
-	return s;
-}
-
 /* One that cannot be built: an override of a region that is not there. */
-static struct gs_snapshot *make_bad_snapshot(uint64_t revision)
+static struct gs_snapshot *bad_snapshot(uint64_t revision)
 {
-	struct gs_snapshot *good = make_snapshot(revision), *bad;
+	struct gs_snapshot *good = fake_snapshot(revision), *bad;
 
 	assert_int_equal(gs_snapshot_copy(good, 1, &bad), 0);
 	gs_snapshot_free(good);
@@ -262,8 +202,8 @@ static uint32_t publishes(struct scene *scene)
 
 static void answer(struct scene *scene, gs_id region, enum gs_probe_class class)
 {
-	for (int n = 0; n < PER_REGION; n++)
-		scene->prober_fake.backend[backend_id(region, n)].answer.class = class;
+	for (int n = 0; n < FAKE_PER_REGION; n++)
+		scene->prober_fake.backend[fake_backend(region, n)].answer.class = class;
 }
 
 static uint16_t region_word(struct scene *scene, gs_id region)
@@ -273,16 +213,16 @@ static uint16_t region_word(struct scene *scene, gs_id region)
 
 static struct gs_usable pool_word(struct scene *scene, gs_id region)
 {
-	return scene->dataplane_fake.pools[gs_pool_index(WEB, region)];
+	return scene->dataplane_fake.pools[gs_pool_index(FAKE_WEB, region)];
 }
 
 /* Running, everything up, the first round over, the log of writes empty. */
 static void start_in_peace(struct scene *scene)
 {
 	start(scene);
-	give(scene, make_snapshot(1));
+	give(scene, fake_snapshot(1));
 	run_until(scene, all_known);
-	for (gs_id r = 1; r <= REGIONS; r++) {
+	for (gs_id r = 1; r <= FAKE_REGIONS; r++) {
 		assert_int_equal(region_word(scene, r), GS_USABLE_UP);
 		assert_int_equal(pool_word(scene, r).state, GS_USABLE_UP);
 	}
@@ -300,7 +240,7 @@ static void a_snapshot_is_published(void **state)
 
 	start(scene);
 	assert_int_equal(scene->dataplane_fake.heartbeats, 1);
-	give(scene, make_snapshot(7));
+	give(scene, fake_snapshot(7));
 	run_until(scene, all_known);
 	assert_int_equal(publishes(scene), 1);
 	assert_int_equal(scene->dataplane_fake.last_revision, 7);
@@ -313,14 +253,14 @@ static void a_snapshot_is_published(void **state)
 	assert_int_equal(gs_snapshot_load(scene->settings.last_good, &saved, &error), 0);
 	assert_int_equal(saved->revision, 7);
 	gs_snapshot_free(saved);
-	for (gs_id r = 1; r <= REGIONS; r++) {
-		assert_int_equal(pool_word(scene, r).fallback, backend_id(r, 0));
-		for (int n = 0; n < PER_REGION; n++)
-			assert_int_equal(scene->dataplane_fake.backends[backend_id(r, n)].state,
+	for (gs_id r = 1; r <= FAKE_REGIONS; r++) {
+		assert_int_equal(pool_word(scene, r).fallback, fake_backend(r, 0));
+		for (int n = 0; n < FAKE_PER_REGION; n++)
+			assert_int_equal(scene->dataplane_fake.backends[fake_backend(r, n)].state,
 					 GS_USABLE_UP);
 	}
 	/* The same once more changes nothing. */
-	give(scene, make_snapshot(7));
+	give(scene, fake_snapshot(7));
 	run_until(scene, is_idle);
 	assert_int_equal(publishes(scene), 1);
 }
@@ -341,10 +281,10 @@ static void the_newest_snapshot_wins(void **state)
 
 	pthread_mutex_lock(&scene->dataplane_fake.gate);
 	start(scene);
-	give(scene, make_snapshot(1));
+	give(scene, fake_snapshot(1));
 	run_until(scene, one_publish_waits);
 	for (uint64_t revision = 2; revision <= 9; revision++)
-		give(scene, make_snapshot(revision));
+		give(scene, fake_snapshot(revision));
 	assert_int_equal(publishes(scene), 1);
 	pthread_mutex_unlock(&scene->dataplane_fake.gate);
 	run_until(scene, revision_9);
@@ -361,13 +301,13 @@ static void a_snapshot_that_cannot_be_built_changes_nothing(void **state)
 	struct scene *scene = *state;
 
 	start_in_peace(scene);
-	give(scene, make_bad_snapshot(2));
+	give(scene, bad_snapshot(2));
 	run_until(scene, has_publish_problem);
 	assert_int_equal(look(scene)->snapshot->revision, 1);
 	assert_int_equal(look(scene)->info.generation, 1);
 	assert_int_equal(publishes(scene), 1);
 	assert_int_equal(scene->dataplane_fake.write_count, 0);
-	give(scene, make_snapshot(9));
+	give(scene, fake_snapshot(9));
 	run_until(scene, revision_9);
 	assert_string_equal(look(scene)->publish_problem, "");
 }
@@ -379,7 +319,7 @@ static void a_publish_that_fails_is_tried_again_later(void **state)
 	start_in_peace(scene);
 	scene->dataplane_fake.publish_error = -ENOSPC;
 	scene->dataplane_fake.publish_fails = 2;
-	give(scene, make_snapshot(9));
+	give(scene, fake_snapshot(9));
 	run_until(scene, has_publish_problem);
 	assert_int_equal(look(scene)->snapshot->revision, 1);
 	assert_int_equal(scene->dataplane_fake.write_count, 0);
@@ -392,14 +332,14 @@ static void a_publish_that_fails_is_tried_again_later(void **state)
 
 static bool eu_is_down(struct scene *scene)
 {
-	return region_word(scene, EU) == GS_USABLE_DOWN;
+	return region_word(scene, FAKE_EU) == GS_USABLE_DOWN;
 }
 
 static bool eu_is_up(struct scene *scene)
 {
-	return region_word(scene, EU) == GS_USABLE_UP && all_known(scene) &&
-	       scene->dataplane_fake.backends[backend_id(EU, 0)].state == GS_USABLE_UP &&
-	       scene->dataplane_fake.backends[backend_id(EU, 1)].state == GS_USABLE_UP;
+	return region_word(scene, FAKE_EU) == GS_USABLE_UP && all_known(scene) &&
+	       scene->dataplane_fake.backends[fake_backend(FAKE_EU, 0)].state == GS_USABLE_UP &&
+	       scene->dataplane_fake.backends[fake_backend(FAKE_EU, 1)].state == GS_USABLE_UP;
 }
 
 static void expect_write(struct scene *scene, uint32_t at, enum gs_object_kind kind, uint32_t index,
@@ -433,15 +373,17 @@ static void a_region_dies_by_words(void **state)
 	gs_id first;
 
 	start_in_peace(scene);
-	answer(scene, EU, GS_PROBE_REFUSED);
+	answer(scene, FAKE_EU, GS_PROBE_REFUSED);
 	run_until(scene, eu_is_down);
 	assert_int_equal(scene->dataplane_fake.write_count <= 6, true);
 	first = (gs_id)scene->store_fake.transitions[0].backend[strlen("backend-1-")] == '0'
-			? backend_id(EU, 0)
-			: backend_id(EU, 1);
-	if (first == backend_id(EU, 0)) { /* it was the fallback: another is named first */
-		expect_write(scene, 0, GS_OBJECT_POOL, gs_pool_index(WEB, EU), GS_USABLE_UP);
-		assert_int_equal(scene->dataplane_fake.writes[0].word.fallback, backend_id(EU, 1));
+			? fake_backend(FAKE_EU, 0)
+			: fake_backend(FAKE_EU, 1);
+	if (first == fake_backend(FAKE_EU, 0)) { /* it was the fallback: another is named first */
+		expect_write(scene, 0, GS_OBJECT_POOL, gs_pool_index(FAKE_WEB, FAKE_EU),
+			     GS_USABLE_UP);
+		assert_int_equal(scene->dataplane_fake.writes[0].word.fallback,
+				 fake_backend(FAKE_EU, 1));
 		expect_write(scene, 1, GS_OBJECT_BACKEND, first, GS_USABLE_DOWN);
 	} else {
 		expect_write(scene, 0, GS_OBJECT_BACKEND, first, GS_USABLE_DOWN);
@@ -449,10 +391,12 @@ static void a_region_dies_by_words(void **state)
 	{
 		uint32_t at = scene->dataplane_fake.write_count - 3;
 
-		expect_write(scene, at, GS_OBJECT_REGION, EU, GS_USABLE_DOWN);
-		expect_write(scene, at + 1, GS_OBJECT_POOL, gs_pool_index(WEB, EU), GS_USABLE_DOWN);
+		expect_write(scene, at, GS_OBJECT_REGION, FAKE_EU, GS_USABLE_DOWN);
+		expect_write(scene, at + 1, GS_OBJECT_POOL, gs_pool_index(FAKE_WEB, FAKE_EU),
+			     GS_USABLE_DOWN);
 		expect_write(scene, at + 2, GS_OBJECT_BACKEND,
-			     first == backend_id(EU, 0) ? backend_id(EU, 1) : backend_id(EU, 0),
+			     first == fake_backend(FAKE_EU, 0) ? fake_backend(FAKE_EU, 1)
+							       : fake_backend(FAKE_EU, 0),
 			     GS_USABLE_DOWN);
 	}
 	expect_transition(scene, 0, GS_OBJECT_BACKEND, "up", "down");
@@ -463,15 +407,15 @@ static void a_region_dies_by_words(void **state)
 	assert_string_equal(scene->store_fake.transitions[3].region, "region-1");
 	assert_non_null(strstr(scene->store_fake.transitions[3].why, "backend-1-"));
 	assert_int_equal(publishes(scene), 1); /* failover needs no build */
-	assert_int_equal(region_word(scene, US), GS_USABLE_UP);
+	assert_int_equal(region_word(scene, FAKE_US), GS_USABLE_UP);
 
 	scene->dataplane_fake.write_count = 0;
-	answer(scene, EU, GS_PROBE_OK);
+	answer(scene, FAKE_EU, GS_PROBE_OK);
 	run_until(scene, eu_is_up);
 	expect_write(scene, 0, GS_OBJECT_BACKEND, scene->dataplane_fake.writes[0].index,
 		     GS_USABLE_UP);
-	expect_write(scene, 1, GS_OBJECT_POOL, gs_pool_index(WEB, EU), GS_USABLE_UP);
-	expect_write(scene, 2, GS_OBJECT_REGION, EU, GS_USABLE_UP);
+	expect_write(scene, 1, GS_OBJECT_POOL, gs_pool_index(FAKE_WEB, FAKE_EU), GS_USABLE_UP);
+	expect_write(scene, 2, GS_OBJECT_REGION, FAKE_EU, GS_USABLE_UP);
 	assert_int_equal(publishes(scene), 1);
 }
 
@@ -483,31 +427,31 @@ static void failover_waits_for_nobody(void **state)
 	start_in_peace(scene);
 	lose_database(scene);
 	pthread_mutex_lock(&scene->dataplane_fake.gate);
-	give(scene, make_snapshot(2));
+	give(scene, fake_snapshot(2));
 	lose_database(scene);
-	answer(scene, EU, GS_PROBE_TIMEOUT);
+	answer(scene, FAKE_EU, GS_PROBE_TIMEOUT);
 	run_until(scene, eu_is_down);
 	assert_int_equal(look(scene)->snapshot->revision, 1);
 	pthread_mutex_unlock(&scene->dataplane_fake.gate);
 	run_until(scene, is_idle);
 	assert_int_equal(look(scene)->snapshot->revision, 2);
-	assert_int_equal(region_word(scene, EU), GS_USABLE_DOWN);
+	assert_int_equal(region_word(scene, FAKE_EU), GS_USABLE_DOWN);
 }
 
 static bool ap_drains(struct scene *scene)
 {
-	return region_word(scene, AP) == GS_USABLE_DRAIN;
+	return region_word(scene, FAKE_AP) == GS_USABLE_DRAIN;
 }
 
 static void an_operator_drains_a_region(void **state)
 {
 	struct scene *scene = *state;
-	struct gs_snapshot *drained = make_snapshot(2);
+	struct gs_snapshot *drained = fake_snapshot(2);
 	uint64_t generation;
 
 	start_in_peace(scene);
 	generation = look(scene)->info.generation;
-	drained->regions[AP - 1].admin = GS_ADMIN_DRAIN;
+	drained->regions[FAKE_AP - 1].admin = GS_ADMIN_DRAIN;
 	give(scene, drained);
 	run_until(scene, ap_drains);
 	assert_int_equal(scene->dataplane_fake.write_count, 1);
@@ -522,25 +466,26 @@ static void a_restart_does_not_flap(void **state)
 {
 	struct scene *scene = *state;
 
-	for (gs_id r = 1; r <= REGIONS; r++) {
+	for (gs_id r = 1; r <= FAKE_REGIONS; r++) {
 		const struct gs_usable up = {.state = GS_USABLE_UP, .accept = UINT16_MAX};
 
 		scene->dataplane_fake.regions[r] = up;
-		scene->dataplane_fake.pools[gs_pool_index(WEB, r)] = up;
-		for (int n = 0; n < PER_REGION; n++)
-			scene->dataplane_fake.backends[backend_id(r, n)] = up;
+		scene->dataplane_fake.pools[gs_pool_index(FAKE_WEB, r)] = up;
+		for (int n = 0; n < FAKE_PER_REGION; n++)
+			scene->dataplane_fake.backends[fake_backend(r, n)] = up;
 	}
 	scene->dataplane_fake.info.generation = 5;
-	scene->dataplane_fake.backends[backend_id(US, 1)].state = GS_USABLE_DOWN;
-	answer(scene, US, GS_PROBE_TIMEOUT);
+	scene->dataplane_fake.backends[fake_backend(FAKE_US, 1)].state = GS_USABLE_DOWN;
+	answer(scene, FAKE_US, GS_PROBE_TIMEOUT);
 	start(scene);
-	give(scene, make_snapshot(1));
+	give(scene, fake_snapshot(1));
 	run_until(scene, is_idle);
 	for (uint32_t i = 0; i < scene->dataplane_fake.write_count; i++) {
 		const struct fake_write *write = &scene->dataplane_fake.writes[i];
 
-		if (write->kind != GS_OBJECT_BACKEND || write->index > REGIONS * PER_REGION ||
-		    write->index == backend_id(US, 1))
+		if (write->kind != GS_OBJECT_BACKEND ||
+		    write->index > FAKE_REGIONS * FAKE_PER_REGION ||
+		    write->index == fake_backend(FAKE_US, 1))
 			continue;
 		assert_int_equal(write->word.state, GS_USABLE_UP);
 	}
@@ -559,7 +504,7 @@ static bool not_from_last_good(struct scene *scene)
 static void the_last_good_file_serves_while_the_database_is_away(void **state)
 {
 	struct scene *scene = *state;
-	struct gs_snapshot *saved = make_snapshot(3);
+	struct gs_snapshot *saved = fake_snapshot(3);
 	struct gs_error error;
 
 	assert_int_equal(gs_snapshot_save(saved, scene->settings.last_good, &error), 0);
@@ -570,7 +515,7 @@ static void the_last_good_file_serves_while_the_database_is_away(void **state)
 	assert_int_equal(scene->dataplane_fake.last_revision, 3);
 	assert_false(look(scene)->connected);
 	assert_string_equal(look(scene)->connection_why, "scripted");
-	give(scene, make_snapshot(3));
+	give(scene, fake_snapshot(3));
 	run_until(scene, not_from_last_good);
 	assert_true(look(scene)->connected);
 }
@@ -602,7 +547,7 @@ static void a_broken_last_good_file_is_refused(void **state)
 	lose_database(scene);
 	run_until(scene, is_idle);
 	assert_int_equal(publishes(scene), 0);
-	give(scene, make_snapshot(9));
+	give(scene, fake_snapshot(9));
 	run_until(scene, revision_9);
 }
 
@@ -637,7 +582,7 @@ static void geoip_is_loaded_before_the_first_publish(void **state)
 
 	strcpy(scene->settings.geoip, "/geo/one.mmdb");
 	start(scene);
-	give(scene, make_snapshot(1));
+	give(scene, fake_snapshot(1));
 	run_until(scene, all_known);
 	assert_int_equal(publishes(scene), 1);
 	assert_string_equal(look(scene)->geo->path, "/geo/one.mmdb");
@@ -665,7 +610,7 @@ static void a_broken_geoip_file_leaves_the_one_in_force(void **state)
 	assert_int_equal(publishes(scene), 1);
 	assert_int_equal(scene->dataplane_fake.write_count, 0);
 	/* And the next snapshot is published with it. */
-	give(scene, make_snapshot(9));
+	give(scene, fake_snapshot(9));
 	run_until(scene, revision_9);
 	assert_string_equal(look(scene)->geo->path, "/geo/one.mmdb");
 	scene->geodb_fake.error = 0;
@@ -700,11 +645,11 @@ static void a_warm_edge_keeps_its_geo_tables(void **state)
 	scene->geodb_fake.error = -EINVAL;
 	scene->dataplane_fake.info.generation = 5;
 	start(scene);
-	give(scene, make_snapshot(1));
+	give(scene, fake_snapshot(1));
 	run_until(scene, is_followed);
 	assert_int_equal(publishes(scene), 0);
-	assert_int_equal(region_word(scene, EU), GS_USABLE_UP);
-	answer(scene, EU, GS_PROBE_REFUSED);
+	assert_int_equal(region_word(scene, FAKE_EU), GS_USABLE_UP);
+	answer(scene, FAKE_EU, GS_PROBE_REFUSED);
 	run_until(scene, eu_is_down);
 	scene->geodb_fake.error = 0;
 	load(scene, "/geo/good.mmdb");
@@ -724,10 +669,10 @@ static void a_bad_first_snapshot_costs_no_geoip(void **state)
 
 	strcpy(scene->settings.geoip, "/geo/one.mmdb");
 	start(scene);
-	give(scene, make_bad_snapshot(1));
+	give(scene, bad_snapshot(1));
 	run_until(scene, a_publish_problem_or_geo);
 	assert_null(look(scene)->tables);
-	give(scene, make_snapshot(9));
+	give(scene, fake_snapshot(9));
 	run_until(scene, revision_9);
 	assert_int_equal(scene->geodb_fake.loads, 1);
 	assert_string_equal(look(scene)->geo->path, "/geo/one.mmdb");
@@ -747,8 +692,8 @@ static void the_guilty_one_is_found(void **state)
 	strcpy(scene->settings.geoip, "/geo/one.mmdb");
 	start_in_peace(scene);
 	pthread_mutex_lock(&scene->dataplane_fake.gate);
-	give(scene, make_snapshot(2)); /* keeps the worker busy */
-	give(scene, make_bad_snapshot(3));
+	give(scene, fake_snapshot(2)); /* keeps the worker busy */
+	give(scene, bad_snapshot(3));
 	assert_int_equal(gs_reconcile_load_geo(scene->reconcile, "/geo/two.mmdb", NULL, NULL), 0);
 	pthread_mutex_unlock(&scene->dataplane_fake.gate);
 	run_until(scene, geo_two);
@@ -785,7 +730,7 @@ static void new_maps_are_filled_again(void **state)
 	scene->dataplane_fake.heartbeat_result = -ESTALE;
 	run_until(scene, is_published_again);
 	assert_int_equal(scene->reopens, 1);
-	for (gs_id r = 1; r <= REGIONS; r++) {
+	for (gs_id r = 1; r <= FAKE_REGIONS; r++) {
 		assert_int_equal(region_word(scene, r), GS_USABLE_UP);
 		assert_int_equal(pool_word(scene, r).state, GS_USABLE_UP);
 	}

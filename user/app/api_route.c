@@ -83,17 +83,50 @@ static json_t *pool_json(const struct route *route, gs_id region)
 
 	for (uint32_t i = 0; i < snapshot->backend_count; i++) {
 		const struct gs_backend *backend = &snapshot->backends[i];
+		struct gs_monitor_status health;
 		char text[GS_ADDR_TEXT_MAX];
 
 		if (backend->service != route->service->id || backend->region != region)
 			continue;
+		health.state = GS_HEALTH_UNKNOWN;
+		gs_monitor_get(route->state->monitor, backend->id, &health);
 		json_array_append_new(
-			list, json_pack("{s:s, s:s, s:i, s:s}", "name", backend->name, "address",
-					gs_addr_format(&backend->addr, text), "weight",
-					(int)backend->weight, "state",
-					gs_usable_name(route->state->view->backends[backend->id])));
+			list,
+			json_pack("{s:s, s:s, s:i, s:s, s:s, s:s}", "name", backend->name,
+				  "address", gs_addr_format(&backend->addr, text), "weight",
+				  (int)backend->weight, "admin", gs_admin_name(backend->admin),
+				  "health", gs_health_state_name(health.state), "state",
+				  gs_usable_name(route->state->view->backends[backend->id])));
 	}
 	return list;
+}
+
+/* Why the region before the winner was passed over. */
+static const char *why_passed(const struct route *route, int place)
+{
+	return why_not(route->state, route->service, route->plan->region[place]);
+}
+
+static void explain_later_one(const struct route *route, int winner, char *out, size_t room)
+{
+	const struct gs_snapshot *snapshot = route->state->snapshot;
+	const struct gs_region *first = gs_snapshot_region(snapshot, route->plan->region[0]);
+	const char *name = first ? first->name : "?";
+	int usable = 0;
+
+	while (usable < winner && !route->usable[usable])
+		usable++;
+	if (route->usable[0])
+		snprintf(out, room, "drawn by its share");
+	else if (usable < winner)
+		snprintf(out, room, "%s: %s; drawn by spare capacity from those that are usable",
+			 name, why_passed(route, 0));
+	else if (winner == 1)
+		snprintf(out, room, "%s: %s; the next usable one in order", name,
+			 why_passed(route, 0));
+	else
+		snprintf(out, room, "%s: %s, and %d more not usable; the next usable one in order",
+			 name, why_passed(route, 0), winner - 1);
 }
 
 static void explain_winner(const struct route *route, const struct gs_policy *policy, int winner,
@@ -105,10 +138,9 @@ static void explain_winner(const struct route *route, const struct gs_policy *po
 		snprintf(out, room, "no region of the plan is usable: packets are dropped");
 		return;
 	}
-	km = distance_km(route, route->plan->region[winner]);
+	km = route->plan->distance_km[winner];
 	if (winner > 0)
-		snprintf(out, room, "%d better %s not usable; the first that is, or drew the spare",
-			 winner, winner == 1 ? "one is" : "ones are");
+		explain_later_one(route, winner, out, room);
 	else if (is_override)
 		snprintf(out, room, "an override names it, and it is usable");
 	else if (policy->kind == GS_POLICY_FAILOVER)
@@ -141,6 +173,23 @@ static void add_decision(json_t *json, struct route *route, const struct gs_addr
 				      region ? pool_json(route, region->id) : json_array()));
 }
 
+/* Whose override it is that matched: region and reason. */
+static void add_override(json_t *json, const struct gs_snapshot *snapshot,
+			 const struct gs_prefix *prefix)
+{
+	for (uint32_t i = 0; i < snapshot->override_count; i++) {
+		const struct gs_override *override = &snapshot->overrides[i];
+		const struct gs_region *region;
+
+		if (gs_prefix_compare(&override->prefix, prefix) != 0)
+			continue;
+		region = gs_snapshot_region(snapshot, override->region);
+		json_object_set_new(json, "region", json_string(region ? region->name : "?"));
+		json_object_set_new(json, "reason", json_string(override->reason));
+		return;
+	}
+}
+
 static json_t *match_json(const struct gs_tables *tables, const struct gs_addr *client,
 			  uint16_t *ret_location, bool *ret_is_override)
 {
@@ -153,7 +202,9 @@ static json_t *match_json(const struct gs_tables *tables, const struct gs_addr *
 	*ret_location = gs_tables_locate(tables, client, &prefix, ret_is_override);
 	json = json_pack("{s:s, s:s}", "source", *ret_is_override ? "override" : "geoip", "prefix",
 			 gs_prefix_format(&prefix, text));
-	if (!*ret_is_override && gs_geo_embedded_v4(client, &inner))
+	if (*ret_is_override)
+		add_override(json, tables->snapshot, &prefix);
+	if ((!*ret_is_override || prefix.is_v4) && gs_geo_embedded_v4(client, &inner))
 		json_object_set_new(json, "embedded_ipv4",
 				    json_string(gs_addr_format(&inner, inner_text)));
 	return json;

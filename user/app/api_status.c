@@ -72,7 +72,7 @@ static void add_traffic(json_t *json, const struct gs_counter *counter)
 	json_object_set_new(json, "bytes", json_integer((json_int_t)counter->bytes));
 }
 
-static json_t *regions_json(const struct gs_reconcile_state *state,
+static json_t *regions_json(const struct gs_api *api, const struct gs_reconcile_state *state,
 			    const struct gs_counters *counters)
 {
 	json_t *list = json_array();
@@ -83,6 +83,10 @@ static json_t *regions_json(const struct gs_reconcile_state *state,
 					 gs_admin_name(region->admin), "state",
 					 gs_usable_name(state->view->regions[region->id]));
 
+		json_object_set_new(json, "since_s",
+				    json_integer((json_int_t)(gs_loop_now_ms(api->loop) -
+							      state->region_since_ms[region->id]) /
+						 1000));
 		add_traffic(json,
 			    find_counter(counters->regions, counters->region_count, region->id));
 		json_array_append_new(list, json);
@@ -190,7 +194,7 @@ json_t *gs_api_status(const struct gs_api *api, const json_t *request)
 				    json_integer((json_int_t)state->snapshot->revision));
 		json_object_set_new(json, "from_last_good", json_boolean(state->from_last_good));
 		json_object_set_new(json, "services", services_json(state, &counters));
-		json_object_set_new(json, "regions", regions_json(state, &counters));
+		json_object_set_new(json, "regions", regions_json(api, state, &counters));
 		json_object_set_new(json, "backends", backends_json(api, state, &counters));
 	}
 	free(counters.reasons);

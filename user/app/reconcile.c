@@ -173,6 +173,8 @@ static void tell_regions(struct gs_reconcile *r, const struct gs_usable_view *be
 		const struct gs_usable *was = before ? &before->regions[region->id] : NULL;
 		struct gs_usable now = r->view->regions[region->id];
 
+		if (!was || was->state != now.state)
+			r->state.region_since_ms[region->id] = gs_loop_now_ms(r->ports.loop);
 		if (!changed(was, now))
 			continue;
 		if (now.state == GS_USABLE_UP)

@@ -43,14 +43,15 @@ struct gs_reconcile_state {
 	const struct gs_geodata *geo;	    /* behind the tables; NULL: none */
 	const struct gs_usable_view *view;  /* NULL: none yet */
 	struct gs_monitor *monitor;
-	struct gs_dataplane_info info;	    /* the generation in force */
-	bool connected;			    /* to the store */
-	bool from_last_good;		    /* the snapshot is the file's, not the store's */
-	bool working;			    /* a build or a load goes on */
-	char connection_why[GS_ERROR_MAX];  /* not connected: why */
-	uint64_t connection_since_ms;	    /* gs_loop_now_ms */
-	char geo_problem[GS_ERROR_MAX];	    /* why the last GeoIP load failed, or "" */
-	char publish_problem[GS_ERROR_MAX]; /* why the last publish failed, or "" */
+	uint64_t region_since_ms[GS_MAX_REGIONS]; /* gs_loop_now_ms of its word's last change */
+	struct gs_dataplane_info info;		  /* the generation in force */
+	bool connected;				  /* to the store */
+	bool from_last_good;			  /* the snapshot is the file's, not the store's */
+	bool working;				  /* a build or a load goes on */
+	char connection_why[GS_ERROR_MAX];	  /* not connected: why */
+	uint64_t connection_since_ms;		  /* gs_loop_now_ms */
+	char geo_problem[GS_ERROR_MAX];		  /* why the last GeoIP load failed, or "" */
+	char publish_problem[GS_ERROR_MAX];	  /* why the last publish failed, or "" */
 };
 
 /* 0 or -errno. */

@@ -144,8 +144,8 @@ static void print_objects(const json_t *status)
 	json_array_foreach (json_object_get(status, "regions"), i, object) {
 		printf("region  %-20s ", text_of(object, "name"));
 		print_state(text_of(object, "state"), 6);
-		printf("admin %-12s %lld packets\n", text_of(object, "admin"),
-		       number_of(object, "packets"));
+		printf("admin %-12s for %lld s  %lld packets\n", text_of(object, "admin"),
+		       number_of(object, "since_s"), number_of(object, "packets"));
 	}
 	json_array_foreach (json_object_get(status, "backends"), i, object) {
 		printf("backend %-20s ", text_of(object, "name"));
@@ -240,8 +240,12 @@ static void print_route(const json_t *reply)
 	       number_of(reply, "generation"));
 	if (*text_of(match, "embedded_ipv4"))
 		printf("inside     %s, by which it is located\n", text_of(match, "embedded_ipv4"));
-	printf("prefix     %s, by %s\n", text_of(match, "prefix"),
-	       strcmp(text_of(match, "source"), "override") == 0 ? "override" : "GeoIP");
+	if (strcmp(text_of(match, "source"), "override") == 0)
+		printf("prefix     %s, by an override to %s%s%s%s\n", text_of(match, "prefix"),
+		       text_of(match, "region"), *text_of(match, "reason") ? " (" : "",
+		       text_of(match, "reason"), *text_of(match, "reason") ? ")" : "");
+	else
+		printf("prefix     %s, by GeoIP\n", text_of(match, "prefix"));
 	print_location(json_object_get(reply, "location"));
 	json_array_foreach (json_object_get(reply, "candidates"), i, object)
 		print_candidate(object, i);
@@ -250,7 +254,8 @@ static void print_route(const json_t *reply)
 	json_array_foreach (json_object_get(winner, "backends"), i, object) {
 		printf("%-10s %-19s ", i == 0 ? "backends" : "", text_of(object, "name"));
 		print_state(text_of(object, "state"), 6);
-		printf("%s, weight %lld\n", text_of(object, "address"),
+		printf("health %s, admin %s, %s, weight %lld\n", text_of(object, "health"),
+		       text_of(object, "admin"), text_of(object, "address"),
 		       number_of(object, "weight"));
 	}
 }

@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Questions to a running daemon: right answers, and hostile questions. Every port is a fake. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/fakes/fake_prober.h"
+#include "tests/fakes/fakes.h"
+#include "tests/fakes/world.h"
+#include "user/app/api.h"
+#include "user/app/snapshot_io.h"
+#include "user/base/cleanup.h"
+#include "user/core/cidr.h"
+#include "user/core/geo.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { LIMIT_MS = 20000 };
+
+struct scene {
+	struct gs_loop *loop;
+	struct fake_store store_fake;
+	struct fake_geodb geodb_fake;
+	struct fake_nexthop nexthop_fake;
+	struct fake_dataplane dataplane_fake;
+	struct fake_prober prober_fake;
+	struct gs_store store;
+	struct gs_geodb geodb;
+	struct gs_nexthop nexthop;
+	struct gs_dataplane dataplane;
+	struct gs_prober prober;
+	struct gs_config config;
+	struct gs_reconcile *reconcile;
+	struct gs_api api;
+	struct world *world;
+
+	struct gs_timer poll, limit;
+	bool (*until)(struct scene *scene);
+	bool timed_out;
+
+	int replies;
+	json_t *reply; /* the last one */
+};
+
+static void on_poll(struct gs_timer *timer)
+{
+	struct scene *scene = timer->context;
+
+	if (scene->until(scene))
+		gs_loop_stop(scene->loop);
+	else
+		gs_loop_timer_set(scene->loop, timer, 2);
+}
+
+static void on_limit(struct gs_timer *timer)
+{
+	struct scene *scene = timer->context;
+
+	scene->timed_out = true;
+	gs_loop_stop(scene->loop);
+}
+
+static void run_until(struct scene *scene, bool (*until)(struct scene *scene))
+{
+	scene->until = until;
+	gs_loop_timer_set(scene->loop, &scene->poll, 0);
+	gs_loop_timer_set(scene->loop, &scene->limit, LIMIT_MS);
+	assert_int_equal(gs_loop_run(scene->loop), 0);
+	gs_loop_timer_clear(scene->loop, &scene->poll);
+	gs_loop_timer_clear(scene->loop, &scene->limit);
+	assert_false(scene->timed_out);
+}
+
+static int set_up(void **state)
+{
+	struct scene *scene = calloc(1, sizeof(*scene));
+	struct gs_reconcile_settings settings = {.geoip = "/geo/one.mmdb",
+						 .last_good = "/proc/nowhere/last-good.json"};
+	struct gs_reconcile_ports ports;
+
+	*state = scene;
+	gs_log_setup(GS_LOG_ERROR, GS_LOG_LOGFMT);
+	if (gs_loop_new(&scene->loop))
+		return -1;
+	scene->world = world_new(3);
+	scene->geodb_fake.geo = &scene->world->geo;
+	fake_store_init(&scene->store_fake, &scene->store);
+	fake_geodb_init(&scene->geodb_fake, &scene->geodb);
+	fake_nexthop_init(&scene->nexthop_fake, &scene->nexthop);
+	fake_dataplane_init(&scene->dataplane_fake, &scene->dataplane);
+	fake_prober_init(&scene->prober_fake, scene->loop, &scene->prober);
+	scene->poll = (struct gs_timer){.on_due = on_poll, .context = scene};
+	scene->limit = (struct gs_timer){.on_due = on_limit, .context = scene};
+	gs_config_default(&scene->config);
+	strcpy(scene->config.edge, "edge-7");
+	ports = (struct gs_reconcile_ports){
+		.loop = scene->loop,
+		.store = &scene->store,
+		.geodb = &scene->geodb,
+		.dataplane = &scene->dataplane,
+		.nexthop = &scene->nexthop,
+		.prober = &scene->prober,
+	};
+	if (gs_reconcile_new(&ports, &settings, &scene->reconcile) ||
+	    gs_reconcile_start(scene->reconcile))
+		return -1;
+	scene->api = (struct gs_api){
+		.reconcile = scene->reconcile,
+		.dataplane = &scene->dataplane,
+		.loop = scene->loop,
+		.config = &scene->config,
+		.started_ms = gs_loop_now_ms(scene->loop),
+	};
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct scene *scene = *state;
+
+	gs_loop_end_worker(scene->loop);
+	gs_reconcile_free(scene->reconcile);
+	fake_prober_done(&scene->prober_fake);
+	gs_loop_free(scene->loop);
+	world_free(scene->world);
+	json_decref(scene->reply);
+	free(scene);
+	return 0;
+}
+
+static bool all_known(struct scene *scene)
+{
+	const struct gs_reconcile_state *look = gs_reconcile_look(scene->reconcile);
+
+	return look->tables && gs_monitor_unknown_count(look->monitor) == 0;
+}
+
+/* region-2 is named by an override for 203.0.113.0/24 and 2001:db8:7::/48. */
+static void start(struct scene *scene)
+{
+	struct gs_snapshot *plain = fake_snapshot(5), *snapshot;
+
+	assert_int_equal(gs_snapshot_copy(plain, 2, &snapshot), 0);
+	gs_snapshot_free(plain);
+	snapshot->override_count = 2;
+	assert_int_equal(gs_prefix_parse("203.0.113.0/24", &snapshot->overrides[0].prefix), 0);
+	assert_int_equal(gs_prefix_parse("2001:db8:7::/48", &snapshot->overrides[1].prefix), 0);
+	for (int i = 0; i < 2; i++) {
+		snapshot->overrides[i].region = FAKE_US;
+		strcpy(snapshot->overrides[i].reason, "ticket 42");
+	}
+	scene->store_fake.events->on_connection(scene->store_fake.context, true, "");
+	scene->store_fake.events->on_snapshot(scene->store_fake.context, snapshot);
+	run_until(scene, all_known);
+}
+
+/* ---- asking ---------------------------------------------------------------------------------- */
+
+static void on_reply(void *context, json_t *reply)
+{
+	struct scene *scene = context;
+
+	json_decref(scene->reply);
+	scene->reply = reply;
+	scene->replies++;
+}
+
+static json_t *ask_bytes(struct scene *scene, const char *request, size_t length)
+{
+	/* Exactly as long: a read beyond it is seen. */
+	char *copy = malloc(length ? length : 1);
+
+	assert_non_null(copy);
+	memcpy(copy, request, length);
+	scene->replies = 0;
+	gs_api_handle(&scene->api, copy, length, on_reply, scene);
+	free(copy);
+	return scene->reply;
+}
+
+static json_t *ask(struct scene *scene, const char *request)
+{
+	json_t *reply = ask_bytes(scene, request, strlen(request));
+
+	assert_int_equal(scene->replies, 1);
+	assert_true(json_is_object(reply));
+	return reply;
+}
+
+static json_t *ask_route(struct scene *scene, const char *address)
+{
+	char request[256];
+
+	snprintf(request, sizeof(request), "{\"command\":\"route.get\",\"address\":\"%s\"}",
+		 address);
+	return ask(scene, request);
+}
+
+/* "a.b.0.c": members by name, elements by number. */
+static json_t *at(json_t *json, const char *path)
+{
+	while (*path && json) {
+		char word[64];
+		size_t length = strcspn(path, ".");
+
+		memcpy(word, path, length);
+		word[length] = '\0';
+		json = json_is_array(json) ? json_array_get(json, strtoul(word, NULL, 10))
+					   : json_object_get(json, word);
+		path += length + (path[length] == '.');
+	}
+	return json;
+}
+
+static const char *text_at(json_t *json, const char *path)
+{
+	const char *text = json_string_value(at(json, path));
+
+	return text ? text : "(no text)";
+}
+
+static json_int_t number_at(json_t *json, const char *path)
+{
+	assert_true(json_is_integer(at(json, path)));
+	return json_integer_value(at(json, path));
+}
+
+/* ---- hostile questions ----------------------------------------------------------------------- */
+
+static void hostile_requests(void **state)
+{
+	static const struct {
+		const char *request, *want; /* in the error's text */
+	} cases[] = {
+		{"", "request: column"},
+		{"{", "request: column"},
+		{"null", "request: column"},
+		{"[]", "command: missing"},
+		{"\"status\"", "request: column"},
+		{"{}", "command: missing"},
+		{"{\"command\":null}", "command: missing"},
+		{"{\"command\":7}", "command: missing"},
+		{"{\"command\":\"\"}", "command: no ''"},
+		{"{\"command\":\"statusx\"}", "command: no 'statusx'"},
+		{"{\"command\":\"status\",\"command\":\"status\"}", "request: column"},
+		{"{\"command\":\"status\"} x", "request: column"},
+		{"{\"command\":\"sta\\u0000tus\"}", "request: column"},
+		{"{\"command\":\"\xff\"}", "request: column"},
+		{"{\"command\":\"route.get\"}", "address: missing"},
+		{"{\"command\":\"route.get\",\"address\":[]}", "address: missing"},
+		{"{\"command\":\"route.get\",\"address\":\"\"}", "address: ''"},
+		{"{\"command\":\"route.get\",\"address\":\"1.2.3\"}", "address: '1.2.3'"},
+		{"{\"command\":\"route.get\",\"address\":\"1.2.3.4/32\"}", "address: "},
+		{"{\"command\":\"route.get\",\"address\":\"1.2.3.4\",\"service\":\"no\"}",
+		 "service: no 'no'"},
+		{"{\"command\":\"route.get\",\"address\":\"1.2.3.4\",\"service\":4}", "service: "},
+		{"{\"command\":\"geo.show\",\"address\":\"::gggg\"}", "address: "},
+		{"{\"command\":\"geo.load\"}", "path: missing"},
+		{"{\"command\":\"geo.load\",\"path\":\"relative\"}", "path: "},
+		{"{\"command\":\"geo.load\",\"path\":\"\"}", "path: "},
+	};
+	struct scene *scene = *state;
+
+	start(scene);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const char *error = text_at(ask(scene, cases[i].request), "error");
+
+		if (!strstr(error, cases[i].want))
+			fail_msg("%s: error is '%s', not '%s'", cases[i].request, error,
+				 cases[i].want);
+	}
+}
+
+static void deep_and_long_requests(void **state)
+{
+	enum { LENGTH = 65536 };
+	struct scene *scene = *state;
+	char *text = malloc(LENGTH);
+
+	assert_non_null(text);
+	start(scene);
+	memset(text, '[', LENGTH);
+	ask_bytes(scene, text, LENGTH);
+	assert_int_equal(scene->replies, 1);
+	assert_non_null(strstr(text_at(scene->reply, "error"), "request: column"));
+	memset(text, 'a', LENGTH);
+	memcpy(text, "{\"command\":\"", 12);
+	memcpy(text + LENGTH - 2, "\"}", 2);
+	ask_bytes(scene, text, LENGTH);
+	assert_int_equal(scene->replies, 1);
+	assert_true(strlen(text_at(scene->reply, "error")) < 200);
+	free(text);
+}
+
+/* Good requests with bytes changed, cut or doubled: one reply each, always an object. */
+static void mutated_requests(void **state)
+{
+	static const char *const SEEDS[] = {
+		"{\"command\":\"status\"}",
+		"{\"command\":\"route.get\",\"address\":\"203.0.113.9\",\"service\":\"web\"}",
+		"{\"command\":\"geo.show\",\"address\":\"2001:db8::1\"}",
+	};
+	struct scene *scene = *state;
+	uint64_t seed = gs_now_us();
+
+	print_message("seed %lu\n", (unsigned long)seed);
+	start(scene);
+	for (int round = 0; round < 3000; round++) {
+		char text[128];
+		size_t length;
+
+		strcpy(text, SEEDS[world_draw(&seed) % ARRAY_SIZE(SEEDS)]);
+		length = strlen(text);
+		for (uint64_t n = world_draw(&seed) % 4; n > 0; n--)
+			text[world_draw(&seed) % length] = (char)world_draw(&seed);
+		if (world_draw(&seed) % 4 == 0)
+			length = world_draw(&seed) % (length + 1);
+		ask_bytes(scene, text, length);
+		assert_int_equal(scene->replies, 1);
+		assert_true(json_is_object(scene->reply));
+	}
+}
+
+/* ---- status ---------------------------------------------------------------------------------- */
+
+static void status_before_anything_is_known(void **state)
+{
+	struct scene *scene = *state;
+	json_t *reply;
+
+	scene->store_fake.events->on_connection(scene->store_fake.context, false,
+						"could not connect");
+	reply = ask(scene, "{\"command\":\"status\"}");
+	assert_string_equal(text_at(reply, "edge"), "edge-7");
+	assert_string_equal(text_at(reply, "version"), GS_VERSION);
+	assert_true(json_is_false(at(reply, "database.connected")));
+	assert_string_equal(text_at(reply, "database.why"), "could not connect");
+	assert_int_equal(number_at(reply, "generation.number"), 0);
+	assert_null(at(reply, "regions"));
+	assert_non_null(strstr(text_at(ask_route(scene, "1.2.3.4"), "error"), "no generation"));
+}
+
+static void status_of_a_running_edge(void **state)
+{
+	struct scene *scene = *state;
+	json_t *reply;
+
+	start(scene);
+	reply = ask(scene, "{\"command\":\"status\"}");
+	assert_true(json_is_true(at(reply, "database.connected")));
+	assert_int_equal(number_at(reply, "revision"), 5);
+	assert_int_equal(number_at(reply, "generation.number"), 1);
+	assert_int_equal(strlen(text_at(reply, "generation.digest")), 16);
+	assert_string_equal(text_at(reply, "geoip.file"), "/geo/one.mmdb");
+	assert_int_equal(number_at(reply, "geoip.locations"), scene->world->geo.location_count);
+	assert_int_equal(json_array_size(at(reply, "regions")), FAKE_REGIONS);
+	assert_int_equal(json_array_size(at(reply, "backends")), FAKE_REGIONS * FAKE_PER_REGION);
+	assert_string_equal(text_at(reply, "regions.0.name"), "region-1");
+	assert_string_equal(text_at(reply, "regions.0.state"), "up");
+	assert_string_equal(text_at(reply, "regions.0.admin"), "auto");
+	assert_true(number_at(reply, "regions.0.since_s") < 60);
+	assert_string_equal(text_at(reply, "backends.5.name"), "backend-3-1");
+	assert_string_equal(text_at(reply, "backends.5.region"), "region-3");
+	assert_string_equal(text_at(reply, "backends.5.address"), "10.0.3.2");
+	assert_string_equal(text_at(reply, "backends.5.health"), "up");
+	assert_string_equal(text_at(reply, "backends.5.state"), "up");
+	assert_int_equal(number_at(reply, "services.0.packets"), 7);
+	assert_int_equal(number_at(reply, "services.0.bytes"), 700);
+	assert_int_equal(number_at(reply, "reasons.tx_new"), 7);
+	assert_true(json_is_false(at(reply, "from_last_good")));
+	scene->dataplane_fake.count_error = -EIO;
+	reply = ask(scene, "{\"command\":\"status\"}");
+	assert_string_not_equal(text_at(reply, "counters_problem"), "(no text)");
+}
+
+/* ---- route.get ------------------------------------------------------------------------------- */
+
+static bool us_is_down(struct scene *scene)
+{
+	return scene->dataplane_fake.regions[FAKE_US].state == GS_USABLE_DOWN;
+}
+
+static void an_override_is_named(void **state)
+{
+	struct scene *scene = *state;
+	json_t *reply;
+
+	start(scene);
+	reply = ask_route(scene, "203.0.113.9");
+	assert_string_equal(text_at(reply, "client"), "203.0.113.9");
+	assert_string_equal(text_at(reply, "service"), "web");
+	assert_string_equal(text_at(reply, "policy"), "nearest");
+	assert_string_equal(text_at(reply, "match.source"), "override");
+	assert_string_equal(text_at(reply, "match.prefix"), "203.0.113.0/24");
+	assert_string_equal(text_at(reply, "match.region"), "region-2");
+	assert_string_equal(text_at(reply, "match.reason"), "ticket 42");
+	assert_string_equal(text_at(reply, "candidates.0.region"), "region-2");
+	assert_int_equal(json_array_size(at(reply, "candidates")), FAKE_REGIONS);
+	assert_string_equal(text_at(reply, "winner.region"), "region-2");
+	assert_non_null(strstr(text_at(reply, "winner.why"), "override"));
+	assert_int_equal(json_array_size(at(reply, "winner.backends")), FAKE_PER_REGION);
+	assert_string_equal(text_at(reply, "winner.backends.0.health"), "up");
+	reply = ask_route(scene, "2001:db8:7::1");
+	assert_string_equal(text_at(reply, "match.prefix"), "2001:db8:7::/48");
+	/* 6to4 of an overridden IPv4 address */
+	reply = ask_route(scene, "2002:cb00:7109::1");
+	assert_string_equal(text_at(reply, "match.source"), "override");
+	assert_string_equal(text_at(reply, "match.embedded_ipv4"), "203.0.113.9");
+
+	for (int n = 0; n < FAKE_PER_REGION; n++)
+		scene->prober_fake.backend[fake_backend(FAKE_US, n)].answer.class =
+			GS_PROBE_REFUSED;
+	run_until(scene, us_is_down);
+	reply = ask_route(scene, "203.0.113.9");
+	assert_true(json_is_false(at(reply, "candidates.0.usable")));
+	assert_string_equal(text_at(reply, "candidates.0.state"), "down");
+	assert_string_equal(text_at(reply, "candidates.0.why"), "no backend is up");
+	assert_string_equal(text_at(reply, "winner.region"), "region-1"); /* nearer than -3 */
+	assert_non_null(strstr(text_at(reply, "winner.why"), "region-2: no backend is up"));
+}
+
+/* Against the ranges the database was made of, and distances by hand. */
+static void geography_is_right(void **state)
+{
+	struct scene *scene = *state;
+	struct gs_snapshot *snapshot = fake_snapshot(1);
+	uint64_t seed = gs_now_us();
+	int located = 0;
+
+	print_message("seed %lu\n", (unsigned long)seed);
+	start(scene);
+	for (int round = 0; round < 300; round++) {
+		struct gs_addr client = world_client(scene->world, &seed), inner;
+		char text[GS_ADDR_TEXT_MAX];
+		uint16_t want = world_geo_location(scene->world, &client);
+		const struct gs_location *location = &scene->world->geo.locations[want];
+		const struct gs_region *nearest = &snapshot->regions[0];
+		json_t *reply = ask_route(scene, gs_addr_format(&client, text));
+
+		if (strcmp(text_at(reply, "match.source"), "geoip") != 0)
+			continue;
+		if (gs_geo_embedded_v4(&client, &inner))
+			assert_true(json_is_string(at(reply, "match.embedded_ipv4")));
+		assert_int_equal(number_at(reply, "location.id"), want);
+		assert_string_equal(text_at(reply, "location.country"), location->country);
+		for (gs_id r = 1; location->has_coord && r < FAKE_REGIONS; r++)
+			if (gs_geo_distance_km(&location->coord, &snapshot->regions[r].coord) <
+			    gs_geo_distance_km(&location->coord, &nearest->coord))
+				nearest = &snapshot->regions[r];
+		assert_string_equal(text_at(reply, "winner.region"), nearest->name);
+		located += location->has_coord;
+		reply = ask(scene, "{\"command\":\"status\"}");
+	}
+	assert_true(located > 50);
+	gs_snapshot_free(snapshot);
+}
+
+/* ---- geo.load, geo.show ---------------------------------------------------------------------- */
+
+static bool has_reply(struct scene *scene)
+{
+	return scene->replies > 0;
+}
+
+static json_t *load(struct scene *scene, const char *path)
+{
+	char request[256];
+
+	snprintf(request, sizeof(request), "{\"command\":\"geo.load\",\"path\":\"%s\"}", path);
+	ask_bytes(scene, request, strlen(request));
+	assert_int_equal(scene->replies, 0); /* the worker's */
+	run_until(scene, has_reply);
+	assert_int_equal(scene->replies, 1);
+	return scene->reply;
+}
+
+static void geo_load_answers_when_done(void **state)
+{
+	struct scene *scene = *state;
+	json_t *reply;
+
+	start(scene);
+	reply = load(scene, "/geo/two.mmdb");
+	assert_string_equal(text_at(reply, "file"), "/geo/two.mmdb");
+	assert_int_equal(number_at(reply, "generation"), 1); /* the same answers */
+	scene->geodb_fake.error = -EINVAL;
+	reply = load(scene, "/geo/broken.mmdb");
+	assert_string_equal(text_at(reply, "error"), "/geo/broken.mmdb: scripted to be broken");
+	reply = ask(scene, "{\"command\":\"status\"}");
+	assert_string_equal(text_at(reply, "geoip.file"), "/geo/two.mmdb");
+	assert_non_null(strstr(text_at(reply, "geoip.problem"), "scripted"));
+	reply = ask(scene, "{\"command\":\"geo.show\",\"address\":\"203.0.113.9\"}");
+	assert_string_equal(text_at(reply, "file"), "/geo/two.mmdb");
+	assert_true(json_is_integer(at(reply, "location.id")));
+}
+
+#define SCENE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		SCENE(hostile_requests),	 SCENE(deep_and_long_requests),
+		SCENE(mutated_requests),	 SCENE(status_before_anything_is_known),
+		SCENE(status_of_a_running_edge), SCENE(an_override_is_named),
+		SCENE(geography_is_right),	 SCENE(geo_load_answers_when_done),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
