@@ -2,8 +2,9 @@
 /*
  * Nanoseconds a packet, net of the driver: `make bench`. README.md says how to read them.
  *
- *	bench_xdp [-r ROUNDS] [-n PACKETS] [-g MMDB | -c]
+ *	bench_xdp [-r ROUNDS] [-n PACKETS] [-f FLOWS] [-g MMDB | -c]
  *
+ * -f: only this many flows, 1, 1024, 65536 or 1048576.
  * JSON, a line a row, on standard output; a table for people on standard error.
  */
 #include <setjmp.h>
@@ -519,7 +520,7 @@ static void report(const struct bench *bench, int family, uint32_t flows, struct
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: bench_xdp [-r ROUNDS] [-n PACKETS] [-g MMDB | -c]\n");
+	fprintf(stderr, "usage: bench_xdp [-r ROUNDS] [-n PACKETS] [-f FLOWS] [-g MMDB | -c]\n");
 	return 2;
 }
 
@@ -527,13 +528,16 @@ int main(int argc, char **argv)
 {
 	static struct bench bench = {.rounds = 5, .packets = MAX_FLOWS};
 	const char *geo_path = NULL;
+	uint32_t only = 0;
 	int option;
 
-	while ((option = getopt(argc, argv, "r:n:g:c")) != -1) {
+	while ((option = getopt(argc, argv, "r:n:f:g:c")) != -1) {
 		if (option == 'r')
 			bench.rounds = (uint32_t)strtoul(optarg, NULL, 10);
 		else if (option == 'n')
 			bench.packets = (uint32_t)strtoul(optarg, NULL, 10);
+		else if (option == 'f')
+			only = (uint32_t)strtoul(optarg, NULL, 10);
 		else if (option == 'g')
 			geo_path = optarg;
 		else if (option == 'c')
@@ -555,6 +559,8 @@ int main(int argc, char **argv)
 		for (int family = 4; family <= 6; family += 2) {
 			static struct result result;
 
+			if (only && only != flow_counts[i])
+				continue;
 			measure(&bench, family, flow_counts[i], &result);
 			report(&bench, family, flow_counts[i], &result);
 		}
