@@ -93,13 +93,13 @@ static void write_more(struct client *client)
 static void start_reply(struct client *client, const char *line)
 {
 	size_t length = strlen(line);
-	char *text = malloc(length + 1);
+	char *text = malloc(length + 2);
 
 	if (!text) {
 		drop(client);
 		return;
 	}
-	memcpy(text, line, length);
+	memcpy(text, line, length + 1);
 	text[length] = '\n';
 	free(client->text);
 	client->text = text;
