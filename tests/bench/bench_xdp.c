@@ -119,8 +119,10 @@ static void build_table(struct family *family, enum gs_geo_family kind,
 	family->start_count = count;
 }
 
-/* Lengths of a city-level database's IPv4 prefixes, in thousands of a /17 and shorter, /18, .. /32
- * (rounded from GeoLite2-City's published sizes). */
+/*
+ * Prefix lengths as a city-level database has them for IPv4: how many of each, roughly, in
+ * thousands; /17 stands for all shorter ones.
+ */
 static uint32_t city_length4(uint64_t *seed)
 {
 	static const uint16_t weights[] = {18,	14,  29,  62,  124, 297, 589, 1931,
