@@ -122,6 +122,12 @@ static int dataplane_publish(void *self, const struct gs_tables *tables, const s
 	__atomic_fetch_add(&fake->publishes, 1, __ATOMIC_RELAXED);
 	pthread_mutex_lock(&fake->gate);
 	pthread_mutex_unlock(&fake->gate);
+	for (uint32_t i = 0; i < GS_MAX_BACKENDS; i++)
+		fake->published_backend[i] =
+			__atomic_load_n(&fake->backends[i].state, __ATOMIC_RELAXED);
+	for (uint32_t i = 0; i < GS_MAX_REGIONS; i++)
+		fake->published_region[i] =
+			__atomic_load_n(&fake->regions[i].state, __ATOMIC_RELAXED);
 	if (fake->publish_error) {
 		int result = fake->publish_error;
 

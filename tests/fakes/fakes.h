@@ -67,6 +67,9 @@ struct fake_dataplane {
 	uint64_t last_revision; /* of the last one that succeeded */
 	const struct gs_geodata *last_geo;
 	uint32_t last_hop_mtu;
+	/* Words as they were when the last publish came into force. */
+	uint16_t published_backend[GS_MAX_BACKENDS];
+	uint16_t published_region[GS_MAX_REGIONS];
 	pthread_mutex_t gate; /* a publish takes it: hold it to keep the worker busy */
 
 	uint32_t hop_sets;

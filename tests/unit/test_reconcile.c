@@ -250,6 +250,7 @@ static void a_snapshot_is_published(void **state)
 	assert_int_equal(look(scene)->snapshot->revision, 7);
 	assert_true(look(scene)->connected);
 	assert_false(look(scene)->from_last_good);
+	run_until(scene, is_idle);
 	assert_int_equal(gs_snapshot_load(scene->settings.last_good, &saved, &error), 0);
 	assert_int_equal(saved->revision, 7);
 	gs_snapshot_free(saved);
@@ -438,9 +439,9 @@ static void failover_waits_for_nobody(void **state)
 	assert_int_equal(region_word(scene, FAKE_EU), GS_USABLE_DOWN);
 }
 
-static bool ap_drains(struct scene *scene)
+static bool revision_2(struct scene *scene)
 {
-	return region_word(scene, FAKE_AP) == GS_USABLE_DRAIN;
+	return look(scene)->snapshot && look(scene)->snapshot->revision == 2;
 }
 
 static void an_operator_drains_a_region(void **state)
@@ -453,10 +454,92 @@ static void an_operator_drains_a_region(void **state)
 	generation = look(scene)->info.generation;
 	drained->regions[FAKE_AP - 1].admin = GS_ADMIN_DRAIN;
 	give(scene, drained);
-	run_until(scene, ap_drains);
-	assert_int_equal(scene->dataplane_fake.write_count, 1);
+	run_until(scene, revision_2);
+	assert_int_equal(region_word(scene, FAKE_AP), GS_USABLE_DRAIN);
+	for (uint32_t i = 0; i < scene->dataplane_fake.write_count; i++)
+		expect_write(scene, i, GS_OBJECT_REGION, FAKE_AP, GS_USABLE_DRAIN);
 	assert_int_equal(look(scene)->info.generation, generation); /* nothing to rebuild */
 	expect_transition(scene, 0, GS_OBJECT_REGION, "up", "drain");
+}
+
+/* ---- words before the flip ------------------------------------------------------------------- */
+
+/* Region-1's backends (or everybody's) are other machines, with other ids. */
+static struct gs_snapshot *with_new_backends(uint64_t revision, bool everywhere)
+{
+	struct gs_snapshot *snapshot = fake_snapshot(revision);
+
+	for (uint32_t i = 0; i < snapshot->backend_count; i++) {
+		struct gs_backend *backend = &snapshot->backends[i];
+
+		backend->id = (gs_id)(backend->id + 100);
+		if (!everywhere && backend->region != FAKE_EU)
+			continue;
+		backend->addr.bytes[12] = 11;
+		backend->name[0] = 'g';
+	}
+	if (!everywhere) /* the others keep their ids; ascending all the same */
+		for (uint32_t i = FAKE_PER_REGION; i < snapshot->backend_count; i++)
+			snapshot->backends[i].id = (gs_id)(snapshot->backends[i].id - 100);
+	return snapshot;
+}
+
+/* Blue is replaced by green everywhere: packets find green's words when they find green. */
+static void new_backends_are_ready_at_the_flip(void **state)
+{
+	struct scene *scene = *state;
+
+	start_in_peace(scene);
+	give(scene, with_new_backends(2, true));
+	run_until(scene, revision_2);
+	for (gs_id id = 101; id <= 106; id++)
+		assert_int_equal(scene->dataplane_fake.published_backend[id], GS_USABLE_UP);
+	for (gs_id id = 1; id <= 6; id++)
+		assert_int_equal(scene->dataplane_fake.backends[id].state, GS_USABLE_DOWN);
+}
+
+static struct gs_snapshot *moved_to_new_ids(void)
+{
+	struct gs_snapshot *snapshot = with_new_backends(2, false);
+
+	/* Sorted by id: region-1's new ones stand at the end. */
+	for (int n = 0; n < FAKE_PER_REGION; n++) {
+		struct gs_backend first = snapshot->backends[0];
+
+		memmove(&snapshot->backends[0], &snapshot->backends[1],
+			(snapshot->backend_count - 1) * sizeof(first));
+		snapshot->backends[snapshot->backend_count - 1] = first;
+	}
+	return snapshot;
+}
+
+/* Region-1 gets backends nobody knows: its clients are elsewhere before the ring changes. */
+static void a_region_of_unknown_backends_is_left_before_the_flip(void **state)
+{
+	struct scene *scene = *state;
+
+	start_in_peace(scene);
+	give(scene, moved_to_new_ids());
+	run_until(scene, revision_2);
+	assert_int_equal(scene->dataplane_fake.published_region[FAKE_EU], GS_USABLE_DOWN);
+	assert_int_equal(scene->dataplane_fake.published_region[FAKE_US], GS_USABLE_UP);
+}
+
+static void words_ahead_are_taken_back_if_it_fails(void **state)
+{
+	struct scene *scene = *state;
+
+	start_in_peace(scene);
+	scene->dataplane_fake.publish_error = -EFBIG;
+	give(scene, moved_to_new_ids());
+	run_until(scene, has_publish_problem);
+	assert_int_equal(scene->dataplane_fake.published_region[FAKE_EU], GS_USABLE_DOWN);
+	assert_int_equal(region_word(scene, FAKE_EU), GS_USABLE_UP);
+	assert_int_equal(pool_word(scene, FAKE_EU).state, GS_USABLE_UP);
+	assert_int_equal(pool_word(scene, FAKE_EU).fallback, fake_backend(FAKE_EU, 0));
+	for (gs_id id = 101; id <= 106; id++)
+		assert_int_equal(scene->dataplane_fake.backends[id].state, GS_USABLE_DOWN);
+	assert_int_equal(scene->store_fake.transition_count, 0);
 }
 
 /* ---- starting -------------------------------------------------------------------------------- */
@@ -489,6 +572,9 @@ static void a_restart_does_not_flap(void **state)
 			continue;
 		assert_int_equal(write->word.state, GS_USABLE_UP);
 	}
+	/* Nothing has changed, so nothing is told. */
+	for (uint32_t i = 0; i < scene->store_fake.transition_count; i++)
+		assert_string_equal(scene->store_fake.transitions[i].region, "region-2");
 }
 
 static bool from_last_good(struct scene *scene)
@@ -748,6 +834,9 @@ int main(void)
 		SCENE(a_region_dies_by_words),
 		SCENE(failover_waits_for_nobody),
 		SCENE(an_operator_drains_a_region),
+		SCENE(new_backends_are_ready_at_the_flip),
+		SCENE(a_region_of_unknown_backends_is_left_before_the_flip),
+		SCENE(words_ahead_are_taken_back_if_it_fails),
 		SCENE(a_restart_does_not_flap),
 		SCENE(the_last_good_file_serves_while_the_database_is_away),
 		SCENE(without_a_snapshot_nothing_is_touched),

@@ -35,13 +35,20 @@ struct publish {
 	struct gs_geodata *geo;
 	struct gs_hop *hops;
 	bool save;
+	struct gs_usable_view *ahead; /* words written ahead; NULL: none */
 	/* out */
 	struct gs_tables *tables;
 	struct gs_dataplane_info info;
 	int err;
 	struct gs_error error;
-	int save_err;
-	struct gs_error save_error;
+};
+
+/* The last-good file, after the words: a slow disk must not keep those waiting. */
+struct save {
+	struct gs_job job;
+	struct gs_snapshot *snapshot; /* a copy */
+	int err;
+	struct gs_error error;
 };
 
 struct load {
@@ -62,6 +69,7 @@ struct gs_reconcile {
 	struct gs_tables *tables;     /* published; of `snapshot` and `geo` */
 	struct gs_geodata *geo;
 	struct gs_usable_view *view;
+	bool is_warm; /* the maps were in force before this daemon came to them */
 
 	struct gs_snapshot *next;     /* newest one not yet built */
 	bool next_is_file;	      /* it is the last good file's */
@@ -73,6 +81,8 @@ struct gs_reconcile {
 
 	struct publish publish;
 	bool publishing, publishing_file;
+	struct save save;
+	bool saving, save_due;
 	struct load load;
 	bool loading;
 	void (*load_done)(void *context, int err, const char *problem);
@@ -240,6 +250,9 @@ static void apply_words(struct gs_reconcile *r, gs_id first, const char *why)
 		gs_log_limited(GS_LOG_ERROR, "words_kept", "why=%s", "out of memory");
 		return;
 	}
+	/* Of an earlier daemon's words only what differs is a change. */
+	if (!before && r->is_warm && gs_usable_view_read(r->ports.dataplane, after, &before))
+		before = NULL;
 	gs_usable_write(r->ports.dataplane, before, after);
 	r->view = after;
 	tell_backends(r, before, first, why);
@@ -361,8 +374,6 @@ static void run_publish(struct gs_job *job)
 	if (!p->err)
 		p->err = dataplane->ops->publish(dataplane->self, p->tables, p->hops, &p->info,
 						 &p->error);
-	if (!p->err && p->save)
-		p->save_err = gs_snapshot_save(p->snapshot, r->settings.last_good, &p->save_error);
 }
 
 static void answer_load(struct gs_reconcile *r, int err, const char *problem)
@@ -458,6 +469,42 @@ static void publish_failed(struct gs_reconcile *r)
 		watch(r, r->snapshot);
 }
 
+static void save(struct gs_reconcile *r);
+
+static void run_save(struct gs_job *job)
+{
+	struct gs_reconcile *r = job->context;
+
+	r->save.err = gs_snapshot_save(r->save.snapshot, r->settings.last_good, &r->save.error);
+}
+
+static void save_done(struct gs_job *job)
+{
+	struct gs_reconcile *r = job->context;
+
+	r->saving = false;
+	gs_snapshot_free(gs_take_ptr(r->save.snapshot));
+	if (r->save.err)
+		gs_log_limited(GS_LOG_WARNING, "last_good_not_saved", "why=%s", r->save.error.text);
+	if (r->save_due)
+		save(r);
+}
+
+/* One at a time; what comes meanwhile is saved afterwards, the newest only. */
+static void save(struct gs_reconcile *r)
+{
+	r->save_due = r->saving;
+	if (r->saving)
+		return;
+	if (gs_snapshot_copy(r->snapshot, 0, &r->save.snapshot)) {
+		gs_log_limited(GS_LOG_WARNING, "last_good_not_saved", "why=%s", "out of memory");
+		return;
+	}
+	r->saving = true;
+	r->save.job = (struct gs_job){.run = run_save, .done = save_done, .context = r};
+	gs_loop_work(r->ports.loop, &r->save.job);
+}
+
 static void publish_succeeded(struct gs_reconcile *r)
 {
 	struct publish *p = &r->publish;
@@ -484,6 +531,8 @@ static void publish_succeeded(struct gs_reconcile *r)
 	       p->tables->location_count, p->info.slot,
 	       r->publishing_file ? "last-good file" : "database");
 	report(r);
+	if (p->save)
+		save(r);
 	if (p->geo && p->geo == r->load_geo)
 		answer_load(r, 0, "");
 }
@@ -495,14 +544,24 @@ static void publish_done(struct gs_job *job)
 		(struct gs_reconcile *)((char *)p - offsetof(struct gs_reconcile, publish));
 
 	r->publishing = false;
-	if (p->save_err)
-		gs_log(GS_LOG_WARNING, "last_good_not_saved", "why=%s", p->save_error.text);
 	free(gs_take_ptr(p->hops));
 	if (p->err)
 		publish_failed(r);
 	else
 		publish_succeeded(r);
+	if (p->ahead && r->view)
+		gs_usable_write(r->ports.dataplane, p->ahead, r->view);
+	gs_usable_view_free(gs_take_ptr(p->ahead));
 	consider(r);
+}
+
+static void write_ahead(struct gs_reconcile *r, const struct gs_snapshot *snapshot)
+{
+	const struct gs_usable_health health = {.get = health_of, .context = r};
+
+	if (!r->view || gs_usable_view_new(snapshot, &health, &r->publish.ahead))
+		return; /* a moment later will do */
+	gs_usable_write_ahead(r->ports.dataplane, r->view, r->publish.ahead);
 }
 
 static void publish(struct gs_reconcile *r, struct gs_snapshot *snapshot, bool is_file)
@@ -519,6 +578,8 @@ static void publish(struct gs_reconcile *r, struct gs_snapshot *snapshot, bool i
 	r->publishing_file = is_file;
 	/* New backends are probed while their tables are built. */
 	watch(r, snapshot);
+	if (snapshot != r->snapshot)
+		write_ahead(r, snapshot);
 	if (!p->hops) {
 		p->err = gs_error_set(-ENOMEM, &p->error, "out of memory");
 		publish_done(&p->job);
@@ -744,6 +805,7 @@ static void reopen(struct gs_reconcile *r)
 	r->ports.dataplane->ops->info(r->ports.dataplane->self, &r->state.info);
 	gs_log(GS_LOG_WARNING, "dataplane_reopened", "generation=%lu why=%s",
 	       (unsigned long)r->state.info.generation, "the pinned maps are new ones");
+	r->is_warm = r->state.info.generation != 0;
 	gs_usable_view_free(gs_take_ptr(r->view));
 	apply_words(r, 0, "new maps");
 	r->again = true;
@@ -783,6 +845,7 @@ int gs_reconcile_new(const struct gs_reconcile_ports *ports,
 		return err;
 	}
 	ports->dataplane->ops->info(ports->dataplane->self, &r->state.info);
+	r->is_warm = r->state.info.generation != 0;
 	*ret_reconcile = r;
 	return 0;
 }
@@ -819,7 +882,7 @@ const struct gs_reconcile_state *gs_reconcile_look(struct gs_reconcile *r)
 	r->state.geo = r->geo;
 	r->state.view = r->view;
 	r->state.monitor = r->monitor;
-	r->state.working = r->publishing || r->loading;
+	r->state.working = r->publishing || r->loading || r->saving;
 	return &r->state;
 }
 
@@ -841,12 +904,15 @@ void gs_reconcile_free(struct gs_reconcile *r)
 	gs_tables_free(r->tables);
 	if (r->publishing) { /* its done() will not come */
 		gs_tables_free(r->publish.tables);
+		gs_usable_view_free(r->publish.ahead);
 		free(r->publish.hops);
 		if (r->publish.snapshot != r->snapshot)
 			gs_snapshot_free(r->publish.snapshot);
 		if (r->publish.geo != r->geo)
 			release_geo(r, r->publish.geo);
 	}
+	if (r->saving)
+		gs_snapshot_free(r->save.snapshot);
 	if (r->loading)
 		release_geo(r, r->load.geo);
 	release_geo(r, r->fresh_geo);

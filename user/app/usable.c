@@ -236,3 +236,72 @@ void gs_usable_write(const struct gs_dataplane *dataplane, const struct gs_usabl
 	write_array(dataplane, GS_OBJECT_BACKEND, backends, after->backends, GS_MAX_BACKENDS,
 		    false);
 }
+
+/* ---- before and at the start ----------------------------------------------------------------- */
+
+static void move_pools(const struct gs_dataplane *dataplane, const struct gs_usable_view *before,
+		       const struct gs_usable_view *after, bool raise)
+{
+	for (uint32_t i = 0; i < after->pool_count; i++) {
+		const struct gs_usable_pool *pool = &after->pools[i];
+		const struct gs_usable_pool *was =
+			gs_usable_view_pool(before, pool->service, pool->region);
+		uint16_t state = was ? was->word.state : GS_USABLE_DOWN;
+
+		if (raise ? pool->word.state > state : pool->word.state < state)
+			dataplane->ops->set_usable(dataplane->self, GS_OBJECT_POOL,
+						   gs_pool_index(pool->service, pool->region),
+						   pool->word);
+	}
+}
+
+static void move_array(const struct gs_dataplane *dataplane, enum gs_object_kind kind,
+		       const struct gs_usable *before, const struct gs_usable *after,
+		       uint32_t count, bool raise)
+{
+	for (uint32_t id = 1; id < count; id++)
+		if (raise ? after[id].state > before[id].state : after[id].state < before[id].state)
+			dataplane->ops->set_usable(dataplane->self, kind, id, after[id]);
+}
+
+void gs_usable_write_ahead(const struct gs_dataplane *dataplane,
+			   const struct gs_usable_view *before, const struct gs_usable_view *after)
+{
+	move_array(dataplane, GS_OBJECT_BACKEND, before->backends, after->backends, GS_MAX_BACKENDS,
+		   true);
+	move_pools(dataplane, before, after, true);
+	move_array(dataplane, GS_OBJECT_REGION, before->regions, after->regions, GS_MAX_REGIONS,
+		   true);
+	move_array(dataplane, GS_OBJECT_REGION, before->regions, after->regions, GS_MAX_REGIONS,
+		   false);
+	move_pools(dataplane, before, after, false);
+}
+
+int gs_usable_view_read(const struct gs_dataplane *dataplane, const struct gs_usable_view *like,
+			struct gs_usable_view **ret_view)
+{
+	struct gs_usable_view *view = calloc(1, sizeof(*view));
+
+	if (!view)
+		return -ENOMEM;
+	view->pools = calloc(like->pool_count + 1, sizeof(view->pools[0]));
+	if (!view->pools) {
+		free(view);
+		return -ENOMEM;
+	}
+	view->pool_count = like->pool_count;
+	for (uint32_t id = 0; id < GS_MAX_REGIONS; id++)
+		view->regions[id] =
+			dataplane->ops->get_usable(dataplane->self, GS_OBJECT_REGION, id);
+	for (uint32_t id = 0; id < GS_MAX_BACKENDS; id++)
+		view->backends[id] =
+			dataplane->ops->get_usable(dataplane->self, GS_OBJECT_BACKEND, id);
+	for (uint32_t i = 0; i < like->pool_count; i++) {
+		view->pools[i] = like->pools[i];
+		view->pools[i].word = dataplane->ops->get_usable(
+			dataplane->self, GS_OBJECT_POOL,
+			gs_pool_index(like->pools[i].service, like->pools[i].region));
+	}
+	*ret_view = view;
+	return 0;
+}

@@ -44,3 +44,16 @@ const char *gs_usable_name(struct gs_usable word); /* up drain down */
  */
 void gs_usable_write(const struct gs_dataplane *dataplane, const struct gs_usable_view *before,
 		     const struct gs_usable_view *after);
+
+/*
+ * Before a generation comes into force whose words will be `after`: what it raises, backends first,
+ * so that packets find it; then the regions and pools it leaves nobody in, so that packets are
+ * elsewhere already. Fallbacks of pools that stay as they are wait for gs_usable_write. It all
+ * ends with gs_usable_write(ahead's after, what then holds).
+ */
+void gs_usable_write_ahead(const struct gs_dataplane *dataplane,
+			   const struct gs_usable_view *before, const struct gs_usable_view *after);
+
+/* What the maps say now of everything `like` speaks of. 0 or -ENOMEM. */
+int gs_usable_view_read(const struct gs_dataplane *dataplane, const struct gs_usable_view *like,
+			struct gs_usable_view **ret_view);
