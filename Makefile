@@ -176,7 +176,7 @@ check-e2e: build ## the lab, the loader, other kernels (root)
 	@$(MAKE) --no-print-directory lab-tools
 	@BUILD=$(BUILD) tests/run.sh e2e
 test: build ## everything: lint, unit, database, packets, end to end (root)
-	@$(MAKE) --no-print-directory lint unit-tests db-tests bpf-tests lab-tools
+	@$(MAKE) --no-print-directory unit-tests db-tests bpf-tests lab-tools
 	@BUILD=$(BUILD) tests/run.sh all
 
 # ---- the lab ---------------------------------------------------------------------------------

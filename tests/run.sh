@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Runs tests and counts: tests/run.sh unit|db|bpf|e2e|all, or the tests themselves by path.
+# Runs tests and counts: tests/run.sh lint|unit|db|bpf|e2e|all, or the tests themselves by path.
 #
 # Every test speaks TAP (cmocka's, or tests/e2e/lib.sh's). Failed counts: "not ok", "# SKIP" (a test
 # that did not run has shown nothing), a plan not kept, no plan, an exit that contradicts the lines,
@@ -83,6 +83,26 @@ run_test() { # PROGRAM
 	fi
 }
 
+# Every check of make lint is a test.
+run_lint() {
+	local began=$SECONDS status=0 good bad
+	printf -- '---- lint\n'
+	tests/lint/run.sh </dev/null >"$LOG/lint.log" 2>&1 || status=$?
+	good=$(grep '^  LINT ' "$LOG/lint.log" | grep -vc 'FAILED$')
+	bad=$(grep -c '^  LINT .*FAILED$' "$LOG/lint.log")
+	if ((status && !bad)); then
+		bad=1
+	fi
+	passed=$((passed + good))
+	failed=$((failed + bad))
+	if ((bad)); then
+		cat "$LOG/lint.log"
+	else
+		printf 'pass  %-44s %3d tests\n' lint "$good"
+	fi
+	printf -- '---- lint: %d s\n\n' $((SECONDS - began))
+}
+
 # The programs of a suite, one a line. By source, so that a stale binary is no test and one that
 # was not built is missed.
 suite_tests() { # SUITE
@@ -124,14 +144,15 @@ mkdir -p "$LOG"
 suites=()
 for argument in "$@"; do
 	case $argument in
-	all) suites+=(unit db bpf e2e) ;;
-	unit | db | bpf | e2e) suites+=("$argument") ;;
+	all) suites+=(lint unit db bpf e2e) ;;
+	lint | unit | db | bpf | e2e) suites+=("$argument") ;;
 	*/*) suites+=("$argument") ;;
 	*) usage ;;
 	esac
 done
 for suite in "${suites[@]}"; do
 	case $suite in
+	lint) run_lint ;;
 	*/*) run_suite "${suite##*/}" "$suite" ;;
 	*)
 		mapfile -t tests < <(suite_tests "$suite")
