@@ -6,20 +6,22 @@
 #include "user/app/check.h"
 #include "user/app/config.h"
 #include "user/app/reconcile.h"
+#include "user/app/reload.h"
+#include "user/base/cleanup.h"
+#include "user/base/lock.h"
 #include "user/base/log.h"
 #include "user/base/notify.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 struct daemon {
-	const char *config_path;
-	int set_count;
-	char **sets;
+	struct gs_arguments arguments;
 	struct gs_config config;
+	int lock_fd; /* one daemon for the pinned maps */
 	struct gs_loop *loop;
 	struct gs_store store;
 	struct gs_geodb geodb;
@@ -28,6 +30,7 @@ struct daemon {
 	struct gs_dataplane dataplane;
 	struct gs_reconcile *reconcile;
 	struct gs_api api;
+	struct gs_reload reload;
 	struct gs_control *control;
 };
 
@@ -44,25 +47,9 @@ static void on_stop(int signal, void *context)
 static void on_reload(int signal, void *context)
 {
 	struct daemon *d = context;
-	struct gs_config next;
-	char kept[256];
 
 	(void)signal;
-	if (gs_check_config(d->config_path, d->set_count, d->sets, &next)) {
-		gs_log(GS_LOG_ERROR, "reload_refused", "file=%s", d->config_path);
-		return;
-	}
-	gs_config_not_reloadable(&d->config, &next, kept, sizeof(kept));
-	if (kept[0])
-		gs_log(GS_LOG_WARNING, "settings_kept", "settings=%s why=%s", kept,
-		       "they need a restart");
-	memcpy(d->config.geoip, next.geoip, sizeof(next.geoip));
-	d->config.log_level = next.log_level;
-	d->config.log_format = next.log_format;
-	gs_log_setup(next.log_level, next.log_format);
-	gs_log(GS_LOG_INFO, "reloaded", "file=%s", d->config_path);
-	if (next.geoip[0])
-		gs_reconcile_load_geo(d->reconcile, next.geoip, NULL, NULL);
+	gs_reload(&d->reload);
 }
 
 /* 0, or -errno with *error. */
@@ -70,7 +57,9 @@ static int open_adapters(struct daemon *d, struct gs_error *error)
 {
 	int err;
 
-	err = gs_dataplane_open(d->config.pin_dir, &d->dataplane, error);
+	err = gs_lock_take(d->config.pin_dir, &d->lock_fd, error);
+	if (!err)
+		err = gs_dataplane_open(d->config.pin_dir, &d->dataplane, error);
 	if (!err)
 		err = gs_mmdb_open(&d->geodb);
 	if (!err)
@@ -80,6 +69,23 @@ static int open_adapters(struct daemon *d, struct gs_error *error)
 	if (!err)
 		err = gs_pg_open(d->loop, d->config.database, d->config.edge, &d->store, error);
 	return err;
+}
+
+/* What can be known without running: libpq's own judgement, the files. 0 or 1. */
+static int check_only(struct daemon *d)
+{
+	struct gs_error error;
+	int result = 0;
+
+	if (gs_pg_check_conninfo(d->config.database, &error)) {
+		fprintf(stderr, "%s\n", error.text);
+		result = 1;
+	}
+	if (gs_mmdb_open(&d->geodb) || gs_check_files(&d->config, &d->geodb))
+		result = 1;
+	if (!result)
+		puts("the configuration is good");
+	return result;
 }
 
 static int reopen_dataplane(void *context, struct gs_error *error)
@@ -143,12 +149,19 @@ static int wire(struct daemon *d, struct gs_error *error)
 	struct gs_reconcile_settings settings = {.seed = gs_now_us() ^ (uint64_t)getpid() << 40};
 	int err;
 
+	/* Made if it is not there; what goes wrong with it is told when a snapshot is saved. */
+	mkdir(d->config.state_dir, 0750);
 	strcpy(settings.geoip, d->config.geoip);
 	snprintf(settings.last_good, sizeof(settings.last_good), "%s/last-good.json",
 		 d->config.state_dir);
 	err = gs_reconcile_new(&ports, &settings, &d->reconcile);
 	if (err)
 		return err;
+	d->reload = (struct gs_reload){
+		.arguments = &d->arguments,
+		.config = &d->config,
+		.reconcile = d->reconcile,
+	};
 	d->api = (struct gs_api){
 		.reconcile = d->reconcile,
 		.dataplane = &d->dataplane,
@@ -157,13 +170,21 @@ static int wire(struct daemon *d, struct gs_error *error)
 		.started_ms = gs_loop_now_ms(d->loop),
 	};
 	err = gs_control_open(d->loop, d->config.socket, &events, d, &d->control, error);
-	if (!err)
-		err = gs_loop_signal(d->loop, SIGTERM, on_stop, d);
+	return err ? err : gs_reconcile_start(d->reconcile);
+}
+
+/* From here on no signal ends the daemon half made; they are heard once the loop runs. */
+static int hear_signals(struct daemon *d)
+{
+	int err;
+
+	signal(SIGPIPE, SIG_IGN);
+	err = gs_loop_signal(d->loop, SIGTERM, on_stop, d);
 	if (!err)
 		err = gs_loop_signal(d->loop, SIGINT, on_stop, d);
 	if (!err)
 		err = gs_loop_signal(d->loop, SIGHUP, on_reload, d);
-	return err ? err : gs_reconcile_start(d->reconcile);
+	return err;
 }
 
 static int run(struct daemon *d)
@@ -172,8 +193,9 @@ static int run(struct daemon *d)
 	int err;
 
 	gs_log_setup(d->config.log_level, d->config.log_format);
-	signal(SIGPIPE, SIG_IGN);
 	err = gs_loop_new(&d->loop);
+	if (!err)
+		err = hear_signals(d);
 	if (!err)
 		err = open_adapters(d, &error);
 	if (!err)
@@ -201,49 +223,18 @@ static int run(struct daemon *d)
 	if (d->dataplane.ops)
 		d->dataplane.ops->close(d->dataplane.self);
 	gs_loop_free(d->loop);
+	gs_close_fd(&d->lock_fd);
 	return err ? 1 : 0;
 }
 
-static const char USAGE[] =
-	"usage: geostreamd [-c FILE] [-o KEY=VALUE]... [--check]\n"
-	"  -c, --config FILE    settings (default " GS_CONFIG_PATH_DEFAULT ")\n"
-	"  -o, --set KEY=VALUE  one setting; wins over GEOSTREAM_KEY and the file\n"
-	"      --check          say what is wrong with the settings; exit 1 if anything is\n"
-	"  -V, --version\n"
-	"  -h, --help\n"
-	"Runs in the foreground. SIGHUP: settings and the GeoIP file again. SIGTERM: ends; the data\n"
-	"plane forwards on.\n";
-
 int main(int argc, char **argv)
 {
-	static const struct option OPTIONS[] = {
-		{"config", required_argument, NULL, 'c'}, {"set", required_argument, NULL, 'o'},
-		{"check", no_argument, NULL, 'k'},	  {"version", no_argument, NULL, 'V'},
-		{"help", no_argument, NULL, 'h'},	  {NULL, 0, NULL, 0},
-	};
-	static struct daemon daemon;
-	bool only_check = false;
-	static char *sets[64];
-	int option;
+	static struct daemon daemon = {.lock_fd = -1};
+	int exit_code = gs_check_arguments(argc, argv, &daemon.arguments);
 
-	daemon.sets = sets;
-	while ((option = getopt_long(argc, argv, "c:o:Vh", OPTIONS, NULL)) != -1) {
-		if (option == 'c')
-			daemon.config_path = optarg;
-		else if (option == 'o' && daemon.set_count < 64)
-			sets[daemon.set_count++] = optarg;
-		else if (option == 'k')
-			only_check = true;
-		else if (option == 'V')
-			return puts("geostreamd " GS_VERSION) < 0;
-		else
-			return fputs(USAGE, option == 'h' ? stdout : stderr), option == 'h' ? 0 : 2;
-	}
-	if (optind != argc)
-		return fputs(USAGE, stderr), 2;
-	if (gs_check_config(daemon.config_path, daemon.set_count, sets, &daemon.config))
+	if (exit_code >= 0)
+		return exit_code;
+	if (gs_check_config(&daemon.arguments, &daemon.config))
 		return 1;
-	if (only_check)
-		return gs_check_snapshot(&daemon.config) ? 1 : 0;
-	return run(&daemon);
+	return daemon.arguments.only_check ? check_only(&daemon) : run(&daemon);
 }

@@ -8,9 +8,13 @@
 /* conninfo: anything libpq takes; passed on untouched. edge: this edge's name. */
 int gs_pg_open(struct gs_loop *loop, const char *conninfo, const char *edge,
 	       struct gs_store *ret_store, struct gs_error *error);
+/*
+ * What can be said of a conninfo without connecting: 0 or -EINVAL. It is never quoted in *error: it
+ * may hold a password.
+ */
+int gs_pg_check_conninfo(const char *conninfo, struct gs_error *error);
 int gs_mmdb_open(struct gs_geodb *ret_geodb);
 int gs_probe_open(struct gs_loop *loop, struct gs_prober *ret_prober, struct gs_error *error);
-/* ifindex 0: hops keep the egress interface the kernel's routes name. */
 int gs_neighbour_open(struct gs_nexthop *ret_nexthop, struct gs_error *error);
 /* pin_dir: where the loader pinned the maps. Refuses maps of another GS_MAPS_VERSION. */
 int gs_dataplane_open(const char *pin_dir, struct gs_dataplane *ret_dataplane,

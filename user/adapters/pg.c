@@ -194,7 +194,7 @@ static void on_limit(struct gs_timer *timer)
 	struct pg *pg = timer->context;
 
 	lose(pg,
-	     pg->activity == CONNECTING ? "connecting took more than 5 s" : "no answer for 10 s");
+	     pg->activity == CONNECTING ? "connecting took more than 60 s" : "no answer for 10 s");
 }
 
 /* ---- snapshots -------------------------------------------------------------------------------*/

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "user/adapters/pg_connection.h"
 
+#include "user/adapters/adapters.h"
+
 #include "user/base/error.h"
 
 #include <errno.h>

@@ -22,9 +22,6 @@ struct gs_pg_parameters {
 void gs_pg_parameters_fill(const char *conninfo, const char *application,
 			   struct gs_pg_parameters *ret_parameters);
 
-/* 0 or -EINVAL. The text is never quoted in *error: it may hold a password. */
-int gs_pg_check_conninfo(const char *conninfo, struct gs_error *error);
-
 /* libpq's errors are of several lines: one line of it, cut to fit; returns out. */
 const char *gs_pg_one_line(const char *text, char *out, size_t size);
 

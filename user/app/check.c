@@ -5,6 +5,7 @@
 #include "user/core/health.h"
 
 #include <errno.h>
+#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,21 +17,65 @@ static void print_problem(void *context, const char *place, const char *text)
 	fprintf(stderr, "%s: %s\n", place, text);
 }
 
-int gs_check_config(const char *path, int set_count, char **sets, struct gs_config *ret_config)
+static const char USAGE[] =
+	"usage: geostreamd [-c FILE] [-o KEY=VALUE]... [--check]\n"
+	"  -c, --config FILE    settings (default " GS_CONFIG_PATH_DEFAULT ")\n"
+	"  -o, --set KEY=VALUE  one setting; wins over GEOSTREAM_KEY and the file\n"
+	"      --check          say what is wrong with the settings; exit 1 if anything is\n"
+	"  -V, --version\n"
+	"  -h, --help\n"
+	"Runs in the foreground. SIGHUP: settings and the GeoIP file again. SIGTERM: ends; the data\n"
+	"plane forwards on.\n";
+
+static int usage(FILE *out, int exit_code)
+{
+	fputs(USAGE, out);
+	return exit_code;
+}
+
+int gs_check_arguments(int argc, char **argv, struct gs_arguments *ret_arguments)
+{
+	static const struct option OPTIONS[] = {
+		{"config", required_argument, NULL, 'c'}, {"set", required_argument, NULL, 'o'},
+		{"check", no_argument, NULL, 'k'},	  {"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},	  {NULL, 0, NULL, 0},
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "c:o:Vh", OPTIONS, NULL)) != -1) {
+		if (option == 'c')
+			ret_arguments->config_path = optarg;
+		else if (option == 'o' && ret_arguments->set_count < GS_SETS_MAX)
+			ret_arguments->sets[ret_arguments->set_count++] = optarg;
+		else if (option == 'k')
+			ret_arguments->only_check = true;
+		else if (option == 'V')
+			return puts("geostreamd " GS_VERSION) < 0;
+		else if (option == 'h')
+			return usage(stdout, 0);
+		else
+			return usage(stderr, 2);
+	}
+	return optind == argc ? -1 : usage(stderr, 2);
+}
+
+int gs_check_config(const struct gs_arguments *arguments, struct gs_config *ret_config)
 {
 	const struct gs_config_problems problems = {.on_problem = print_problem};
-	const char *named = path ? path : getenv("GEOSTREAM_CONFIG");
+	const char *path = arguments->config_path;
 	int result = 0;
 
 	gs_config_default(ret_config);
-	if (named || access(GS_CONFIG_PATH_DEFAULT, F_OK) == 0)
-		if (gs_config_read_file(ret_config, named ? named : GS_CONFIG_PATH_DEFAULT,
-					&problems))
-			result = -EINVAL;
+	if (!path)
+		path = getenv("GEOSTREAM_CONFIG");
+	if (!path && access(GS_CONFIG_PATH_DEFAULT, F_OK) == 0)
+		path = GS_CONFIG_PATH_DEFAULT;
+	if (path && gs_config_read_file(ret_config, path, &problems))
+		result = -EINVAL;
 	if (gs_config_read_environment(ret_config, &problems))
 		result = -EINVAL;
-	for (int i = 0; i < set_count; i++)
-		if (gs_config_set(ret_config, sets[i], "--set", &problems))
+	for (int i = 0; i < arguments->set_count; i++)
+		if (gs_config_set(ret_config, arguments->sets[i], "--set", &problems))
 			result = -EINVAL;
 	return result;
 }
@@ -59,17 +104,30 @@ static int check_failover(const struct gs_config *config, const struct gs_snapsh
 	return result;
 }
 
-int gs_check_snapshot(const struct gs_config *config)
+static int check_geoip(const char *path, const struct gs_geodb *geodb)
+{
+	struct gs_geodata *geo;
+	struct gs_error error;
+
+	if (!path[0])
+		return 0;
+	if (geodb->ops->load(geodb->self, path, &geo, &error)) {
+		fprintf(stderr, "geoip: %s\n", error.text);
+		return -EINVAL;
+	}
+	printf("geoip %s: %u locations\n", path, geo->location_count);
+	geodb->ops->release(geodb->self, geo);
+	return 0;
+}
+
+int gs_check_files(const struct gs_config *config, const struct gs_geodb *geodb)
 {
 	char path[GS_PATH_MAX + 32];
 	struct gs_snapshot *snapshot;
 	struct gs_error error;
-	int err, result = 0;
+	int err, result;
 
-	if (config->geoip[0] && access(config->geoip, R_OK)) {
-		fprintf(stderr, "geoip: %s: %s\n", config->geoip, strerror(errno));
-		result = -EINVAL;
-	}
+	result = check_geoip(config->geoip, geodb);
 	snprintf(path, sizeof(path), "%s/last-good.json", config->state_dir);
 	err = gs_snapshot_load(path, &snapshot, &error);
 	if (!err) {
@@ -80,7 +138,5 @@ int gs_check_snapshot(const struct gs_config *config)
 		fprintf(stderr, "%s\n", error.text);
 		result = -EINVAL;
 	}
-	if (!result)
-		puts("the configuration is good");
 	return result;
 }

@@ -27,10 +27,12 @@ struct setting {
 
 #define FIELD(member) offsetof(struct gs_config, member), sizeof(((struct gs_config *)0)->member)
 
+static const char NO_VALUE[] = "";
+
 static const struct setting SETTINGS[] = {
-	{"database", TEXT, FIELD(database), false, ""},
+	{"database", TEXT, FIELD(database), false, NO_VALUE},
 	{"edge", NAME, FIELD(edge), false, NULL},
-	{"geoip", PATH, FIELD(geoip), true, ""},
+	{"geoip", PATH, FIELD(geoip), true, NO_VALUE},
 	{"pin_dir", PATH, FIELD(pin_dir), false, "/sys/fs/bpf/geostream"},
 	{"socket", PATH, FIELD(socket), false, "/run/geostream/geostreamd.sock"},
 	{"state_dir", PATH, FIELD(state_dir), false, "/var/lib/geostream"},
@@ -61,7 +63,8 @@ static int store_text(const struct setting *setting, void *field, const char *va
 	if (setting->type == PATH && *value && *value != '/')
 		return gs_error_set(-EINVAL, error, "%s: '%s' is no absolute path", setting->key,
 				    value);
-	if (setting->type == NAME && !*value)
+	/* Only the database (libpq's own variables) and the GeoIP file may be left out. */
+	if (!*value && setting->fallback != NO_VALUE)
 		return gs_error_set(-EINVAL, error, "%s: is empty", setting->key);
 	for (const unsigned char *p = (const unsigned char *)value; *p; p++)
 		if (iscntrl(*p))

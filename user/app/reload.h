@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The settings of a running daemon, read again: what can change does, what cannot is named. */
+#pragma once
+
+#include "check.h"
+#include "reconcile.h"
+
+struct gs_reload {
+	const struct gs_arguments *arguments;
+	struct gs_config *config; /* in use; reloadable settings are written into it */
+	struct gs_reconcile *reconcile;
+	bool geo_waits; /* a GeoIP load was under way when the next one was asked for */
+};
+
+/*
+ * Settings that do not stand are refused whole. The GeoIP file is read again in any case: it may
+ * be another one under the same name.
+ */
+void gs_reload(struct gs_reload *reload);
