@@ -705,6 +705,28 @@ static void a_broken_geoip_file_leaves_the_one_in_force(void **state)
 	assert_string_equal(look(scene)->geo_problem, "");
 }
 
+static bool geo_three(struct scene *scene)
+{
+	return look(scene)->geo && strcmp(look(scene)->geo->path, "/geo/three.mmdb") == 0;
+}
+
+/* SIGHUP while somebody's load goes on: it is made good afterwards, the last one asked for. */
+static void a_reload_waits_for_the_load_under_way(void **state)
+{
+	struct scene *scene = *state;
+
+	strcpy(scene->settings.geoip, "/geo/one.mmdb");
+	start_in_peace(scene);
+	assert_int_equal(gs_reconcile_load_geo(scene->reconcile, "/geo/two.mmdb", on_loaded, scene),
+			 0);
+	assert_int_equal(gs_reconcile_reload_geo(scene->reconcile, "/geo/never.mmdb"), 0);
+	assert_int_equal(gs_reconcile_reload_geo(scene->reconcile, "/geo/three.mmdb"), 0);
+	run_until(scene, geo_three);
+	assert_int_equal(scene->load_calls, 1);
+	assert_int_equal(scene->load_err, 0);
+	assert_int_equal(scene->geodb_fake.loads, 3);
+}
+
 /* Without any file in force, on an empty data plane: unknown locations are better than none. */
 static void an_empty_edge_starts_without_geoip(void **state)
 {
@@ -843,6 +865,7 @@ int main(void)
 		SCENE(a_broken_last_good_file_is_refused),
 		SCENE(geoip_is_loaded_before_the_first_publish),
 		SCENE(a_broken_geoip_file_leaves_the_one_in_force),
+		SCENE(a_reload_waits_for_the_load_under_way),
 		SCENE(an_empty_edge_starts_without_geoip),
 		SCENE(a_warm_edge_keeps_its_geo_tables),
 		SCENE(a_bad_first_snapshot_costs_no_geoip),

@@ -85,6 +85,7 @@ struct gs_reconcile {
 	bool saving, save_due;
 	struct load load;
 	bool loading;
+	char load_due[GS_PATH_MAX]; /* to be loaded after that, or "" */
 	void (*load_done)(void *context, int err, const char *problem);
 	void *load_context;
 	const struct gs_geodata *load_geo; /* what load_done waits for, loaded */
@@ -95,6 +96,7 @@ struct gs_reconcile {
 };
 
 static void consider(struct gs_reconcile *r);
+static void load_what_is_due(struct gs_reconcile *r);
 
 static int64_t unix_ms(void)
 {
@@ -183,7 +185,7 @@ static void tell_regions(struct gs_reconcile *r, const struct gs_usable_view *be
 		const struct gs_usable *was = before ? &before->regions[region->id] : NULL;
 		struct gs_usable now = r->view->regions[region->id];
 
-		if (!was || was->state != now.state)
+		if (!was || was->state != now.state || !r->state.region_since_ms[region->id])
 			r->state.region_since_ms[region->id] = gs_loop_now_ms(r->ports.loop);
 		if (!changed(was, now))
 			continue;
@@ -553,6 +555,7 @@ static void publish_done(struct gs_job *job)
 		gs_usable_write(r->ports.dataplane, p->ahead, r->view);
 	gs_usable_view_free(gs_take_ptr(p->ahead));
 	consider(r);
+	load_what_is_due(r);
 }
 
 static void write_ahead(struct gs_reconcile *r, const struct gs_snapshot *snapshot)
@@ -767,6 +770,7 @@ static void load_ended(struct gs_job *job)
 			answer_load(r, 0, ""); /* in force with the first snapshot */
 	}
 	consider_now(r);
+	load_what_is_due(r);
 }
 
 int gs_reconcile_load_geo(struct gs_reconcile *r, const char *path,
@@ -787,6 +791,26 @@ int gs_reconcile_load_geo(struct gs_reconcile *r, const char *path,
 	r->load_context = context;
 	r->loading = true;
 	gs_loop_work(r->ports.loop, &r->load.job);
+	return 0;
+}
+
+static void load_what_is_due(struct gs_reconcile *r)
+{
+	char path[GS_PATH_MAX];
+
+	if (!r->load_due[0] || r->loading || r->load_done)
+		return;
+	strcpy(path, r->load_due);
+	r->load_due[0] = '\0';
+	gs_reconcile_load_geo(r, path, NULL, NULL);
+}
+
+int gs_reconcile_reload_geo(struct gs_reconcile *r, const char *path)
+{
+	if (strlen(path) >= sizeof(r->load_due))
+		return -ENAMETOOLONG;
+	strcpy(r->load_due, path);
+	load_what_is_due(r);
 	return 0;
 }
 

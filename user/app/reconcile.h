@@ -73,3 +73,6 @@ const struct gs_reconcile_state *gs_reconcile_look(struct gs_reconcile *reconcil
  */
 int gs_reconcile_load_geo(struct gs_reconcile *reconcile, const char *path,
 			  void (*done)(void *context, int err, const char *problem), void *context);
+/* As above with nobody to answer, and after the load under way if there is one; the last one asked
+ * for wins. 0 or -ENAMETOOLONG. */
+int gs_reconcile_reload_geo(struct gs_reconcile *reconcile, const char *path);

@@ -3,30 +3,7 @@
 
 #include "user/base/log.h"
 
-#include <errno.h>
 #include <string.h>
-
-static void load_geo(struct gs_reload *reload);
-
-static void geo_loaded(void *context, int err, const char *problem)
-{
-	struct gs_reload *reload = context;
-
-	(void)err; /* reconcile has told */
-	(void)problem;
-	if (reload->geo_waits)
-		load_geo(reload);
-}
-
-static void load_geo(struct gs_reload *reload)
-{
-	const char *path = reload->config->geoip;
-	int err = gs_reconcile_load_geo(reload->reconcile, path, geo_loaded, reload);
-
-	reload->geo_waits = err == -EBUSY;
-	if (err && err != -EBUSY)
-		gs_log(GS_LOG_ERROR, "geoip_refused", "file=%s why=%s", path, strerror(-err));
-}
 
 void gs_reload(struct gs_reload *reload)
 {
@@ -49,7 +26,7 @@ void gs_reload(struct gs_reload *reload)
 	gs_log(GS_LOG_INFO, "reloaded", "geoip=%s", next.geoip);
 	if (next.geoip[0]) {
 		memcpy(config->geoip, next.geoip, sizeof(next.geoip));
-		load_geo(reload);
+		gs_reconcile_reload_geo(reload->reconcile, next.geoip);
 	} else if (config->geoip[0]) {
 		gs_log(GS_LOG_WARNING, "settings_kept", "settings=%s why=%s", "geoip",
 		       "a running daemon keeps the GeoIP database it has");

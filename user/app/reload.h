@@ -9,7 +9,6 @@ struct gs_reload {
 	const struct gs_arguments *arguments;
 	struct gs_config *config; /* in use; reloadable settings are written into it */
 	struct gs_reconcile *reconcile;
-	bool geo_waits; /* a GeoIP load was under way when the next one was asked for */
 };
 
 /*
