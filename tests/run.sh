@@ -120,6 +120,13 @@ suite_tests() { # SUITE
 	done
 }
 
+# Where programs and maps are pinned. Systemd mounts it; a container may not have it yet.
+need_bpffs() {
+	if (($(id -u) == 0)) && ! mountpoint -q /sys/fs/bpf; then
+		mount -t bpf bpf /sys/fs/bpf
+	fi
+}
+
 run_suite() { # NAME TEST...
 	local name=$1 began=$SECONDS test
 	shift
@@ -150,6 +157,7 @@ for argument in "$@"; do
 	*) usage ;;
 	esac
 done
+need_bpffs
 for suite in "${suites[@]}"; do
 	case $suite in
 	lint) run_lint ;;
