@@ -77,17 +77,10 @@ static void shapes(void **state)
 		{"coordinates only", "{'latitude':10.5,'longitude':20.5}", "", "", "", 10.5, 20.5},
 		{"null island is nowhere", "{'country_code':'KE','latitude':0.0,'longitude':0.0}",
 		 "KE", "AF", "", -1.2833, 36.8167},
-		{"nothing said",
-		 "{'country_code':'-','latitude':'','longitude':'-','continent_code':''}", "", "",
-		 "", 999, 999},
 		{"empty subdivisions", "{'country':{'iso_code':'KE'},'subdivisions':[]}", "KE",
 		 "AF", "", -1.2833, 36.8167},
 		{"the globe's ends", "{'country_code':'AQ','latitude':-90,'longitude':180}", "AQ",
 		 "AN", "", -90, 180},
-		{"nothing known about places", "{'autonomous_system_number':64496}", "", "", "",
-		 999, 999},
-		{"empty map", "{}", "", "", "", 999, 999},
-		{"no map", "'2001:db8::/32'", "", "", "", 999, 999},
 	};
 	(void)state;
 
@@ -120,6 +113,37 @@ static void shapes(void **state)
 		assert_int_equal(geo->build_unix_s, 1700000000);
 		assert_int_equal(geo->v4.networks, 1);
 		assert_int_equal(geo->v6.networks, 1);
+		mmdb_fixture_release(geo);
+	}
+}
+
+/* Sound records without a place, beside one with. */
+static void nothing_said(void **state)
+{
+	static const char *const records[] = {
+		"{'country_code':'-','latitude':'','longitude':'-','continent_code':''}",
+		"{'autonomous_system_number':64496}",
+		"{'country':{'names':{'en':'Nowhere'}},'subdivisions':[],'location':[]}",
+		"{}",
+		"[]",
+		"'2001:db8::/32'",
+	};
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(records); i++) {
+		struct gs_mmdb_writer *writer = gs_mmdb_writer_new(6, 28);
+		struct gs_mmdb_buffer bytes;
+		struct gs_geodata *geo;
+
+		mmdb_fixture_insert(writer, "10.0.0.0/8",
+				    mmdb_fixture_record(writer, "{'country_code':'DE'}"));
+		mmdb_fixture_insert(writer, "192.0.2.0/24",
+				    mmdb_fixture_record(writer, records[i]));
+		bytes = mmdb_fixture_bytes(writer);
+		geo = mmdb_fixture_good(&bytes);
+		assert_ptr_equal(mmdb_fixture_find(geo, "192.0.2.1"), &geo->locations[0]);
+		assert_string_equal(mmdb_fixture_find(geo, "10.0.0.1")->country, "DE");
+		assert_int_equal(geo->v4.networks, 2);
 		mmdb_fixture_release(geo);
 	}
 }
@@ -392,6 +416,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(shapes),
+		cmocka_unit_test(nothing_said),
 		cmocka_unit_test(record_sizes_and_trees),
 		cmocka_unit_test(aliases_count_once),
 		cmocka_unit_test(no_ipv4_tree),

@@ -101,9 +101,9 @@ static void bad_fields(void **state)
 		{"{'registered_country':{'iso_code':'1 2'}}", "registered_country.iso_code is no"},
 		{"{'continent':{'code':'XX'}}", "continent.code is none of the seven"},
 		{"{'continent_code':'EUR'}", "continent_code is no code"},
-		{"{'subdivisions':[{'iso_code':'ABCDEFGH'}]}", "subdivisions.iso_code is longer"},
-		{"{'subdivisions':[{'iso_code':'A B'}]}", "subdivisions.iso_code is no ISO"},
-		{"{'subdivisions':[{'iso_code':1}]}", "subdivisions.iso_code is no text"},
+		{"{'subdivisions':[{'iso_code':'ABCDEFGH'}]}", "subdivisions.0.iso_code is longer"},
+		{"{'subdivisions':[{'iso_code':'A B'}]}", "subdivisions.0.iso_code is no ISO"},
+		{"{'subdivisions':[{'iso_code':1}]}", "subdivisions.0.iso_code is no text"},
 		{"{'location':{'latitude':90.01,'longitude':0.0}}", "location.latitude is not on"},
 		{"{'location':{'latitude':0.0,'longitude':-180.5}}",
 		 "location.longitude is not on"},
@@ -207,6 +207,11 @@ static void data_unknown_type(struct gs_mmdb_buffer *data)
 	PUT(data, "\xe1\x41x\x00\x20");
 }
 
+static void data_zeros(struct gs_mmdb_buffer *data)
+{
+	put_spans(data, "\0", 1, 64);
+}
+
 static void data_cache_container(struct gs_mmdb_buffer *data)
 {
 	PUT(data, "\xe1\x41x\x00\x05");
@@ -253,16 +258,17 @@ static void bad_data(void **state)
 		{"arrays in each other", data_nested_arrays, "nested too deeply"},
 		{"map that holds itself", data_circle, "in a circle"},
 		{"maps that hold each other", data_two_step_circle, "in a circle"},
-		{"pointer to a pointer", data_pointer_to_pointer, "pointer to a pointer"},
+		{"pointer to a pointer", data_pointer_to_pointer, "to another pointer"},
 		{"pointer outside", data_pointer_outside, "past the section's end"},
 		{"pointer cut short", data_pointer_cut, "cut short"},
 		{"key that is a number", data_key_is_number, "key of a map is no text"},
 		{"sixteen million pairs", data_map_of_millions, "past the section's end"},
-		{"text past the end", data_text_too_long, "past the section's end"},
+		{"text past the end", data_text_too_long, "cut short"},
 		{"type nobody knows", data_unknown_type, "type is unknown"},
+		{"zeros", data_zeros, "type is unknown"},
 		{"type of no value", data_cache_container, "type is unknown"},
 		{"double of four bytes", data_narrow_double, "wrong width"},
-		{"uint16 of three bytes", data_wide_number, "wider than its type"},
+		{"uint16 of three bytes", data_wide_number, "of a wrong width"},
 		{"a billion ways through", data_many_ways, NULL},
 	};
 	(void)state;
@@ -277,6 +283,8 @@ static void bad_data(void **state)
 			offset = (uint32_t)data->size;
 			PUT(data, "\xe1\x41x");
 			gs_mmdb_put_pointer(data, offset - 14);
+			mmdb_fixture_insert(writer, "11.0.0.0/8",
+					    mmdb_fixture_record(writer, "{'country_code':'DE'}"));
 		}
 		mmdb_fixture_insert(writer, "10.0.0.0/8", offset);
 		bytes = mmdb_fixture_bytes(writer);
@@ -315,6 +323,35 @@ static void overlapping_records(void **state)
 	mmdb_fixture_write(&bytes);
 	gs_mmdb_buffer_done(&bytes);
 	expect_refused("overlapping records", "");
+}
+
+/*
+ * One map of 20,000 pairs, pointed to by as many records: a look into it from each would take as
+ * long as the square of the size.
+ */
+static void records_share_a_big_map(void **state)
+{
+	enum { COUNT = 20000 };
+	struct gs_mmdb_writer *writer = gs_mmdb_writer_new(4, 32);
+	struct gs_mmdb_buffer *data = gs_mmdb_writer_data(writer), bytes;
+	(void)state;
+
+	gs_mmdb_put_map(data, COUNT);
+	for (int i = 0; i < COUNT; i++)
+		PUT(data, "\x41x\xa0");
+	for (uint32_t i = 0; i < COUNT; i++) {
+		struct gs_addr addr = gs_addr_from_v4(i * 2);
+		uint32_t record = (uint32_t)data->size;
+
+		gs_mmdb_put_map(data, 1);
+		gs_mmdb_put_text(data, "country");
+		gs_mmdb_put_pointer(data, 0);
+		assert_int_equal(gs_mmdb_writer_insert(writer, &addr, &addr, record), 0);
+	}
+	bytes = mmdb_fixture_bytes(writer);
+	mmdb_fixture_write(&bytes);
+	gs_mmdb_buffer_done(&bytes);
+	expect_refused("a big map for everyone", "values overlap");
 }
 
 /* ---- frames --------------------------------------------------------------------------------- */
@@ -369,13 +406,20 @@ static void bad_metadata(void **state)
 		{"record size 0", "record_size\xa1\x18", "record_size\xa1\x00", 13,
 		 "record_size 0"},
 		{"record size as text", "record_size\xa1\x18", "record_size\x41\x18", 13,
-		 "record_size is no unsigned number"},
+		 "record_size is no uint16"},
 		{"record size of another file", "record_size\xa1\x18", "record_size\xa1\x20", 13,
 		 "node_count is wrong"},
 		{"ip version 5", "ip_version\xa1\x06", "ip_version\xa1\x05", 12, "ip_version 5"},
 		{"no node_count", "node_count", "node_coxnt", 10, "no node_count"},
 		{"no type", "database_type", "database_tyqe", 13, "no database_type"},
 		{"no date", "build_epoch", "build_epoxh", 11, "no build_epoch"},
+		{"no languages", "languages", "languagex", 9, "no languages"},
+		{"languages that are numbers",
+		 "languages\x01\x04\x42"
+		 "en",
+		 "languages\x01\x04\xa2"
+		 "en",
+		 14, "languages is no array of texts"},
 		{"no map",
 		 "\xe9\x5b"
 		 "binary_format_major",
@@ -398,6 +442,88 @@ static void bad_metadata(void **state)
 		mmdb_fixture_write(&bytes);
 		gs_mmdb_buffer_done(&bytes);
 		expect_refused(cases[i].name, cases[i].want);
+	}
+}
+
+/* One more pair, {"x": value}, before the others of the metadata. */
+static void put_with_metadata(const struct gs_mmdb_buffer *value)
+{
+	struct gs_mmdb_buffer whole = small_file(24), bytes = {0};
+	const uint8_t *at = memmem(whole.bytes, whole.size, "\xab\xcd\xefMaxMind.com\xe9", 15);
+	size_t before;
+
+	assert_non_null(at);
+	before = (size_t)(at - whole.bytes) + 14;
+	gs_mmdb_put_bytes(&bytes, whole.bytes, before);
+	PUT(&bytes, "\xea\x41x");
+	gs_mmdb_put_bytes(&bytes, value->bytes, value->size);
+	gs_mmdb_put_bytes(&bytes, whole.bytes + before + 1, whole.size - before - 1);
+	mmdb_fixture_write(&bytes);
+	gs_mmdb_buffer_done(&bytes);
+	gs_mmdb_buffer_done(&whole);
+}
+
+/* Before any record: opening the file is what makes the library read its metadata. */
+static void hostile_metadata(void **state)
+{
+	enum { BEFORE = 3 };
+	struct gs_mmdb_buffer value = {0};
+	struct gs_geodata *geo = NULL;
+	struct gs_error error;
+	uint32_t below, here;
+	(void)state;
+
+	put_spans(&value, "\x01\x04", 2, 60000);
+	PUT(&value, "\xa0");
+	put_with_metadata(&value);
+	expect_refused("arrays in each other", "metadata: offset 67: values are nested too deeply");
+	value.size = 0;
+
+	/* Each level points twice to the one below. */
+	gs_mmdb_put_array(&value, 30);
+	below = (uint32_t)value.size + BEFORE;
+	PUT(&value, "\xa0");
+	for (int level = 0; level < 29; level++) {
+		here = (uint32_t)value.size + BEFORE;
+		gs_mmdb_put_array(&value, 2);
+		gs_mmdb_put_pointer(&value, below);
+		gs_mmdb_put_pointer(&value, below);
+		below = here;
+	}
+	put_with_metadata(&value);
+	expect_refused("a billion ways through", "values overlap");
+	value.size = 0;
+
+	PUT(&value, "\xa0");
+	put_with_metadata(&value);
+	assert_int_equal(mmdb_fixture_load(&geo, &error), 0);
+	mmdb_fixture_release(geo);
+	gs_mmdb_buffer_done(&value);
+}
+
+/* Readable, but nobody could be sent anywhere by it. */
+static void no_places(void **state)
+{
+	static const char *const records[] = {
+		"{'autonomous_system_number':64496,'autonomous_system_organization':'Example'}",
+		"{'country_code':'-','latitude':'','longitude':'-','continent_code':''}",
+		"{'latitude':0.0,'longitude':0.0}",
+		"{}",
+		"'2001:db8::/32'",
+	};
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(records); i++) {
+		struct gs_mmdb_writer *writer = gs_mmdb_writer_new(6, 24);
+		struct gs_mmdb_buffer bytes;
+
+		mmdb_fixture_insert(writer, "192.0.2.0/24",
+				    mmdb_fixture_record(writer, records[i]));
+		bytes = mmdb_fixture_bytes(writer);
+		mmdb_fixture_write(&bytes);
+		gs_mmdb_buffer_done(&bytes);
+		expect_refused(records[i], ": no record names a country, a continent or "
+					   "coordinates");
 	}
 }
 
@@ -580,11 +706,19 @@ static void flipped_bytes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(no_database_at_all), cmocka_unit_test(bad_fields),
-		cmocka_unit_test(bad_data),	      cmocka_unit_test(overlapping_records),
-		cmocka_unit_test(bad_metadata),	      cmocka_unit_test(wrong_node_count),
-		cmocka_unit_test(bad_trees),	      cmocka_unit_test(records_into_the_gap),
-		cmocka_unit_test(no_networks),	      cmocka_unit_test(cut_short_anywhere),
+		cmocka_unit_test(no_database_at_all),
+		cmocka_unit_test(bad_fields),
+		cmocka_unit_test(bad_data),
+		cmocka_unit_test(overlapping_records),
+		cmocka_unit_test(records_share_a_big_map),
+		cmocka_unit_test(hostile_metadata),
+		cmocka_unit_test(no_places),
+		cmocka_unit_test(bad_metadata),
+		cmocka_unit_test(wrong_node_count),
+		cmocka_unit_test(bad_trees),
+		cmocka_unit_test(records_into_the_gap),
+		cmocka_unit_test(no_networks),
+		cmocka_unit_test(cut_short_anywhere),
 		cmocka_unit_test(flipped_bytes),
 	};
 

@@ -33,8 +33,7 @@ struct load {
 	struct gs_mmdb_file file;
 	struct gs_mmdb_places *places;
 	struct gs_error *error;
-	uint64_t visited;   /* nodes, in both walks */
-	uint32_t v4_record; /* what IPv4 begins with: a node, nothing or data */
+	uint64_t visited; /* nodes, in both walks */
 	struct runs v4, v6;
 };
 
@@ -116,10 +115,10 @@ static int take_leaf(struct load *load, struct runs *runs, const struct place *p
 {
 	uint32_t class = 0;
 	struct gs_error inner;
-	size_t offset;
+	uint32_t offset;
 	int err;
 
-	if (record != load->file.node_count) {
+	if (record != load->file.mmdb.metadata.node_count) {
 		if (!gs_mmdb_file_data_offset(&load->file, record, &offset))
 			return fail_at(load, place, "record points past the data section");
 		err = gs_mmdb_places_class(load->places, &load->file, offset, &class, &inner);
@@ -128,7 +127,7 @@ static int take_leaf(struct load *load, struct runs *runs, const struct place *p
 		if (err) {
 			char wrong[GS_ERROR_MAX];
 
-			snprintf(wrong, sizeof(wrong), "record at data offset %zu: %.240s", offset,
+			snprintf(wrong, sizeof(wrong), "record at data offset %u: %.240s", offset,
 				 inner.text);
 			return fail_at(load, place, wrong);
 		}
@@ -140,14 +139,33 @@ static int take_leaf(struct load *load, struct runs *runs, const struct place *p
 /* IPv4 inside the IPv6 tree: once as itself, and not again where the tree points back to it. */
 static bool is_v4_alias(const struct load *load, const struct place *place, uint32_t record)
 {
-	return place->width == 128 && load->file.ip_version == 6 && record == load->v4_record;
+	return place->width == 128 && record == load->file.mmdb.ipv4_start_node.node_value;
 }
 
+/* A node on the way down. */
 struct frame {
 	u128 first;
 	uint32_t node;
-	unsigned side;
+	uint32_t records[2];
+	unsigned side; /* to be looked at next; 2: both were */
 };
+
+static int enter_node(struct load *load, struct frame *frame, uint32_t node, u128 first)
+{
+	MMDB_search_node_s read;
+	int status = MMDB_read_node(&load->file.mmdb, node, &read);
+
+	if (status != MMDB_SUCCESS)
+		return gs_mmdb_fail(-EINVAL, load->error, "node %u: %s", node,
+				    MMDB_strerror(status));
+	*frame = (struct frame){
+		.first = first,
+		.node = node,
+		.records = {(uint32_t)read.left_record, (uint32_t)read.right_record},
+	};
+	load->visited++;
+	return 0;
+}
 
 /*
  * Everything below one record, in address order. A tree visits each node once, so more visits than
@@ -155,16 +173,16 @@ struct frame {
  */
 static int walk(struct load *load, struct runs *runs, uint32_t root, unsigned width)
 {
+	const uint32_t node_count = load->file.mmdb.metadata.node_count;
 	struct frame frames[128];
 	struct place place = {.width = width};
 	unsigned depth = 0;
 	int err;
 
-	if (root >= load->file.node_count)
+	if (root >= node_count)
 		return take_leaf(load, runs, &place, root);
-	frames[depth++] = (struct frame){.node = root};
-	load->visited++;
-	while (depth > 0) {
+	err = enter_node(load, &frames[depth++], root, 0);
+	while (!err && depth > 0) {
 		struct frame *frame = &frames[depth - 1];
 		uint32_t record;
 
@@ -175,54 +193,39 @@ static int walk(struct load *load, struct runs *runs, uint32_t root, unsigned wi
 		place.first = frame->first | (u128)frame->side << (width - depth);
 		place.bits = depth;
 		place.node = frame->node;
-		record = gs_mmdb_file_record(&load->file, frame->node, frame->side++);
-		if (record >= load->file.node_count || is_v4_alias(load, &place, record)) {
-			err = record < load->file.node_count
-				      ? append_run(runs, place.first, 0)
-				      : take_leaf(load, runs, &place, record);
-			if (err)
-				return err == -ENOMEM ? fail_memory(load->error) : err;
-			continue;
-		}
-		if (depth == width)
+		record = frame->records[frame->side++];
+		if (record >= node_count)
+			err = take_leaf(load, runs, &place, record);
+		else if (is_v4_alias(load, &place, record))
+			err = append_run(runs, place.first, 0) ? fail_memory(load->error) : 0;
+		else if (depth == width)
 			return fail_at(load, &place,
-				       "tree is deeper than an address has bits: it "
-				       "runs in a circle");
-		if (++load->visited > load->file.node_count)
-			return fail_at(
-				load, &place,
-				"more nodes on the way than the file has: branches share nodes or run in a circle");
-		frames[depth++] = (struct frame){.first = place.first, .node = record};
+				       "tree is deeper than an address has bits: it runs in a "
+				       "circle");
+		else if (load->visited >= node_count)
+			return fail_at(load, &place,
+				       "more nodes on the way than the file has: branches share "
+				       "nodes or run in a circle");
+		else
+			err = enter_node(load, &frames[depth++], record, place.first);
 	}
-	return 0;
-}
-
-/* The IPv4 tree hangs below 96 zero bits, unless a shorter prefix says it all. */
-static uint32_t find_v4_record(const struct gs_mmdb_file *file)
-{
-	uint32_t record = 0;
-
-	for (unsigned i = 0; file->ip_version == 6 && i < 96 && record < file->node_count; i++)
-		record = gs_mmdb_file_record(file, record, 0);
-	return record;
+	return err;
 }
 
 static int walk_families(struct load *load)
 {
+	const MMDB_s *mmdb = &load->file.mmdb;
+	const bool is_v6 = mmdb->metadata.ip_version == 6;
 	int err;
 
-	if (load->file.node_count == 0)
-		return gs_mmdb_fail(-EINVAL, load->error,
-				    "database holds no networks: its tree has no "
-				    "nodes");
-	load->v4_record = find_v4_record(&load->file);
-	if (load->file.ip_version == 6 && load->v4_record == 0)
+	/* The IPv4 tree hangs below 96 zero bits, unless a shorter prefix says it all. */
+	if (is_v6 && mmdb->ipv4_start_node.node_value == 0)
 		return gs_mmdb_fail(-EINVAL, load->error,
 				    "node 0 (at ::/96): tree runs in a circle");
-	err = walk(load, &load->v4, load->v4_record, 32);
-	if (!err && load->file.ip_version == 6)
+	err = walk(load, &load->v4, mmdb->ipv4_start_node.node_value, 32);
+	if (!err && is_v6)
 		err = walk(load, &load->v6, 0, 128);
-	if (!err && load->file.ip_version == 4 && append_run(&load->v6, 0, 0))
+	if (!err && !is_v6 && append_run(&load->v6, 0, 0))
 		err = fail_memory(load->error);
 	if (!err && load->v4.networks + load->v6.networks == 0)
 		err = gs_mmdb_fail(-EINVAL, load->error, "database holds no networks");
@@ -392,6 +395,10 @@ static int compile(struct load *load, struct gs_geodata **ret_geo)
 	if (!geo || gs_mmdb_places_finish(load->places, LOCATIONS_MAX, &geo->locations,
 					  &geo->location_count, &location_of))
 		return fail_memory(load->error);
+	/* Sound, but of no use: it would take all clients' geography away. */
+	if (geo->location_count == 1)
+		return gs_mmdb_fail(-EINVAL, load->error,
+				    "no record names a country, a continent or coordinates");
 	err = compile_family(&load->v4, location_of, GS_GEO_V4, &geo->v4, load->error);
 	if (!err)
 		err = compile_family(&load->v6, location_of, GS_GEO_V6, &geo->v6, load->error);
@@ -428,7 +435,7 @@ static int load_file(const char *path, struct gs_geodata **ret_geo, struct gs_er
 	if (err)
 		return err;
 	/* What follows needs room, and the file no longer. */
-	free(gs_take_ptr(load.file.bytes));
+	gs_mmdb_file_close(&load.file);
 	return compile(&load, ret_geo);
 }
 

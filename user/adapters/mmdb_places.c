@@ -234,10 +234,10 @@ static int find_or_add_class(struct gs_mmdb_places *places, const struct gs_mmdb
 	return 0;
 }
 
-int gs_mmdb_places_class(struct gs_mmdb_places *places, struct gs_mmdb_file *file, size_t offset,
+int gs_mmdb_places_class(struct gs_mmdb_places *places, struct gs_mmdb_file *file, uint32_t offset,
 			 uint32_t *ret_class, struct gs_error *error)
 {
-	struct seen_record *slot = find_record_slot(places, (uint32_t)offset);
+	struct seen_record *slot = find_record_slot(places, offset);
 	struct gs_mmdb_place place;
 	uint32_t class;
 	int err;
@@ -246,14 +246,14 @@ int gs_mmdb_places_class(struct gs_mmdb_places *places, struct gs_mmdb_file *fil
 		*ret_class = slot->class;
 		return 0;
 	}
-	err = gs_mmdb_file_check(file, offset, error);
+	err = gs_mmdb_guard_check(&file->guard, &file->mmdb, offset, error);
 	if (!err)
-		err = gs_mmdb_place_read(&file->data, offset, &place, error);
+		err = gs_mmdb_place_read(&file->mmdb, offset, &place, error);
 	if (!err)
 		err = find_or_add_class(places, &place, &class);
 	if (err)
 		return err;
-	slot->offset_plus_1 = (uint32_t)offset + 1;
+	slot->offset_plus_1 = offset + 1;
 	slot->class = class;
 	*ret_class = class;
 	if (++places->record_count > places->record_mask / 2)

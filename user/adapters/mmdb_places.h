@@ -16,7 +16,7 @@ void gs_mmdb_places_free(struct gs_mmdb_places *places);
  * The class of the record at a data offset, read and checked when first met: 0 for "says nothing",
  * otherwise a number for gs_mmdb_places_finish. -EINVAL (*error), -ENOMEM.
  */
-int gs_mmdb_places_class(struct gs_mmdb_places *places, struct gs_mmdb_file *file, size_t offset,
+int gs_mmdb_places_class(struct gs_mmdb_places *places, struct gs_mmdb_file *file, uint32_t offset,
 			 uint32_t *ret_class, struct gs_error *error);
 /*
  * Classes to locations, ordered by country, continent, subdivision and cell, so that ids do not

@@ -2,7 +2,7 @@
 /* What one record of an mmdb says about a place, in any of the common shapes. */
 #pragma once
 
-#include "mmdb_file.h"
+#include "mmdb_guard.h"
 
 /* What one record says. */
 struct gs_mmdb_place {
@@ -14,8 +14,9 @@ struct gs_mmdb_place {
 };
 
 /*
- * Reads a checked record. A record without anything known about its place (or that is no map) is
- * all zero. -EINVAL: a field has a type or value it must not have; *error names it.
+ * Reads a record that the guard found sound. A record without anything known about its place (or
+ * that is no map) is all zero. -EINVAL: a field has a type or value it must not have; *error names
+ * it.
  */
-int gs_mmdb_place_read(const struct gs_mmdb_section *data, size_t offset,
-		       struct gs_mmdb_place *ret_place, struct gs_error *error);
+int gs_mmdb_place_read(const MMDB_s *mmdb, uint32_t offset, struct gs_mmdb_place *ret_place,
+		       struct gs_error *error);
