@@ -7,10 +7,10 @@
 #include "reconcile.h"
 
 #include "snapshot_io.h"
+#include "tell.h"
 #include "user/base/cleanup.h"
 #include "user/base/error.h"
 #include "user/base/log.h"
-#include "user/core/geo.h"
 #include "user/core/retry.h"
 #include "user/core/snapshot.h"
 
@@ -116,128 +116,13 @@ static enum gs_health_state health_of(void *context, gs_id backend)
 	return gs_monitor_get(r->monitor, backend, &status) ? status.state : GS_HEALTH_UNKNOWN;
 }
 
-static void record(struct gs_reconcile *r, enum gs_object_kind kind, const char *region,
-		   const char *service, const char *backend, const char *from, const char *to,
-		   const char *why)
+/* Since when each region is what it is, for people. */
+static void note_since(struct gs_reconcile *r, const struct gs_usable_view *before)
 {
-	struct gs_transition transition = {.unix_ms = unix_ms(), .kind = kind};
-
-	snprintf(transition.region, sizeof(transition.region), "%s", region);
-	snprintf(transition.service, sizeof(transition.service), "%s", service);
-	snprintf(transition.backend, sizeof(transition.backend), "%s", backend);
-	snprintf(transition.from, sizeof(transition.from), "%s", from);
-	snprintf(transition.to, sizeof(transition.to), "%s", to);
-	snprintf(transition.why, sizeof(transition.why), "%s", why);
-	r->ports.store->ops->record_transition(r->ports.store->self, &transition);
-}
-
-static const char *region_name(const struct gs_snapshot *snapshot, gs_id id)
-{
-	const struct gs_region *region = gs_snapshot_region(snapshot, id);
-
-	return region ? region->name : "?";
-}
-
-static const char *service_name(const struct gs_snapshot *snapshot, gs_id id)
-{
-	const struct gs_service *service = gs_snapshot_service(snapshot, id);
-
-	return service ? service->name : "?";
-}
-
-/* Who takes over for people to read: the nearest region that is up. Each client's plan decides. */
-static const char *nearest_up(const struct gs_snapshot *snapshot, const struct gs_usable_view *view,
-			      const struct gs_region *lost)
-{
-	const char *name = "none";
-	double best_km = -1;
-
-	for (uint32_t i = 0; i < snapshot->region_count; i++) {
-		const struct gs_region *region = &snapshot->regions[i];
-		double km;
-
-		if (region == lost || view->regions[region->id].state != GS_USABLE_UP)
-			continue;
-		km = gs_geo_distance_km(&lost->coord, &region->coord);
-		if (best_km < 0 || km < best_km) {
-			best_km = km;
-			name = region->name;
-		}
-	}
-	return name;
-}
-
-static const char *from_name(const struct gs_usable *before)
-{
-	return before ? gs_usable_name(*before) : "unknown";
-}
-
-static bool changed(const struct gs_usable *before, struct gs_usable after)
-{
-	return before ? before->state != after.state : after.state != GS_USABLE_DOWN;
-}
-
-static void tell_regions(struct gs_reconcile *r, const struct gs_usable_view *before,
-			 const char *why)
-{
-	for (uint32_t i = 0; i < r->snapshot->region_count; i++) {
-		const struct gs_region *region = &r->snapshot->regions[i];
-		const struct gs_usable *was = before ? &before->regions[region->id] : NULL;
-		struct gs_usable now = r->view->regions[region->id];
-
-		if (!was || was->state != now.state || !r->state.region_since_ms[region->id])
-			r->state.region_since_ms[region->id] = gs_loop_now_ms(r->ports.loop);
-		if (!changed(was, now))
-			continue;
-		if (now.state == GS_USABLE_UP)
-			gs_log(GS_LOG_INFO, "region_up", "region=%s from=%s why=%s", region->name,
-			       from_name(was), why);
-		else
-			gs_log(GS_LOG_WARNING, "region_failover", "region=%s to=%s state=%s why=%s",
-			       region->name, nearest_up(r->snapshot, r->view, region),
-			       gs_usable_name(now), why);
-		record(r, GS_OBJECT_REGION, region->name, "", "", from_name(was),
-		       gs_usable_name(now), why);
-	}
-}
-
-static void tell_pools(struct gs_reconcile *r, const struct gs_usable_view *before, const char *why)
-{
-	for (uint32_t i = 0; i < r->view->pool_count; i++) {
-		const struct gs_usable_pool *pool = &r->view->pools[i], *was;
-		const char *region = region_name(r->snapshot, pool->region);
-		const char *service = service_name(r->snapshot, pool->service);
-
-		was = before ? gs_usable_view_pool(before, pool->service, pool->region) : NULL;
-		if (!changed(was ? &was->word : NULL, pool->word))
-			continue;
-		gs_log(pool->word.state == GS_USABLE_UP ? GS_LOG_INFO : GS_LOG_WARNING,
-		       "pool_state", "service=%s region=%s from=%s to=%s why=%s", service, region,
-		       from_name(was ? &was->word : NULL), gs_usable_name(pool->word), why);
-		record(r, GS_OBJECT_POOL, region, service, "", from_name(was ? &was->word : NULL),
-		       gs_usable_name(pool->word), why);
-	}
-}
-
-/* first: the backend whose verdict is its first one; it was unknown, whatever its word said. */
-static void tell_backends(struct gs_reconcile *r, const struct gs_usable_view *before, gs_id first,
-			  const char *why)
-{
-	for (uint32_t i = 0; i < r->snapshot->backend_count; i++) {
-		const struct gs_backend *backend = &r->snapshot->backends[i];
-		const struct gs_usable *was = before ? &before->backends[backend->id] : NULL;
-		struct gs_usable now = r->view->backends[backend->id];
-		const char *from = backend->id == first ? "unknown" : from_name(was);
-
-		if (!changed(was, now) && backend->id != first)
-			continue;
-		gs_log(now.state == GS_USABLE_UP ? GS_LOG_INFO : GS_LOG_WARNING, "backend_state",
-		       "backend=%s region=%s from=%s to=%s why=%s", backend->name,
-		       region_name(r->snapshot, backend->region), from, gs_usable_name(now), why);
-		record(r, GS_OBJECT_BACKEND, region_name(r->snapshot, backend->region),
-		       service_name(r->snapshot, backend->service), backend->name, from,
-		       gs_usable_name(now), why);
-	}
+	for (uint32_t id = 1; id < GS_MAX_REGIONS; id++)
+		if (!before || r->state.region_since_ms[id] == 0 ||
+		    before->regions[id].state != r->view->regions[id].state)
+			r->state.region_since_ms[id] = gs_loop_now_ms(r->ports.loop);
 }
 
 /* The words first, the telling afterwards. */
@@ -257,9 +142,15 @@ static void apply_words(struct gs_reconcile *r, gs_id first, const char *why)
 		before = NULL;
 	gs_usable_write(r->ports.dataplane, before, after);
 	r->view = after;
-	tell_backends(r, before, first, why);
-	tell_pools(r, before, why);
-	tell_regions(r, before, why);
+	note_since(r, before);
+	gs_tell_changes(&(struct gs_telling){
+		.store = r->ports.store,
+		.snapshot = r->snapshot,
+		.before = before,
+		.after = after,
+		.first = first,
+		.why = why,
+	});
 	gs_usable_view_free(before);
 }
 

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tell.h"
+
+#include "user/base/log.h"
+#include "user/core/geo.h"
+#include "user/core/snapshot.h"
+
+#include <stdio.h>
+#include <time.h>
+
+static int64_t unix_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void record(const struct gs_telling *t, enum gs_object_kind kind, const char *region,
+		   const char *service, const char *backend, const char *from, const char *to)
+{
+	struct gs_transition transition = {.unix_ms = unix_ms(), .kind = kind};
+
+	snprintf(transition.region, sizeof(transition.region), "%s", region);
+	snprintf(transition.service, sizeof(transition.service), "%s", service);
+	snprintf(transition.backend, sizeof(transition.backend), "%s", backend);
+	snprintf(transition.from, sizeof(transition.from), "%s", from);
+	snprintf(transition.to, sizeof(transition.to), "%s", to);
+	snprintf(transition.why, sizeof(transition.why), "%s", t->why);
+	t->store->ops->record_transition(t->store->self, &transition);
+}
+
+static const char *region_name(const struct gs_snapshot *snapshot, gs_id id)
+{
+	const struct gs_region *region = gs_snapshot_region(snapshot, id);
+
+	return region ? region->name : "?";
+}
+
+static const char *service_name(const struct gs_snapshot *snapshot, gs_id id)
+{
+	const struct gs_service *service = gs_snapshot_service(snapshot, id);
+
+	return service ? service->name : "?";
+}
+
+/* Who takes over for people to read: the nearest region that is up. Each client's plan decides. */
+static const char *nearest_up(const struct gs_snapshot *snapshot, const struct gs_usable_view *view,
+			      const struct gs_region *lost)
+{
+	const char *name = "none";
+	double best_km = -1;
+
+	for (uint32_t i = 0; i < snapshot->region_count; i++) {
+		const struct gs_region *region = &snapshot->regions[i];
+		double km;
+
+		if (region == lost || view->regions[region->id].state != GS_USABLE_UP)
+			continue;
+		km = gs_geo_distance_km(&lost->coord, &region->coord);
+		if (best_km < 0 || km < best_km) {
+			best_km = km;
+			name = region->name;
+		}
+	}
+	return name;
+}
+
+static const char *from_name(const struct gs_usable *before)
+{
+	return before ? gs_usable_name(*before) : "unknown";
+}
+
+static bool changed(const struct gs_usable *before, struct gs_usable after)
+{
+	return before ? before->state != after.state : after.state != GS_USABLE_DOWN;
+}
+
+static void tell_regions(const struct gs_telling *t)
+{
+	for (uint32_t i = 0; i < t->snapshot->region_count; i++) {
+		const struct gs_region *region = &t->snapshot->regions[i];
+		const struct gs_usable *was = t->before ? &t->before->regions[region->id] : NULL;
+		struct gs_usable now = t->after->regions[region->id];
+
+		if (!changed(was, now))
+			continue;
+		if (now.state == GS_USABLE_UP)
+			gs_log(GS_LOG_INFO, "region_up", "region=%s from=%s why=%s", region->name,
+			       from_name(was), t->why);
+		else
+			gs_log(GS_LOG_WARNING, "region_failover", "region=%s to=%s state=%s why=%s",
+			       region->name, nearest_up(t->snapshot, t->after, region),
+			       gs_usable_name(now), t->why);
+		record(t, GS_OBJECT_REGION, region->name, "", "", from_name(was),
+		       gs_usable_name(now));
+	}
+}
+
+static void tell_pools(const struct gs_telling *t)
+{
+	for (uint32_t i = 0; i < t->after->pool_count; i++) {
+		const struct gs_usable_pool *pool = &t->after->pools[i], *was;
+		const char *region = region_name(t->snapshot, pool->region);
+		const char *service = service_name(t->snapshot, pool->service);
+
+		was = t->before ? gs_usable_view_pool(t->before, pool->service, pool->region)
+				: NULL;
+		if (!changed(was ? &was->word : NULL, pool->word))
+			continue;
+		gs_log(pool->word.state == GS_USABLE_UP ? GS_LOG_INFO : GS_LOG_WARNING,
+		       "pool_state", "service=%s region=%s from=%s to=%s why=%s", service, region,
+		       from_name(was ? &was->word : NULL), gs_usable_name(pool->word), t->why);
+		record(t, GS_OBJECT_POOL, region, service, "", from_name(was ? &was->word : NULL),
+		       gs_usable_name(pool->word));
+	}
+}
+
+/* first: the backend whose verdict is its first one; it was unknown, whatever its word said. */
+static void tell_backends(const struct gs_telling *t)
+{
+	for (uint32_t i = 0; i < t->snapshot->backend_count; i++) {
+		const struct gs_backend *backend = &t->snapshot->backends[i];
+		const struct gs_usable *was = t->before ? &t->before->backends[backend->id] : NULL;
+		struct gs_usable now = t->after->backends[backend->id];
+		const char *from = backend->id == t->first ? "unknown" : from_name(was);
+
+		if (!changed(was, now) && backend->id != t->first)
+			continue;
+		gs_log(now.state == GS_USABLE_UP ? GS_LOG_INFO : GS_LOG_WARNING, "backend_state",
+		       "backend=%s region=%s from=%s to=%s why=%s", backend->name,
+		       region_name(t->snapshot, backend->region), from, gs_usable_name(now),
+		       t->why);
+		record(t, GS_OBJECT_BACKEND, region_name(t->snapshot, backend->region),
+		       service_name(t->snapshot, backend->service), backend->name, from,
+		       gs_usable_name(now));
+	}
+}
+
+void gs_tell_changes(const struct gs_telling *telling)
+{
+	tell_backends(telling);
+	tell_pools(telling);
+	tell_regions(telling);
+}
