@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The build's own database against the text it was made from, read once more here and searched by
- * interval, and against libmaxminddb reading the same file.
+ * interval, and against libmaxminddb's own way from an address to its record.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -180,8 +180,8 @@ static void ipv6_as_in_the_text(void **state)
 	check_family(&real.v6, GS_GEO_V6, 8);
 }
 
-/* Another reader of the same file. */
-static void as_libmaxminddb_reads_it(void **state)
+/* One lookup an address, where the adapter walks the whole tree once. */
+static void as_libmaxminddb_looks_it_up(void **state)
 {
 	uint64_t seed = 9;
 	MMDB_s mmdb;
@@ -295,8 +295,10 @@ static void metadata_and_digest(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(ipv4_as_in_the_text),	    cmocka_unit_test(ipv6_as_in_the_text),
-		cmocka_unit_test(as_libmaxminddb_reads_it), cmocka_unit_test(coordinates_are_zones),
+		cmocka_unit_test(ipv4_as_in_the_text),
+		cmocka_unit_test(ipv6_as_in_the_text),
+		cmocka_unit_test(as_libmaxminddb_looks_it_up),
+		cmocka_unit_test(coordinates_are_zones),
 		cmocka_unit_test(metadata_and_digest),
 	};
 

@@ -205,13 +205,14 @@ static int check_frame(int fd, size_t size, size_t *ret_room, struct gs_error *e
 {
 	const size_t tail_size = size < METADATA_MAX ? size : METADATA_MAX;
 	GS_AUTO_FREE uint8_t *tail = malloc(METADATA_MAX);
-	const uint8_t *last = NULL, *end = tail + tail_size;
+	const uint8_t *last = NULL, *end;
 	MMDB_entry_data_s values[KEY__COUNT];
 	MMDB_s metadata = {0};
 	int err;
 
 	if (!tail)
 		return gs_mmdb_fail(-ENOMEM, error, "no memory");
+	end = tail + tail_size;
 	if (pread(fd, tail, tail_size, (off_t)(size - tail_size)) != (ssize_t)tail_size)
 		return fail_errno(error, "cannot read its copy");
 	/* The last one counts. */

@@ -22,9 +22,9 @@ struct gs_mmdb_guard {
 };
 
 /*
- * Is the value at the offset sound, all the way down? Of section, data_section and
- * data_section_size (at least 3) count. Then MMDB_aget_value on it cannot fail nor
- * run long; nor MMDB_get_entry_data_list, if `checked` is NULL. -EINVAL: *error names the offset.
+ * Is the value at the offset sound, all the way down? Then MMDB_aget_value on it cannot fail nor
+ * run long; nor MMDB_get_entry_data_list, if `checked` is NULL. Of the section, data_section and
+ * data_section_size (at least 3) count. -EINVAL: *error names the offset.
  */
 int gs_mmdb_guard_check(struct gs_mmdb_guard *guard, const MMDB_s *section, uint32_t offset,
 			struct gs_error *error);
