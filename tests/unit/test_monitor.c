@@ -439,6 +439,31 @@ static void local_errors_never_count(void **state)
 	assert_int_equal(status_of(scene, 2).state, GS_HEALTH_DOWN);
 }
 
+/* A way that is gone fails over while others answer; a cable of ours that is out fails nothing. */
+static void no_route_counts_beside_answers(void **state)
+{
+	struct scene *scene = *state;
+
+	watch(scene, 2);
+	run_for(&scene->loop, 1000);
+	scene->event_count = 0;
+	answer(scene, 1, GS_PROBE_NO_ROUTE);
+	answer(scene, 2, GS_PROBE_NO_ROUTE);
+	run_for(&scene->loop, 60000);
+	assert_int_equal(scene->event_count, 0);
+	assert_int_equal(status_of(scene, 1).state, GS_HEALTH_UP);
+	answer(scene, 2, GS_PROBE_OK);
+	run_for(&scene->loop, 2000);
+	assert_int_equal(scene->event_count, 1);
+	assert_int_equal(scene->events[0].backend, 1);
+	assert_int_equal(scene->events[0].up, false);
+	assert_int_equal(scene->events[0].why, GS_PROBE_NO_ROUTE);
+	assert_int_equal(status_of(scene, 2).state, GS_HEALTH_UP);
+	answer(scene, 1, GS_PROBE_OK);
+	run_for(&scene->loop, 5000);
+	assert_int_equal(status_of(scene, 1).state, GS_HEALTH_UP);
+}
+
 /* Timeouts for 5 s while the loop is late again and again; by how much decides. */
 static void stall_case(struct scene *scene, uint32_t stall_ms, enum gs_probe_class class,
 		       bool want_up)
@@ -741,6 +766,7 @@ int main(void)
 		TEST(scattered_failures_add_up),
 		TEST(unknown_takes_fall_failures),
 		TEST(local_errors_never_count),
+		TEST(no_route_counts_beside_answers),
 		TEST(lag_makes_timeouts_worthless),
 		TEST(little_lag_does_not),
 		TEST(answers_prove_at_any_lag),

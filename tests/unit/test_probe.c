@@ -563,9 +563,9 @@ static void no_way_there(void **state)
 	struct gs_probe_target target = target_of(&scene->server, GS_PROBE_TCP);
 
 	memset(target.addr.bytes + 12, 255, 4); /* TCP to the broadcast address: ENETUNREACH */
-	assert_int_equal(probe_once(scene, &target), GS_PROBE_LOCAL);
+	assert_int_equal(probe_once(scene, &target), GS_PROBE_NO_ROUTE);
 	target.spec.kind = GS_PROBE_HTTP;
-	assert_int_equal(probe_once(scene, &target), GS_PROBE_LOCAL);
+	assert_int_equal(probe_once(scene, &target), GS_PROBE_NO_ROUTE);
 }
 
 static void no_such_kind(void **state)

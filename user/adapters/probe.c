@@ -78,10 +78,20 @@ static void finish(struct probe *probe, enum gs_probe_class result)
 				  took_us < UINT32_MAX ? (uint32_t)took_us : UINT32_MAX);
 }
 
-/* connect() itself failed: mostly our own machine's answer. */
+/* connect() itself failed: our own machine's answer, from its routes or its resources. */
 static enum gs_probe_class class_of_connect(int error)
 {
-	return error == ECONNREFUSED ? GS_PROBE_REFUSED : GS_PROBE_LOCAL;
+	switch (error) {
+	case ECONNREFUSED:
+		return GS_PROBE_REFUSED;
+	case ENETUNREACH:
+	case EHOSTUNREACH:
+	case EACCES: /* a prohibit route */
+	case EINVAL: /* a blackhole route */
+		return GS_PROBE_NO_ROUTE;
+	default:
+		return GS_PROBE_LOCAL;
+	}
 }
 
 /* What came of a connection under way: the answer of the target, or of a router before it. */

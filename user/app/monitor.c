@@ -41,6 +41,7 @@ struct target {
 	bool awaiting;	 /* nothing has been heard since the last probe was sent */
 	uint32_t latency_us;
 	uint64_t local_failures;
+	uint64_t no_route_ms; /* of the first such result in a row; 0: none */
 };
 
 struct gs_monitor {
@@ -56,6 +57,7 @@ struct gs_monitor {
 	uint32_t lag_ms; /* worst since last asked */
 	uint32_t count;
 	struct target **targets; /* sorted by backend */
+	uint64_t answered_ms;	 /* when any target last answered */
 };
 
 /* SplitMix64 (Steele, Lea and Flood, OOPSLA 2014). */
@@ -223,6 +225,26 @@ static bool land(struct target *target, uint64_t token, struct flight *ret_fligh
 	return false;
 }
 
+/*
+ * No way to a target, while others answer since: the way to it is gone, and clients sent there are
+ * lost. While nobody answers it may be our own cable, which says nothing about any target.
+ */
+static enum gs_probe_class judge_no_route(struct target *target, enum gs_probe_class result)
+{
+	struct gs_monitor *monitor = target->monitor;
+	uint64_t now_ms = gs_loop_now_ms(monitor->loop);
+
+	if (result == GS_PROBE_OK)
+		monitor->answered_ms = now_ms;
+	if (result != GS_PROBE_NO_ROUTE) {
+		target->no_route_ms = 0;
+		return result;
+	}
+	if (target->no_route_ms == 0)
+		target->no_route_ms = now_ms;
+	return monitor->answered_ms > target->no_route_ms ? result : GS_PROBE_LOCAL;
+}
+
 static void note_result(struct target *target, const struct flight *flight,
 			enum gs_probe_class result, uint32_t latency_us)
 {
@@ -253,6 +275,7 @@ static void on_result(void *context, uint64_t token, enum gs_probe_class result,
 	/* An answer is proof at any time; only silence is measured with our own clock. */
 	if (result == GS_PROBE_TIMEOUT && flight.lagged)
 		result = GS_PROBE_LOCAL;
+	result = judge_no_route(target, result);
 	note_result(target, &flight, result, latency_us);
 	verdict = (struct gs_monitor_verdict){
 		.backend = target->probe.backend,

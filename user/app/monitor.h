@@ -4,8 +4,9 @@
  * through the prober port and steps core/health.h. Acts on nothing: verdicts go to a callback.
  *
  * Probes are pipelined: one that is silent at the soft deadline gets a second one sent beside it.
- * Probe results that fail for a cause of our own (no descriptors, no route, a loop that lags by
- * more than 20 % of the target's timeout) count neither for nor against the target.
+ * Probe results that fail for a cause of our own (no descriptors, a loop that lags by more than 20
+ * % of the target's timeout) count neither for nor against the target; nor does a missing route,
+ * unless other targets go on answering.
  */
 #pragma once
 

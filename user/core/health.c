@@ -17,6 +17,7 @@ static const char *const CLASS_NAMES[] = {
 	[GS_PROBE_RESET] = "reset",
 	[GS_PROBE_HTTP_STATUS] = "http_status",
 	[GS_PROBE_BAD_REPLY] = "bad_reply",
+	[GS_PROBE_NO_ROUTE] = "no_route",
 	[GS_PROBE_LOCAL] = "local",
 };
 _Static_assert(sizeof(CLASS_NAMES) / sizeof(CLASS_NAMES[0]) == GS_PROBE_CLASS__COUNT,

@@ -16,7 +16,10 @@ enum gs_health_state {
 	GS_HEALTH__COUNT,
 };
 
-/* Why a probe failed. LOCAL (no file descriptors, no route, own lag) never counts against a target.
+/*
+ * Why a probe failed. LOCAL (no file descriptors, own lag) never counts against a target. NO_ROUTE
+ * (this machine has no way there) counts like any failure; the monitor lets it only while other
+ * targets answer: without any way out nothing is learned about a target.
  */
 enum gs_probe_class {
 	GS_PROBE_OK,
@@ -25,6 +28,7 @@ enum gs_probe_class {
 	GS_PROBE_RESET,
 	GS_PROBE_HTTP_STATUS,
 	GS_PROBE_BAD_REPLY,
+	GS_PROBE_NO_ROUTE,
 	GS_PROBE_LOCAL,
 	GS_PROBE_CLASS__COUNT,
 };
