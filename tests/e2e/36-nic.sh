@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.." || exit 1
 lab_test t36
 at_exit rm -rf "$LAB_DIR/nic"
 at_exit tests/db/cluster.sh destroy "$LAB_DIR/nic/db"
-export NIC_DIR=$LAB_DIR/nic PIN_DIR=$LAB_PIN IFACE=$LAB_UPLINK CONFIG=tests/lab/lab.json
+export NIC_DIR=$LAB_DIR/nic NIC_SOCKET=$LAB_SOCKET PIN_DIR=$LAB_PIN IFACE=$LAB_UPLINK CONFIG=tests/lab/lab.json
 
 # Background jobs of a script ignore SIGINT; this one must hear its Ctrl-C.
 nic() { # VARIABLE=VALUE...

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# The story of `make run`: killed in the middle, told again to its end, and everything is gone then.
+# The story of `make run`: killed in the middle, told again to its end (on a database that is named,
+# this time), and everything is gone then.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 # shellcheck source=tests/e2e/lab.sh
@@ -21,8 +22,11 @@ refuses "a second one is refused meanwhile" tests/lab/run.sh
 kill -KILL "$story"
 wait "$story" 2>/dev/null
 
+other=$(tests/db/cluster.sh start "$LAB_DIR/other")
+at_exit tests/db/cluster.sh destroy "$LAB_DIR/other"
 ok "after a crash it is told to the end, all of it true" \
-	bash -c "ONCE=1 tests/lab/run.sh >'$LAB_DIR/story' 2>&1 </dev/null"
+	bash -c "ONCE=1 DATABASE='$other' tests/lab/run.sh >'$LAB_DIR/story' 2>&1 </dev/null"
+is "on the database that was named" "$(psql -XAt "$other" -c 'SELECT name FROM geostream.edges')" lab
 for client in "${LAB_CLIENTS[@]}"; do
 	ok "$client has its row" said "^ +$(lab_client_address "$client" 4) +${client^^} "
 done

@@ -2,15 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # A lab of a test's own: lab_test NAME first, then tests/lab's functions. Names of namespaces, pins
-# and files begin with the test's name, so that tests, and `make run`, do not see each other.
+# and files have the test's name and the checkout's mark in them, so that tests, `make run` and
+# another checkout's tests do not see each other.
 
 # shellcheck source=tests/e2e/lib.sh
 . tests/e2e/lib.sh
 
 lab_test() { # NAME
-	LAB_PREFIX=gs-$1
+	LAB_PREFIX=gs-$1-$(cksum <<<"$PWD" | cut -c 1-5)
 	LAB_DIR=$PWD/${BUILD:-build}/tests/lab-$1
-	LAB_PIN=/sys/fs/bpf/gs-$1
+	LAB_PIN=/sys/fs/bpf/$LAB_PREFIX
 	unset DATABASE
 	mkdir -p "$LAB_DIR"
 	# shellcheck source=tests/lab/topology.sh

@@ -51,7 +51,7 @@ cat >"$DIR/geostream.conf" <<-CONF
 	edge = $(hostname)
 	geoip = $PWD/$BUILD/geoip/geostream-country.mmdb
 	pin_dir = $PIN
-	socket = /run/geostream-nic.sock
+	socket = ${NIC_SOCKET:-/run/geostream-nic.sock}
 	state_dir = $DIR/state
 	log_format = logfmt
 CONF

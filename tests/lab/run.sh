@@ -55,17 +55,18 @@ milliseconds() { # MICROSECONDS
 	printf '%d.%d ms' $(($1 / 1000)) $(($1 % 1000 / 100))
 }
 
-# ---- one lab at a time ---------------------------------------------------------------------------
+# ---- one lab of a name at a time, also from two checkouts ----------------------------------------
+
+CLAIM=/run/$LAB_PREFIX-lab.pid
 
 claim() {
 	local pid
-	mkdir -p "$LAB_DIR"
-	pid=$(cat "$LAB_DIR/run.pid" 2>/dev/null || echo none)
+	pid=$(cat "$CLAIM" 2>/dev/null || echo none)
 	if [[ -e /proc/$pid ]] && tr '\0' ' ' <"/proc/$pid/cmdline" | grep -q 'tests/lab/run.sh'; then
-		printf 'lab: process %d runs this lab already\n' "$pid" >&2
+		printf 'lab: process %d runs this lab already (another name: LAB_PREFIX, LAB_PIN)\n' "$pid" >&2
 		exit 1
 	fi
-	echo $$ >"$LAB_DIR/run.pid"
+	echo $$ >"$CLAIM"
 }
 
 leave() {
@@ -79,7 +80,7 @@ leave() {
 	else
 		status=1
 	fi
-	rm -f "$LAB_DIR/run.pid"
+	rm -f "$CLAIM"
 	exit "$status"
 }
 
@@ -235,7 +236,6 @@ main() {
 	trap 'exit 130' INT TERM HUP
 	lab_down || exit 1
 	mkdir -p "$LAB_DIR"
-	echo $$ >"$LAB_DIR/run.pid"
 	: >"$LAB_LOG"
 	story
 	look_around
