@@ -31,8 +31,9 @@ lab_database_crash() {
 	tests/db/cluster.sh crash "$LAB_DIR/db"
 }
 
+# The private one, also when DATABASE names another now: an earlier run may have left it.
 lab_database_down() {
-	if [[ -z ${DATABASE:-} && -e $LAB_DIR/db ]]; then
+	if [[ -e $LAB_DIR/db ]]; then
 		tests/db/cluster.sh destroy "$LAB_DIR/db"
 	fi
 }
