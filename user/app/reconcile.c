@@ -69,6 +69,7 @@ struct gs_reconcile {
 	struct gs_tables *tables;     /* published; of `snapshot` and `geo` */
 	struct gs_geodata *geo;
 	struct gs_usable_view *view;
+	const struct gs_snapshot *viewed; /* what the view was made of */
 	bool is_warm; /* the maps were in force before this daemon came to them */
 
 	struct gs_snapshot *next;     /* newest one not yet built */
@@ -130,10 +131,17 @@ static void apply_words(struct gs_reconcile *r, gs_id first, const char *why)
 {
 	const struct gs_usable_health health = {.get = health_of, .context = r};
 	struct gs_usable_view *before = r->view, *after;
+	int err;
 
 	if (!r->snapshot)
 		return;
-	if (gs_usable_view_new(r->snapshot, &health, &after)) {
+	/* Thousands of backends may go down in one turn: what stays the same is not made again. */
+	if (before && r->viewed == r->snapshot)
+		err = gs_usable_view_next(before, r->snapshot, &health, &after);
+	else
+		err = gs_usable_view_new(r->snapshot, &health, &after);
+	r->viewed = err ? NULL : r->snapshot;
+	if (err) {
 		gs_log_limited(GS_LOG_ERROR, "words_kept", "why=%s", "out of memory");
 		return;
 	}

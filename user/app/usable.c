@@ -102,6 +102,23 @@ static void add_pools(struct gs_usable_view *view, const struct gs_snapshot *sna
 		if (kept == 0 || compare_pools(&view->pools[kept - 1], &view->pools[i]) != 0)
 			view->pools[kept++] = view->pools[i];
 	view->pool_count = kept;
+	for (uint32_t i = 0; i < snapshot->backend_count; i++)
+		view->pool_of[i] =
+			(uint32_t)(gs_usable_view_pool(view, snapshot->backends[i].service,
+						       snapshot->backends[i].region) -
+				   view->pools);
+}
+
+/* Which pools there are depends on the snapshot only. */
+static void copy_pools(struct gs_usable_view *view, const struct gs_usable_view *from,
+		       uint32_t backend_count)
+{
+	view->pool_count = from->pool_count;
+	for (uint32_t i = 0; i < from->pool_count; i++) {
+		view->pools[i] = from->pools[i];
+		view->pools[i].word = DOWN;
+	}
+	memcpy(view->pool_of, from->pool_of, backend_count * sizeof(view->pool_of[0]));
 }
 
 const struct gs_usable_pool *gs_usable_view_pool(const struct gs_usable_view *view, gs_id service,
@@ -119,8 +136,7 @@ static void judge_backends(struct gs_usable_view *view, const struct gs_snapshot
 {
 	for (uint32_t i = 0; i < snapshot->backend_count; i++) {
 		const struct gs_backend *backend = &snapshot->backends[i];
-		struct gs_usable_pool *pool = (struct gs_usable_pool *)gs_usable_view_pool(
-			view, backend->service, backend->region);
+		struct gs_usable_pool *pool = &view->pools[view->pool_of[i]];
 		uint16_t state = backend_state(backend->admin, health_of(health, backend->id),
 					       !up[backend->service]);
 
@@ -134,24 +150,29 @@ static void judge_backends(struct gs_usable_view *view, const struct gs_snapshot
 	}
 }
 
-int gs_usable_view_new(const struct gs_snapshot *snapshot, const struct gs_usable_health *health,
-		       struct gs_usable_view **ret_view)
+static struct gs_usable_view *allocate_view(uint32_t pools, uint32_t backends)
 {
 	struct gs_usable_view *view = calloc(1, sizeof(*view));
-	bool up[GS_MAX_SERVICES] = {false};
 
 	if (!view)
-		return -ENOMEM;
-	view->pools = calloc(snapshot->backend_count + 1, sizeof(view->pools[0]));
-	if (!view->pools) {
-		free(view);
-		return -ENOMEM;
-	}
+		return NULL;
+	view->pools = calloc(pools + 1, sizeof(view->pools[0]));
+	view->pool_of = calloc(backends + 1, sizeof(view->pool_of[0]));
+	if (view->pools && view->pool_of)
+		return view;
+	gs_usable_view_free(view);
+	return NULL;
+}
+
+static void judge(struct gs_usable_view *view, const struct gs_snapshot *snapshot,
+		  const struct gs_usable_health *health)
+{
+	bool up[GS_MAX_SERVICES] = {false};
+
 	for (uint32_t i = 0; i < GS_MAX_REGIONS; i++)
 		view->regions[i] = DOWN;
 	for (uint32_t i = 0; i < GS_MAX_BACKENDS; i++)
 		view->backends[i] = DOWN;
-	add_pools(view, snapshot);
 	find_services_up(snapshot, health, up);
 	judge_backends(view, snapshot, health, up);
 	for (uint32_t i = 0; i < snapshot->region_count; i++) {
@@ -160,7 +181,32 @@ int gs_usable_view_new(const struct gs_snapshot *snapshot, const struct gs_usabl
 		view->regions[region->id].state =
 			region_state(region->admin, view->regions[region->id].state);
 	}
+}
+
+int gs_usable_view_new(const struct gs_snapshot *snapshot, const struct gs_usable_health *health,
+		       struct gs_usable_view **ret_view)
+{
+	struct gs_usable_view *view =
+		allocate_view(snapshot->backend_count, snapshot->backend_count);
+
+	if (!view)
+		return -ENOMEM;
+	add_pools(view, snapshot);
+	judge(view, snapshot, health);
 	*ret_view = view;
+	return 0;
+}
+
+int gs_usable_view_next(const struct gs_usable_view *view, const struct gs_snapshot *snapshot,
+			const struct gs_usable_health *health, struct gs_usable_view **ret_view)
+{
+	struct gs_usable_view *next = allocate_view(view->pool_count, snapshot->backend_count);
+
+	if (!next)
+		return -ENOMEM;
+	copy_pools(next, view, snapshot->backend_count);
+	judge(next, snapshot, health);
+	*ret_view = next;
 	return 0;
 }
 
@@ -169,6 +215,7 @@ void gs_usable_view_free(struct gs_usable_view *view)
 	if (!view)
 		return;
 	free(view->pools);
+	free(view->pool_of);
 	free(view);
 }
 
@@ -280,15 +327,10 @@ void gs_usable_write_ahead(const struct gs_dataplane *dataplane,
 int gs_usable_view_read(const struct gs_dataplane *dataplane, const struct gs_usable_view *like,
 			struct gs_usable_view **ret_view)
 {
-	struct gs_usable_view *view = calloc(1, sizeof(*view));
+	struct gs_usable_view *view = allocate_view(like->pool_count, 0);
 
 	if (!view)
 		return -ENOMEM;
-	view->pools = calloc(like->pool_count + 1, sizeof(view->pools[0]));
-	if (!view->pools) {
-		free(view);
-		return -ENOMEM;
-	}
 	view->pool_count = like->pool_count;
 	for (uint32_t id = 0; id < GS_MAX_REGIONS; id++)
 		view->regions[id] =

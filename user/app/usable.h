@@ -20,6 +20,7 @@ struct gs_usable_view {
 	struct gs_usable backends[GS_MAX_BACKENDS];
 	struct gs_usable_pool *pools;
 	uint32_t pool_count;
+	uint32_t *pool_of; /* of the snapshot's i-th backend, an index into pools */
 };
 
 /* health(context, backend): what is known of a backend; UNKNOWN if nothing is. */
@@ -31,6 +32,9 @@ struct gs_usable_health {
 /* The view of one snapshot. 0 or -ENOMEM; free with gs_usable_view_free. */
 int gs_usable_view_new(const struct gs_snapshot *snapshot, const struct gs_usable_health *health,
 		       struct gs_usable_view **ret_view);
+/* As above, quicker: `view` is an earlier one of the same snapshot, which stays as it is. */
+int gs_usable_view_next(const struct gs_usable_view *view, const struct gs_snapshot *snapshot,
+			const struct gs_usable_health *health, struct gs_usable_view **ret_view);
 void gs_usable_view_free(struct gs_usable_view *view);
 /* NULL: no backend of the service is in the region. */
 const struct gs_usable_pool *gs_usable_view_pool(const struct gs_usable_view *view, gs_id service,
