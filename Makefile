@@ -66,8 +66,8 @@ $(BUILD)/.deps: .ci/packages.sh
 # The goals come again, so that variables which ask pkg-config see what was just installed.
 build: deps ## programs, BPF objects, GeoIP database of this machine's packages
 	@$(MAKE) --no-print-directory programs bpf geoip
-programs: $(PROGRAMS)
-bpf: $(call BPF_OBJ,$(BPF_SRC) $(TEST_BPF_SRC))
+programs: $(PROGRAMS); @:
+bpf: $(call BPF_OBJ,$(BPF_SRC) $(TEST_BPF_SRC)); @:
 .PHONY: programs bpf
 
 # ---- compile ---------------------------------------------------------------------------------
@@ -93,7 +93,7 @@ $(foreach dir,bpf tests/bpf tests/bench tests/lab tests/e2e/vm,$(eval $(call BPF
 # Countries of the distribution's packages; user/geoip/README.md has source and licence.
 TOR_GEOIP := /usr/share/tor/geoip /usr/share/tor/geoip6
 ZONE_TAB  := /usr/share/zoneinfo/zone.tab
-geoip: $(BUILD)/geoip/geostream-country.mmdb
+geoip: $(BUILD)/geoip/geostream-country.mmdb; @:
 $(BUILD)/geoip/mkgeoip: $(call OBJ,user/geoip/mkgeoip.c user/geoip/mmdb_writer.c) $(BUILD)/libgscore.a
 	$(call msg,LINK,$@)
 	@mkdir -p $(@D)
@@ -158,9 +158,9 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libtest.a $(BUILD)/liblo
 $(BUILD)/tests/unit/test_mmdb_real $(BUILD)/tests/unit/test_mkgeoip: | $(BUILD)/geoip/geostream-country.mmdb
 $(BUILD)/tests/unit/test_geo_check: | $(BUILD)/geostreamctl
 
-unit-tests: $(UNIT_TESTS)
-db-tests: $(DB_TESTS)
-bpf-tests: $(BPF_TESTS)
+unit-tests: $(UNIT_TESTS); @:
+db-tests: $(DB_TESTS); @:
+bpf-tests: $(BPF_TESTS); @:
 .PHONY: unit-tests db-tests bpf-tests
 
 check: build ## unit tests (anyone; ASan, UBSan)
@@ -183,7 +183,7 @@ test: build ## everything: lint, unit, database, packets, end to end (root)
 $(BUILD)/lab-flowgen: $(call OBJ,tests/lab/flowgen.c)
 	$(call msg,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $^ -o $@
-lab-tools: $(BUILD)/lab-flowgen
+lab-tools: $(BUILD)/lab-flowgen; @:
 .PHONY: lab-tools
 run: build ## the lab and its story, until Ctrl-C; ONCE=1: leave after it; IFACE= CONFIG= MODE=: a real NIC (root)
 	@$(MAKE) --no-print-directory lab-tools
