@@ -61,7 +61,10 @@ struct gs_store {
 /* ---- geodb: a GeoIP file to compiled tables (adapters/mmdb.c) -------------------------------- */
 
 struct gs_geodb_ops {
-	/* On the worker. On failure *error says what is wrong and where in the file. */
+	/*
+	 * On the worker. On failure *error says what is wrong and where in the file. A sound file
+	 * whose records name no places has location_count 1: nothing but the unknown one.
+	 */
 	int (*load)(void *self, const char *path, struct gs_geodata **ret_geo,
 		    struct gs_error *error);
 	void (*release)(void *self, struct gs_geodata *geo);

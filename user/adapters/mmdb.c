@@ -395,10 +395,6 @@ static int compile(struct load *load, struct gs_geodata **ret_geo)
 	if (!geo || gs_mmdb_places_finish(load->places, LOCATIONS_MAX, &geo->locations,
 					  &geo->location_count, &location_of))
 		return fail_memory(load->error);
-	/* Sound, but of no use: it would take all clients' geography away. */
-	if (geo->location_count == 1)
-		return gs_mmdb_fail(-EINVAL, load->error,
-				    "no record names a country, a continent or coordinates");
 	err = compile_family(&load->v4, location_of, GS_GEO_V4, &geo->v4, load->error);
 	if (!err)
 		err = compile_family(&load->v6, location_of, GS_GEO_V6, &geo->v6, load->error);

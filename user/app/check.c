@@ -108,6 +108,7 @@ static int check_geoip(const char *path, const struct gs_geodb *geodb)
 {
 	struct gs_geodata *geo;
 	struct gs_error error;
+	uint32_t count;
 
 	if (!path[0])
 		return 0;
@@ -115,8 +116,14 @@ static int check_geoip(const char *path, const struct gs_geodb *geodb)
 		fprintf(stderr, "geoip: %s\n", error.text);
 		return -EINVAL;
 	}
-	printf("geoip %s: %u locations\n", path, geo->location_count);
+	count = geo->location_count;
 	geodb->ops->release(geodb->self, geo);
+	if (count <= 1) {
+		fprintf(stderr,
+			"geoip: %s: no record names a country, a continent or coordinates\n", path);
+		return -EINVAL;
+	}
+	printf("geoip %s: %u locations\n", path, count);
 	return 0;
 }
 

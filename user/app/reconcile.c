@@ -637,6 +637,13 @@ static void run_load(struct gs_job *job)
 
 	load->err = r->ports.geodb->ops->load(r->ports.geodb->self, load->path, &load->geo,
 					      &load->error);
+	if (load->err || load->geo->location_count > 1)
+		return;
+	/* Sound, but an ASN database, say: it would take all clients' geography away. */
+	r->ports.geodb->ops->release(r->ports.geodb->self, gs_take_ptr(load->geo));
+	load->err = gs_error_set(-EINVAL, &load->error,
+				 "%s: no record names a country, a continent or coordinates",
+				 load->path);
 }
 
 static void load_ended(struct gs_job *job)

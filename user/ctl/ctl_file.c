@@ -91,6 +91,11 @@ static int geo_check(const struct gs_ctl *ctl, int argc, char **argv)
 		result = print_json(geo);
 	else
 		print_text(geo);
+	if (geo->location_count == 1)
+		fprintf(stderr,
+			"geostreamctl: warning: %s: no record names a country, a continent or "
+			"coordinates: geo load will refuse it\n",
+			argv[0]);
 	geodb.ops->release(geodb.self, geo);
 	return result;
 }
