@@ -212,8 +212,8 @@ static int run(struct daemon *d)
 
 	if (d->loop)
 		gs_loop_end_worker(d->loop);
+	gs_reconcile_free(d->reconcile); /* may still answer somebody */
 	gs_control_close(d->control);
-	gs_reconcile_free(d->reconcile);
 	if (d->store.ops)
 		d->store.ops->close(d->store.self);
 	if (d->nexthop.ops)

@@ -40,7 +40,10 @@ struct gs_edge_report {
 struct gs_store_events {
 	/* A newer revision, whole. The callee owns it. */
 	void (*on_snapshot)(void *context, struct gs_snapshot *snapshot);
-	/* Connected or not; why: for people, "" when connected. */
+	/*
+	 * Connected or not; why: for people. Connected and not "": the newest rows are refused, and
+	 * why.
+	 */
 	void (*on_connection)(void *context, bool connected, const char *why);
 };
 

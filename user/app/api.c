@@ -52,7 +52,7 @@ const char *gs_api_address(const json_t *request, const char *key, struct gs_add
 /* ---- geo.load -------------------------------------------------------------------------------- */
 
 struct pending_load {
-	struct gs_reconcile *reconcile;
+	const struct gs_api *api;
 	void (*reply)(void *context, json_t *reply);
 	void *context;
 };
@@ -60,7 +60,7 @@ struct pending_load {
 static void load_answered(void *context, int err, const char *problem)
 {
 	struct pending_load *pending = context;
-	const struct gs_reconcile_state *state = gs_reconcile_look(pending->reconcile);
+	const struct gs_reconcile_state *state = gs_reconcile_look(pending->api->reconcile);
 	json_t *json;
 
 	if (err)
@@ -68,13 +68,14 @@ static void load_answered(void *context, int err, const char *problem)
 	else if (!state->geo)
 		json = json_pack("{s:s}", "note", "loaded; in force with the first snapshot");
 	else
-		json = json_pack("{s:s, s:s, s:I, s:I, s:i, s:I, s:I}", "file", state->geo->path,
-				 "type", state->geo->database_type, "networks4",
+		json = json_pack("{s:s, s:s, s:I, s:I, s:i, s:I, s:I, s:b}", "file",
+				 state->geo->path, "type", state->geo->database_type, "networks4",
 				 (json_int_t)state->geo->v4.networks, "networks6",
 				 (json_int_t)state->geo->v6.networks, "locations",
 				 (int)state->geo->location_count, "load_ms",
 				 (json_int_t)(state->geo->load_us / 1000), "generation",
-				 (json_int_t)state->info.generation);
+				 (json_int_t)state->info.generation, "configured",
+				 strcmp(state->geo->path, pending->api->config->geoip) == 0);
 	pending->reply(pending->context, json);
 	free(pending);
 }
@@ -95,7 +96,7 @@ static void geo_load(const struct gs_api *api, const json_t *request,
 		reply(context, gs_api_error("out of memory"));
 		return;
 	}
-	*pending = (struct pending_load){api->reconcile, reply, context};
+	*pending = (struct pending_load){api, reply, context};
 	err = gs_reconcile_load_geo(api->reconcile, path, load_answered, pending);
 	if (!err)
 		return;

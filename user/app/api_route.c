@@ -210,18 +210,29 @@ static json_t *match_json(const struct gs_tables *tables, const struct gs_addr *
 	return json;
 }
 
+/* Without a name: the first one of the client's family, which is the one it can reach. */
+static const struct gs_service *default_service(const struct gs_snapshot *snapshot,
+						const struct gs_addr *client)
+{
+	for (uint32_t i = 0; i < snapshot->service_count; i++)
+		if (gs_addr_is_v4(&snapshot->services[i].vip) == gs_addr_is_v4(client))
+			return &snapshot->services[i];
+	return snapshot->service_count > 0 ? &snapshot->services[0] : NULL;
+}
+
 static const struct gs_service *find_service(const struct gs_snapshot *snapshot,
-					     const json_t *request, json_t **ret_error)
+					     const struct gs_addr *client, const json_t *request,
+					     json_t **ret_error)
 {
 	const json_t *value = json_object_get(request, "service");
 	const char *name = json_string_value(value);
 	const struct gs_service *service;
 
 	if (!value || json_is_null(value)) {
-		if (snapshot->service_count > 0)
-			return &snapshot->services[0];
-		*ret_error = gs_api_error("service: there is none yet");
-		return NULL;
+		service = default_service(snapshot, client);
+		if (!service)
+			*ret_error = gs_api_error("service: there is none yet");
+		return service;
 	}
 	service = name ? gs_snapshot_service_named(snapshot, name) : NULL;
 	if (!service)
@@ -257,7 +268,7 @@ json_t *gs_api_route(const struct gs_api *api, const json_t *request)
 		return error;
 	if (!state->tables || !state->snapshot || !state->view)
 		return gs_api_error("no generation of this daemon is in force yet");
-	route.service = find_service(state->snapshot, request, &error);
+	route.service = find_service(state->snapshot, &client, request, &error);
 	if (!route.service)
 		return error;
 	policy = gs_snapshot_policy(state->snapshot, route.service->policy);

@@ -16,7 +16,7 @@ static json_t *database_json(const struct gs_api *api, const struct gs_reconcile
 		json, "since_s",
 		json_integer((json_int_t)(gs_loop_now_ms(api->loop) - state->connection_since_ms) /
 			     1000));
-	if (!state->connected)
+	if (state->connection_why[0])
 		json_object_set_new(json, "why", json_string(state->connection_why));
 	return json;
 }

@@ -11,6 +11,7 @@
 #include "user/base/cleanup.h"
 #include "user/base/error.h"
 #include "user/base/log.h"
+#include "user/core/cidr.h"
 #include "user/core/retry.h"
 #include "user/core/snapshot.h"
 
@@ -70,6 +71,7 @@ struct gs_reconcile {
 	struct gs_geodata *geo;
 	struct gs_usable_view *view;
 	const struct gs_snapshot *viewed; /* what the view was made of */
+	uint64_t saved_revision;	  /* in the last good file, as far as is known; 0: none */
 	bool is_warm; /* the maps were in force before this daemon came to them */
 
 	struct gs_snapshot *next;     /* newest one not yet built */
@@ -182,17 +184,17 @@ static void on_verdict(void *context, const struct gs_monitor_verdict *verdict)
 
 /* ---- targets --------------------------------------------------------------------------------- */
 
-/* What the maps say of a backend is what the last daemon knew: a restart does not flap. */
-static enum gs_health_state warm_state(void *context, gs_id backend)
+/* The Host header clients send: the VIP, with the port unless it is HTTP's own. */
+static void name_host(const struct gs_service *service, char *out, size_t room)
 {
-	struct gs_reconcile *r = context;
-	struct gs_usable word;
+	char text[GS_ADDR_TEXT_MAX];
+	bool is_v4 = gs_addr_is_v4(&service->vip);
+	int length;
 
-	if (r->state.info.generation == 0)
-		return GS_HEALTH_UNKNOWN;
-	word = r->ports.dataplane->ops->get_usable(r->ports.dataplane->self, GS_OBJECT_BACKEND,
-						   backend);
-	return word.state == GS_USABLE_DOWN ? GS_HEALTH_UNKNOWN : GS_HEALTH_UP;
+	gs_addr_format(&service->vip, text);
+	length = snprintf(out, room, is_v4 ? "%s" : "[%s]", text);
+	if (service->port != 0 && service->port != 80 && length > 0 && (size_t)length < room)
+		snprintf(out + length, room - (size_t)length, ":%u", service->port);
 }
 
 static struct gs_probe_target target_of(const struct gs_snapshot *snapshot,
@@ -206,11 +208,42 @@ static struct gs_probe_target target_of(const struct gs_snapshot *snapshot,
 	};
 
 	target.port = service->probe.port ? service->probe.port : service->port;
+	if (!target.spec.host[0])
+		name_host(service, target.spec.host, sizeof(target.spec.host));
 	return target;
+}
+
+struct warm {
+	struct gs_reconcile *r;
+	const struct gs_snapshot *snapshot; /* to be watched */
+};
+
+/*
+ * What the maps say of a backend is what the last daemon knew: a restart does not flap. Nor does a
+ * snapshot that is taken back; but what is new, or moved to another address, must answer first.
+ */
+static enum gs_health_state warm_state(void *context, gs_id id)
+{
+	const struct warm *warm = context;
+	struct gs_reconcile *r = warm->r;
+	const struct gs_backend *before, *after;
+	struct gs_usable word;
+
+	if (r->state.info.generation == 0)
+		return GS_HEALTH_UNKNOWN;
+	if (r->snapshot) {
+		before = gs_snapshot_backend(r->snapshot, id);
+		after = gs_snapshot_backend(warm->snapshot, id);
+		if (!before || !after || gs_addr_compare(&before->addr, &after->addr) != 0)
+			return GS_HEALTH_UNKNOWN;
+	}
+	word = r->ports.dataplane->ops->get_usable(r->ports.dataplane->self, GS_OBJECT_BACKEND, id);
+	return word.state == GS_USABLE_DOWN ? GS_HEALTH_UNKNOWN : GS_HEALTH_UP;
 }
 
 static void watch(struct gs_reconcile *r, const struct gs_snapshot *snapshot)
 {
+	struct warm warm = {.r = r, .snapshot = snapshot};
 	GS_AUTO_FREE struct gs_probe_target *targets = NULL;
 	int err = -ENOMEM;
 
@@ -219,7 +252,7 @@ static void watch(struct gs_reconcile *r, const struct gs_snapshot *snapshot)
 		for (uint32_t i = 0; i < snapshot->backend_count; i++)
 			targets[i] = target_of(snapshot, &snapshot->backends[i]);
 		err = gs_monitor_set_targets(r->monitor, targets, snapshot->backend_count,
-					     warm_state, r);
+					     warm_state, &warm);
 	}
 	if (err)
 		gs_log(GS_LOG_ERROR, "targets_kept", "why=%s", strerror(-err));
@@ -241,7 +274,7 @@ static void on_hops(struct gs_timer *timer)
 {
 	struct gs_reconcile *r = timer->context;
 	const struct gs_nexthop *nexthop = r->ports.nexthop;
-	uint32_t count = r->tables && !r->publishing ? r->snapshot->backend_count : 0;
+	uint32_t count = r->snapshot && !r->publishing ? r->snapshot->backend_count : 0;
 	uint32_t share = (count + HOPS_TICKS - 1) / HOPS_TICKS;
 
 	for (uint32_t i = 0; i < share; i++) {
@@ -350,7 +383,9 @@ static void publish_failed(struct gs_reconcile *r)
 	       (unsigned long)p->snapshot->revision, (unsigned long)r->state.info.generation,
 	       p->error.text);
 	gs_tables_free(p->tables);
-	if (p->geo && p->geo == r->load_geo)
+	/* Who loaded a database hears whether it stands; beside a new snapshot that is not known.
+	 */
+	if (p->geo && p->geo == r->load_geo && (p->snapshot == r->snapshot || !r->snapshot))
 		answer_load(r, p->err, p->error.text);
 	if (p->snapshot == r->snapshot) {
 		publish_again_failed(r, for_good);
@@ -386,6 +421,8 @@ static void save_done(struct gs_job *job)
 	r->saving = false;
 	gs_snapshot_free(gs_take_ptr(r->save.snapshot));
 	if (r->save.err)
+		r->saved_revision = 0;
+	if (r->save.err)
 		gs_log_limited(GS_LOG_WARNING, "last_good_not_saved", "why=%s", r->save.error.text);
 	if (r->save_due)
 		save(r);
@@ -401,6 +438,7 @@ static void save(struct gs_reconcile *r)
 		gs_log_limited(GS_LOG_WARNING, "last_good_not_saved", "why=%s", "out of memory");
 		return;
 	}
+	r->saved_revision = r->snapshot->revision;
 	r->saving = true;
 	r->save.job = (struct gs_job){.run = run_save, .done = save_done, .context = r};
 	gs_loop_work(r->ports.loop, &r->save.job);
@@ -423,6 +461,7 @@ static void publish_succeeded(struct gs_reconcile *r)
 	r->state.info = p->info;
 	r->state.from_last_good = r->publishing_file;
 	r->state.publish_problem[0] = '\0';
+	r->again = false;
 	gs_retry_reset(&r->retry);
 	apply_words(r, 0, "configuration");
 	gs_log(GS_LOG_INFO, is_new ? "generation_in_force" : "generation_unchanged",
@@ -474,7 +513,7 @@ static void publish(struct gs_reconcile *r, struct gs_snapshot *snapshot, bool i
 	p->job = (struct gs_job){.run = run_publish, .done = publish_done, .context = p};
 	p->snapshot = snapshot;
 	p->geo = r->fresh_geo ? gs_take_ptr(r->fresh_geo) : r->geo;
-	p->save = snapshot != r->snapshot && !is_file;
+	p->save = !is_file && snapshot->revision != r->saved_revision;
 	p->hops = resolve_hops(r, snapshot);
 	r->publishing = true;
 	r->publishing_file = is_file;
@@ -499,17 +538,42 @@ static bool would_lose_geo(const struct gs_reconcile *r)
 	return r->settings.geoip[0] && !r->tables && !r->fresh_geo && r->state.info.generation != 0;
 }
 
-static void follow_only(struct gs_reconcile *r, struct gs_snapshot *snapshot, bool is_file)
+/* The words follow a snapshot whose tables are not built, or not yet. */
+static void follow(struct gs_reconcile *r, struct gs_snapshot *snapshot, bool is_file)
 {
-	gs_log(GS_LOG_ERROR, "generation_kept", "generation=%lu revision=%lu why=%s",
-	       (unsigned long)r->state.info.generation, (unsigned long)snapshot->revision,
-	       "no GeoIP database could be loaded; what is in force stays");
-	watch(r, snapshot);
-	if (snapshot != r->snapshot)
+	if (snapshot != r->snapshot) {
+		watch(r, snapshot);
 		gs_snapshot_free(r->snapshot);
-	r->snapshot = snapshot;
+		r->snapshot = snapshot;
+		r->viewed = NULL;
+	}
 	r->state.from_last_good = is_file;
 	apply_words(r, 0, "configuration");
+}
+
+static void keep_generation(struct gs_reconcile *r, struct gs_snapshot *snapshot, bool is_file)
+{
+	snprintf(r->state.publish_problem, sizeof(r->state.publish_problem),
+		 "no GeoIP database could be loaded: the tables of generation %lu stay, only "
+		 "states follow revision %lu",
+		 (unsigned long)r->state.info.generation, (unsigned long)snapshot->revision);
+	gs_log(GS_LOG_ERROR, "generation_kept", "why=%s", r->state.publish_problem);
+	follow(r, snapshot, is_file);
+}
+
+/*
+ * A restart: what is in force goes on being steered while the GeoIP file is read, which may take
+ * seconds. The snapshot's own tables come after it.
+ */
+static void follow_early(struct gs_reconcile *r)
+{
+	struct gs_snapshot *snapshot = r->next;
+
+	if (!snapshot || r->state.info.generation == 0)
+		return;
+	r->next = NULL;
+	r->again = true;
+	follow(r, snapshot, r->next_is_file);
 }
 
 /* Is there something to build, and nothing in its way? */
@@ -519,15 +583,17 @@ static void consider(struct gs_reconcile *r)
 	struct gs_snapshot *snapshot = takes_next ? r->next : r->snapshot;
 	bool is_file = takes_next ? r->next_is_file : r->state.from_last_good;
 
-	if (r->publishing || r->first_load_pending || !snapshot || r->waiting ||
-	    (!takes_next && !r->fresh_geo && !r->again))
+	if (r->first_load_pending) {
+		follow_early(r);
+		return;
+	}
+	if (r->publishing || !snapshot || r->waiting || (!takes_next && !r->fresh_geo && !r->again))
 		return;
 	if (takes_next)
 		r->next = NULL;
-	r->again = false;
 	r->geo_alone = false;
 	if (would_lose_geo(r))
-		follow_only(r, snapshot, is_file);
+		keep_generation(r, snapshot, is_file);
 	else
 		publish(r, snapshot, is_file);
 }
@@ -621,8 +687,7 @@ static void on_connection(void *context, bool connected, const char *why)
 			gs_log(GS_LOG_WARNING, "database_away", "why=%s", why);
 	}
 	r->state.connected = connected;
-	snprintf(r->state.connection_why, sizeof(r->state.connection_why), "%s",
-		 connected ? "" : why);
+	snprintf(r->state.connection_why, sizeof(r->state.connection_why), "%s", why);
 	if (!connected)
 		load_last_good(r);
 }
@@ -830,6 +895,7 @@ void gs_reconcile_free(struct gs_reconcile *r)
 	gs_loop_timer_clear(r->ports.loop, &r->heartbeat_timer);
 	gs_loop_timer_clear(r->ports.loop, &r->hops_timer);
 	gs_loop_timer_clear(r->ports.loop, &r->last_good_timer);
+	answer_load(r, -ECANCELED, "the daemon is stopping");
 	gs_monitor_free(r->monitor);
 	gs_tables_free(r->tables);
 	if (r->publishing) { /* its done() will not come */

@@ -48,7 +48,7 @@ struct gs_reconcile_state {
 	bool connected;				  /* to the store */
 	bool from_last_good;			  /* the snapshot is the file's, not the store's */
 	bool working;				  /* a build or a load goes on */
-	char connection_why[GS_ERROR_MAX];	  /* not connected: why */
+	char connection_why[GS_ERROR_MAX];	  /* why not; connected: what is refused, or "" */
 	uint64_t connection_since_ms;		  /* gs_loop_now_ms */
 	char geo_problem[GS_ERROR_MAX];		  /* why the last GeoIP load failed, or "" */
 	char publish_problem[GS_ERROR_MAX];	  /* why the last publish failed, or "" */

@@ -92,7 +92,9 @@ static int print_json(const json_t *json)
 static void print_database(const json_t *database)
 {
 	if (json_is_true(json_object_get(database, "connected")))
-		printf("database    connected for %lld s\n", number_of(database, "since_s"));
+		printf("database    connected for %lld s%s%s\n", number_of(database, "since_s"),
+		       *text_of(database, "why") ? "; its newest rows are refused: " : "",
+		       text_of(database, "why"));
 	else
 		printf("database    away for %lld s: %s\n", number_of(database, "since_s"),
 		       text_of(database, "why"));
@@ -322,6 +324,9 @@ static int geo_load(const struct gs_ctl *ctl, int argc, char **argv)
 		       path, number_of(reply, "networks4"), number_of(reply, "networks6"),
 		       number_of(reply, "locations"), number_of(reply, "generation"),
 		       number_of(reply, "load_ms"));
+	if (!json_is_true(json_object_get(reply, "configured")))
+		printf("a restart of the daemon takes the file its settings name again: geoip = %s\n",
+		       path);
 	return GS_CTL_DONE;
 }
 
