@@ -744,6 +744,11 @@ static bool is_followed(struct scene *scene)
 	return look(scene)->snapshot != NULL;
 }
 
+static bool is_saved(struct scene *scene)
+{
+	return access(scene->settings.last_good, F_OK) == 0;
+}
+
 /* A generation with GeoIP is in force and the file is broken now: only the words follow. */
 static void a_warm_edge_keeps_its_geo_tables(void **state)
 {
@@ -763,6 +768,7 @@ static void a_warm_edge_keeps_its_geo_tables(void **state)
 	load(scene, "/geo/good.mmdb");
 	assert_int_equal(scene->load_err, 0);
 	assert_int_equal(publishes(scene), 1);
+	run_until(scene, is_saved); /* though the words have followed it for long */
 }
 
 static bool a_publish_problem_or_geo(struct scene *scene)
@@ -844,6 +850,83 @@ static void new_maps_are_filled_again(void **state)
 	}
 }
 
+static bool a_publish_failed(struct scene *scene)
+{
+	return publishes(scene) == 2 && has_publish_problem(scene);
+}
+
+static bool maps_are_full(struct scene *scene)
+{
+	return scene->dataplane_fake.info.generation != 0 && is_idle(scene);
+}
+
+/* Neither a failure nor a snapshot that cannot be built makes it forget that the maps are empty. */
+static void new_maps_are_filled_in_the_end(void **state)
+{
+	struct scene *scene = *state;
+
+	start_in_peace(scene);
+	scene->dataplane_fake.publish_error = -EIO;
+	scene->dataplane_fake.heartbeat_result = -ESTALE;
+	run_until(scene, a_publish_failed);
+	give(scene, bad_snapshot(2));
+	scene->dataplane_fake.publish_error = 0;
+	run_until(scene, maps_are_full);
+	assert_int_equal(scene->dataplane_fake.last_revision, 1);
+}
+
+static bool second_is_in_force(struct scene *scene)
+{
+	return scene->dataplane_fake.last_revision == 2 && is_idle(scene);
+}
+
+/* Its word was up under another address: that says nothing about this one. */
+static void a_moved_backend_answers_first(void **state)
+{
+	struct scene *scene = *state;
+	struct gs_snapshot *moved = fake_snapshot(2);
+	gs_id id = fake_backend(FAKE_EU, 0);
+
+	start_in_peace(scene);
+	moved->backends[id - 1].addr = gs_addr_from_v4(0xc0000263);
+	assert_int_equal(moved->backends[id - 1].id, id);
+	scene->prober_fake.backend[id].answer.class = GS_PROBE_TIMEOUT;
+	give(scene, moved);
+	run_until(scene, second_is_in_force);
+	assert_int_equal(scene->dataplane_fake.published_backend[id], GS_USABLE_DOWN);
+	assert_int_equal(scene->dataplane_fake.published_backend[fake_backend(FAKE_EU, 1)],
+			 GS_USABLE_UP);
+}
+
+/* Seconds may pass until a large file is read: states are followed meanwhile. */
+static void a_restart_steers_while_geoip_is_read(void **state)
+{
+	struct scene *scene = *state;
+
+	strcpy(scene->settings.geoip, "/geo/good.mmdb");
+	scene->dataplane_fake.info.generation = 5;
+	start(scene);
+	give(scene, fake_snapshot(1)); /* the loop has not run: nothing is loaded yet */
+	assert_non_null(look(scene)->snapshot);
+	assert_null(look(scene)->tables);
+	assert_int_equal(region_word(scene, FAKE_EU), GS_USABLE_UP);
+	run_until(scene, all_known);
+	assert_int_equal(publishes(scene), 1);
+	assert_non_null(scene->dataplane_fake.last_geo);
+}
+
+static void refused_rows_are_told(void **state)
+{
+	struct scene *scene = *state;
+
+	start_in_peace(scene);
+	scene->store_fake.events->on_connection(scene->store_fake.context, true, "services[0]: x");
+	assert_true(look(scene)->connected);
+	assert_string_equal(look(scene)->connection_why, "services[0]: x");
+	scene->store_fake.events->on_connection(scene->store_fake.context, true, "");
+	assert_string_equal(look(scene)->connection_why, "");
+}
+
 #define SCENE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -872,6 +955,10 @@ int main(void)
 		SCENE(the_guilty_one_is_found),
 		SCENE(hops_are_looked_at_again),
 		SCENE(new_maps_are_filled_again),
+		SCENE(new_maps_are_filled_in_the_end),
+		SCENE(a_moved_backend_answers_first),
+		SCENE(a_restart_steers_while_geoip_is_read),
+		SCENE(refused_rows_are_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

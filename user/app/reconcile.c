@@ -496,6 +496,20 @@ static void publish_done(struct gs_job *job)
 	load_what_is_due(r);
 }
 
+/* Up at the old address, not known at the new one, which is written before the flip. */
+static void close_moved(struct gs_reconcile *r, const struct gs_snapshot *snapshot)
+{
+	for (uint32_t i = 0; i < snapshot->backend_count; i++) {
+		const struct gs_backend *after = &snapshot->backends[i];
+		const struct gs_backend *before = gs_snapshot_backend(r->snapshot, after->id);
+		struct gs_usable word = r->publish.ahead->backends[after->id];
+
+		if (before && gs_addr_compare(&before->addr, &after->addr) != 0)
+			r->ports.dataplane->ops->set_usable(r->ports.dataplane->self,
+							    GS_OBJECT_BACKEND, after->id, word);
+	}
+}
+
 static void write_ahead(struct gs_reconcile *r, const struct gs_snapshot *snapshot)
 {
 	const struct gs_usable_health health = {.get = health_of, .context = r};
@@ -503,6 +517,7 @@ static void write_ahead(struct gs_reconcile *r, const struct gs_snapshot *snapsh
 	if (!r->view || gs_usable_view_new(snapshot, &health, &r->publish.ahead))
 		return; /* a moment later will do */
 	gs_usable_write_ahead(r->ports.dataplane, r->view, r->publish.ahead);
+	close_moved(r, snapshot);
 }
 
 static void publish(struct gs_reconcile *r, struct gs_snapshot *snapshot, bool is_file)
