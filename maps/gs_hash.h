@@ -30,10 +30,17 @@ static inline __attribute__((always_inline)) __u64 gs_hash_mix(__u64 h)
 	return h;
 }
 
+/*
+ * A bijection of h for every word and of word for every h. Two multiplications, with the high half
+ * folded into the low one between them: after the first alone the top bit of a word reaches known
+ * bits only, whatever h is, and the next word could take the difference away again.
+ */
 static inline __attribute__((always_inline)) __u64 gs_hash_step(__u64 h, __u64 word)
 {
-	h = (h ^ word) * 0x9e3779b97f4a7c15ULL;
-	return h ^ (h >> 32);
+	h ^= word;
+	h *= 0x9e3779b97f4a7c15ULL;
+	h ^= h >> 32;
+	return h * 0xd6e8feb86659fd93ULL;
 }
 
 static inline __attribute__((always_inline)) __u64 gs_hash_pair(__be32 a, __be32 b)

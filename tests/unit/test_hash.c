@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The flow hash under differences: tuples that differ in one bit, in two, or as an earlier hash
+ * could not tell apart, under many seeds. Chance alone makes two 64-bit hashes equal once in 2^64
+ * pairs, their halves once in 2^32: far more pairs than are drawn here.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "maps/gs_hash.h"
+
+#include <string.h>
+
+enum {
+	WORDS = 5,	/* four of addresses; ports and protocol */
+	LAST_BITS = 40, /* of the fifth: two ports, the protocol */
+	BITS = (WORDS - 1) * 64 + LAST_BITS,
+	SEEDS = 12,
+	MANY_SEEDS = 100000,
+	HALVES_EQUAL = 3, /* 2 x 525,000 pairs / 2^32: four would be one run in 10^16 */
+};
+
+static uint64_t draw(uint64_t *seed)
+{
+	uint64_t z = *seed += 0x9e3779b97f4a7c15ull;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+	return z ^ z >> 31;
+}
+
+static struct gs_flow_tuple from_words(const uint64_t words[WORDS])
+{
+	struct gs_flow_tuple tuple = {0};
+
+	for (int i = 0; i < 4; i++) {
+		uint32_t *at = i < 2 ? &tuple.src[2 * i] : &tuple.dst[2 * (i - 2)];
+
+		at[0] = (uint32_t)(words[i] >> 32);
+		at[1] = (uint32_t)words[i];
+	}
+	tuple.src_port = (uint16_t)(words[4] >> 24);
+	tuple.dst_port = (uint16_t)(words[4] >> 8);
+	tuple.protocol = (uint8_t)words[4];
+	return tuple;
+}
+
+static void draw_words(uint64_t *seed, uint64_t ret_words[WORDS])
+{
+	for (int i = 0; i < WORDS; i++)
+		ret_words[i] = draw(seed);
+	ret_words[WORDS - 1] &= (1ull << LAST_BITS) - 1;
+}
+
+/* Pairs of which something is equal. */
+struct equal {
+	uint32_t whole, high, low;
+};
+
+static void compare(const uint64_t words[WORDS], const uint64_t flip[WORDS], uint64_t seed,
+		    struct equal *equal)
+{
+	uint64_t other[WORDS], a, b;
+	struct gs_flow_tuple tuple;
+
+	for (int i = 0; i < WORDS; i++)
+		other[i] = words[i] ^ flip[i];
+	tuple = from_words(words);
+	a = gs_hash_flow(&tuple, seed);
+	tuple = from_words(other);
+	b = gs_hash_flow(&tuple, seed);
+	equal->whole += a == b;
+	equal->high += a >> 32 == b >> 32;
+	equal->low += (uint32_t)a == (uint32_t)b;
+}
+
+static void flip_bit(uint64_t flip[WORDS], uint32_t bit)
+{
+	flip[bit / 64] ^= 1ull << bit % 64;
+}
+
+/* Every single bit and every pair of bits of all five words. */
+static void test_one_and_two_bits(void **state)
+{
+	struct equal equal = {0};
+	uint64_t random = 20261123, words[WORDS];
+
+	(void)state;
+	print_message("# seed %llu\n", (unsigned long long)random);
+	for (uint32_t n = 0; n < SEEDS; n++) {
+		uint64_t seed = draw(&random);
+
+		for (uint32_t i = 0; i < BITS; i++)
+			for (uint32_t j = i; j < BITS; j++) {
+				uint64_t flip[WORDS] = {0};
+
+				flip_bit(flip, i);
+				if (j != i)
+					flip_bit(flip, j);
+				draw_words(&random, words);
+				compare(words, flip, seed, &equal);
+			}
+	}
+	assert_int_equal(equal.whole, 0);
+	assert_in_range(equal.high, 0, HALVES_EQUAL);
+	assert_in_range(equal.low, 0, HALVES_EQUAL);
+}
+
+/*
+ * A multiplication carries the top bit into the top bit alone, whatever the seed. Where a shift
+ * then copies it to bit 31 and the next word comes at once, that word can take both away again.
+ */
+static void test_top_bits(void **state)
+{
+	static const uint64_t next[] = {1ull << 63, 1ull << 31, 1ull << 63 | 1ull << 31};
+	uint64_t random = 7, words[WORDS];
+
+	(void)state;
+	for (int word = 0; word < WORDS - 1; word++)
+		for (unsigned i = 0; i < sizeof(next) / sizeof(next[0]); i++) {
+			struct equal equal = {0};
+			uint64_t flip[WORDS] = {0};
+
+			flip[word] = 1ull << 63;
+			flip[word + 1] = next[i];
+			if (word + 1 == WORDS - 1)
+				flip[word + 1] &= (1ull << LAST_BITS) - 1;
+			for (int n = 0; n < MANY_SEEDS; n++) {
+				draw_words(&random, words);
+				compare(words, flip, draw(&random), &equal);
+			}
+			if (equal.whole)
+				print_message("words %d and %d, %016llx: %u of %u equal\n", word,
+					      word + 1, (unsigned long long)next[i], equal.whole,
+					      MANY_SEEDS);
+			assert_int_equal(equal.whole, 0);
+			assert_in_range(equal.high, 0, HALVES_EQUAL);
+			assert_in_range(equal.low, 0, HALVES_EQUAL);
+		}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_one_and_two_bits),
+		cmocka_unit_test(test_top_bits),
+	};
+
+	return cmocka_run_group_tests_name("hash", tests, NULL, NULL);
+}
