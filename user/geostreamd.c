@@ -111,7 +111,7 @@ struct request {
 static void on_reply(void *context, json_t *reply)
 {
 	struct request *request = context;
-	char *line = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
+	char *line = reply ? json_dumps(reply, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
 
 	gs_control_reply(request->daemon->control, request->token,
 			 line ? line : "{\"error\":\"out of memory\"}");

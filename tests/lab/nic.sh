@@ -36,7 +36,7 @@ ip link show dev "${IFACE:=}" >/dev/null 2>&1 || refuse "IFACE=$IFACE: there is 
 [[ -r ${CONFIG:-} ]] ||
 	refuse "CONFIG=FILE: a configuration as tests/lab/lab.json is one ('${CONFIG:-}' cannot be read)"
 case ${MODE:-} in
-native | generic) ;;
+native | generic | offload) ;;
 *) refuse "MODE=native (in the driver) or MODE=generic (any NIC, slower): it is never guessed" ;;
 esac
 
@@ -49,7 +49,7 @@ cat >"$DIR/geostream.conf" <<-CONF
 	# Made by tests/lab/nic.sh.
 	database = $DATABASE
 	edge = $(hostname)
-	geoip = $PWD/$BUILD/geoip/geostream-country.mmdb
+	geoip = $(realpath -m "${GEOIP:-$BUILD/geoip/geostream-country.mmdb}")
 	pin_dir = $PIN
 	socket = ${NIC_SOCKET:-/run/geostream-nic.sock}
 	state_dir = $DIR/state

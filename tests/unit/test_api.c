@@ -357,7 +357,7 @@ static void status_of_a_running_edge(void **state)
 	assert_int_equal(number_at(reply, "generation.number"), 1);
 	assert_int_equal(strlen(text_at(reply, "generation.digest")), 16);
 	assert_string_equal(text_at(reply, "geoip.file"), "/geo/one.mmdb");
-	assert_int_equal(number_at(reply, "geoip.locations"), scene->world->geo.location_count);
+	assert_int_equal(number_at(reply, "geoip.locations"), scene->world->geo.location_count - 1);
 	assert_int_equal(json_array_size(at(reply, "regions")), FAKE_REGIONS);
 	assert_int_equal(json_array_size(at(reply, "backends")), FAKE_REGIONS * FAKE_PER_REGION);
 	assert_string_equal(text_at(reply, "regions.0.name"), "region-1");

@@ -72,7 +72,7 @@ static void load_answered(void *context, int err, const char *problem)
 				 state->geo->path, "type", state->geo->database_type, "networks4",
 				 (json_int_t)state->geo->v4.networks, "networks6",
 				 (json_int_t)state->geo->v6.networks, "locations",
-				 (int)state->geo->location_count, "load_ms",
+				 (int)state->geo->location_count - 1, "load_ms",
 				 (json_int_t)(state->geo->load_us / 1000), "generation",
 				 (json_int_t)state->info.generation, "configured",
 				 strcmp(state->geo->path, pending->api->config->geoip) == 0);

@@ -138,7 +138,8 @@ static void explain_winner(const struct route *route, const struct gs_policy *po
 		snprintf(out, room, "no region of the plan is usable: packets are dropped");
 		return;
 	}
-	km = route->plan->distance_km[winner];
+	/* Not the plan's own distance: it is shared by all locations that rank regions alike. */
+	km = distance_km(route, route->plan->region[winner]);
 	if (winner > 0)
 		explain_later_one(route, winner, out, room);
 	else if (is_override)

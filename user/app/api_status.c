@@ -44,10 +44,10 @@ static json_t *geo_json(const struct gs_reconcile_state *state)
 				       json_pack("{s:s, s:s, s:I, s:i, s:I, s:I, s:I}", "file",
 						 geo->path, "type", geo->database_type,
 						 "build_unix_s", (json_int_t)geo->build_unix_s,
-						 "locations", (int)geo->location_count, "prefixes4",
-						 (json_int_t)geo->v4.prefixes, "prefixes6",
-						 (json_int_t)geo->v6.prefixes, "load_ms",
-						 (json_int_t)(geo->load_us / 1000)));
+						 "locations", (int)geo->location_count - 1,
+						 "prefixes4", (json_int_t)geo->v4.prefixes,
+						 "prefixes6", (json_int_t)geo->v6.prefixes,
+						 "load_ms", (json_int_t)(geo->load_us / 1000)));
 	if (state->geo_problem[0])
 		json_object_set_new(json, "problem", json_string(state->geo_problem));
 	return json;

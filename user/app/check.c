@@ -70,6 +70,8 @@ int gs_check_config(const struct gs_arguments *arguments, struct gs_config *ret_
 		path = getenv("GEOSTREAM_CONFIG");
 	if (!path && access(GS_CONFIG_PATH_DEFAULT, F_OK) == 0)
 		path = GS_CONFIG_PATH_DEFAULT;
+	if (!path && arguments->only_check)
+		puts("no configuration file: " GS_CONFIG_PATH_DEFAULT " is not there");
 	if (path && gs_config_read_file(ret_config, path, &problems))
 		result = -EINVAL;
 	if (gs_config_read_environment(ret_config, &problems))

@@ -670,8 +670,8 @@ static void load_last_good(struct gs_reconcile *r)
 		return;
 	err = gs_snapshot_load(r->settings.last_good, &snapshot, &error);
 	if (err == -ENOENT) {
-		gs_log(GS_LOG_WARNING, "waiting_for_database", "file=%s why=%s",
-		       r->settings.last_good, "no last good snapshot either");
+		gs_log_limited(GS_LOG_WARNING, "waiting_for_database", "file=%s why=%s",
+			       r->settings.last_good, "no last good snapshot either");
 		return;
 	}
 	if (err) {
@@ -745,7 +745,7 @@ static void load_ended(struct gs_job *job)
 		       "file=%s type=%s networks4=%lu networks6=%lu locations=%u ms=%lu",
 		       load->geo->path, load->geo->database_type,
 		       (unsigned long)load->geo->v4.networks, (unsigned long)load->geo->v6.networks,
-		       load->geo->location_count, (unsigned long)(load->geo->load_us / 1000));
+		       load->geo->location_count - 1, (unsigned long)(load->geo->load_us / 1000));
 		r->state.geo_problem[0] = '\0';
 		if (r->fresh_geo)
 			r->ports.geodb->ops->release(r->ports.geodb->self, r->fresh_geo);

@@ -82,7 +82,7 @@ static json_t *ask(const struct gs_ctl *ctl, json_t *request, uint32_t timeout_m
 
 static int print_json(const json_t *json)
 {
-	json_dumpf(json, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+	json_dumpf(json, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(12));
 	putchar('\n');
 	return GS_CTL_DONE;
 }

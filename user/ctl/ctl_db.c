@@ -32,7 +32,7 @@ int gs_ctl_print_json(json_t *json)
 {
 	if (!json)
 		return gs_ctl_fail("no memory");
-	json_dumpf(json, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+	json_dumpf(json, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(12));
 	putchar('\n');
 	json_decref(json);
 	return GS_CTL_DONE;
@@ -190,8 +190,8 @@ const struct gs_ctl_command gs_ctl_db_commands[] = {
 	{"policy", "list", "", "policies and their default orders", gs_ctl_policy_list},
 	{"policy", "show", "NAME", "one policy", gs_ctl_policy_show},
 	{"override", "list", "", "client prefixes sent to a region first", gs_ctl_override_list},
-	{"override", "add", "PREFIX REGION [REASON]", "send a client prefix to a region first",
-	 gs_ctl_override_add},
+	{"override", "add", "PREFIX REGION [[--reason] TEXT]",
+	 "send a client prefix to a region first", gs_ctl_override_add},
 	{"override", "remove", "PREFIX", "leave a client prefix to its policy again",
 	 gs_ctl_override_remove},
 	{"db", "migrate", "", "bring the database's schema up to this program's", db_migrate},

@@ -239,16 +239,21 @@ int gs_ctl_override_add(const struct gs_ctl *ctl, int argc, char **argv)
 {
 	struct override_change change = {0};
 	size_t length = 0;
+	int first = 2;
 
 	if (argc < 2)
 		return gs_ctl_usage("override", "add", "which prefix, and to which region?");
 	if (parse_prefix(argv[0], &change) != 0)
 		return GS_CTL_FAILED;
 	change.region = argv[1];
+	if (argc > 2 && strcmp(argv[2], "--reason") == 0)
+		first = 3;
+	if (argc > 2 && (first == argc || strncmp(argv[first], "--", 2) == 0))
+		return gs_ctl_usage("override", "add", "%s: a reason expected", argv[first - 1]);
 	/* The rest is the reason, quoted or not. */
-	for (int i = 2; i < argc; i++) {
+	for (int i = first; i < argc; i++) {
 		length += (size_t)snprintf(change.reason + length, sizeof(change.reason) - length,
-					   "%s%s", i > 2 ? " " : "", argv[i]);
+					   "%s%s", i > first ? " " : "", argv[i]);
 		if (length >= sizeof(change.reason))
 			return gs_ctl_fail("reason: longer than %zu bytes",
 					   sizeof(change.reason) - 1);

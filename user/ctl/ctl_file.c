@@ -49,7 +49,7 @@ static int print_json(const struct gs_geodata *geo)
 	if (!reply)
 		return gs_ctl_fail("%s: the path is no UTF-8 and cannot be printed as JSON",
 				   geo->path);
-	json_dumpf(reply, stdout, JSON_INDENT(2));
+	json_dumpf(reply, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
 	putchar('\n');
 	json_decref(reply);
 	return GS_CTL_DONE;
