@@ -11,6 +11,7 @@
 #define GS_SYN_KEEPS 56u  /* units of 2^30 ns: a SYN within 60 s is a retransmission or forged */
 #define GS_FLOW_IDLE 838u /* the same units, 15 minutes: then even a proven flow may go */
 #define GS_SEEN_TIME 0x7fffu
+#define GS_SEEN_AHEAD 8u /* the same units: how far another CPU's clock may be ahead of ours */
 
 /* What is decided once for a packet; numbers only, so that it may be handed to a function. */
 struct gs_turn {
@@ -75,6 +76,14 @@ GS_INLINE volatile __u64 *gs_flow_bucket(const struct gs_turn *turn)
 	return bpf_map_lookup_elem(&flows, &index);
 }
 
+/* How long ago, in units of 2^30 ns. The little that is in the future is now. */
+GS_INLINE __u32 gs_flow_age(__u32 now, __u16 seen)
+{
+	__u32 age = (now - seen) & GS_SEEN_TIME;
+
+	return age > GS_SEEN_TIME - GS_SEEN_AHEAD ? 0 : age;
+}
+
 /*
  * The flow's entry as it is, after noting that it was seen; an empty one (backend 0) if there is
  * none or the packet starts a connection anew. Returns values, not the place: the verifier would
@@ -95,7 +104,7 @@ GS_INLINE struct gs_flow_entry gs_flow_find(const struct gs_turn *turn, int is_s
 		if (entry.as.tag != tag)
 			continue;
 		if (is_syn) {
-			__u32 age = (turn->now - entry.as.seen) & GS_SEEN_TIME;
+			__u32 age = gs_flow_age(turn->now, entry.as.seen);
 
 			if (entry.as.seen & GS_FLOW_PROVEN && age <= GS_SYN_KEEPS)
 				return entry.as;
@@ -116,7 +125,7 @@ GS_INLINE struct gs_flow_entry gs_flow_find(const struct gs_turn *turn, int is_s
  */
 GS_INLINE __u32 gs_flow_worth(struct gs_flow_entry entry, __u32 tag, __u32 now)
 {
-	__u32 age = (now - entry.seen) & GS_SEEN_TIME;
+	__u32 age = gs_flow_age(now, entry.seen);
 
 	if (entry.tag == tag)
 		return 1u << 18;
