@@ -2,6 +2,7 @@
 #include "loader/attach.h"
 
 #include "loader/dispatcher.h"
+#include "loader/foreign.h"
 #include "loader/loader.h"
 #include "maps/gs_maps.h"
 #include "user/base/cleanup.h"
@@ -183,26 +184,6 @@ static int detach_link(const char *pin, struct gs_loader_error *error)
 
 /* ---- another's program, with --force ---------------------------------------------------------*/
 
-static int remove_foreign(const struct gs_nic *nic, int program_fd, struct gs_loader_error *error)
-{
-	LIBBPF_OPTS(bpf_xdp_attach_opts, opts, .old_prog_fd = program_fd);
-	char text[64];
-	int ret;
-
-	if (nic->link_id) {
-		GS_AUTO_CLOSE int fd = bpf_link_get_fd_by_id(nic->link_id);
-
-		ret = fd < 0 || bpf_link_detach(fd) ? -errno : 0;
-	} else {
-		/* only what we looked at: somebody may have exchanged it since */
-		ret = bpf_xdp_detach((int)nic->ifindex,
-				     gs_xdp_mode_flags(nic->mode) | XDP_FLAGS_REPLACE, &opts);
-	}
-	return ret ? gs_loader_fail(error, ret, "cannot remove %s: %s",
-				    say_program(&nic->program, text), strerror(-ret))
-		   : 0;
-}
-
 static int attach_over(const struct gs_loader *loader, const struct gs_pins *pins,
 		       const struct gs_nic *nic, enum gs_xdp_mode mode,
 		       struct gs_loader_error *error)
@@ -217,7 +198,7 @@ static int attach_over(const struct gs_loader *loader, const struct gs_pins *pin
 		return gs_loader_fail(error, ret, "cannot open XDP program %u: %s",
 				      nic->attached_id, strerror(-ret));
 	}
-	ret = remove_foreign(nic, theirs, error);
+	ret = gs_foreign_remove(nic, theirs, error);
 	if (ret)
 		return ret;
 	ret = attach_link(loader, pins, nic, mode, &cause);

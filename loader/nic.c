@@ -186,24 +186,6 @@ static int match_link(const char *path, const char *interface, void *context)
 	return 1;
 }
 
-/* Somebody else's link, found among all: 0 if the program was attached without one. */
-static uint32_t find_foreign_link(const struct gs_nic *nic)
-{
-	uint32_t id = 0;
-
-	while (!bpf_link_get_next_id(id, &id)) {
-		struct bpf_link_info info = {0};
-		uint32_t size = sizeof(info);
-		GS_AUTO_CLOSE int fd = bpf_link_get_fd_by_id(id);
-
-		if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &size) &&
-		    info.type == BPF_LINK_TYPE_XDP && info.xdp.ifindex == nic->ifindex &&
-		    info.prog_id == nic->attached_id)
-			return id;
-	}
-	return 0;
-}
-
 /* ---- an interface ----------------------------------------------------------------------------*/
 
 static void read_dispatcher(struct gs_nic *nic, const struct xdp_multiprog *multiprog,
@@ -244,7 +226,6 @@ static void read_holder(struct gs_nic *nic, const struct gs_pins *pins)
 	if (nic->holder == GS_NIC_FOREIGN) {
 		nic->program.id = nic->attached_id;
 		gs_program_identify(nic->attached_id, &nic->program);
-		nic->link_id = find_foreign_link(nic);
 	}
 }
 

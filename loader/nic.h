@@ -40,7 +40,7 @@ struct gs_nic {
 	enum gs_nic_holder holder;
 	enum gs_xdp_mode mode; /* of what is attached */
 	uint32_t attached_id;  /* program the driver calls: the dispatcher, if there is one */
-	uint32_t link_id;      /* GS_NIC_LINK; GS_NIC_FOREIGN by a link: that one's; else 0 */
+	uint32_t link_id;      /* GS_NIC_LINK, else 0 */
 	char link_pin[GS_PINS_PATH_MAX]; /* GS_NIC_LINK */
 	struct gs_program_id program;	 /* ours (LINK, DISPATCHER), theirs (FOREIGN) */
 	uint32_t other_count; /* in the dispatcher, besides ours, in the order they run */

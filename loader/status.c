@@ -135,8 +135,6 @@ static void print_nic(const struct gs_nic *nic, FILE *out)
 	fprintf(out, "    %-11s %s\n", "mode", gs_xdp_mode_name(nic->mode));
 	if (nic->holder == GS_NIC_LINK)
 		fprintf(out, "    %-11s %u  %s\n", "link", nic->link_id, nic->link_pin);
-	else if (nic->link_id)
-		fprintf(out, "    %-11s %u\n", "link", nic->link_id);
 	if (nic->holder == GS_NIC_DISPATCHER || nic->holder == GS_NIC_FOREIGN_DISPATCHER)
 		fprintf(out, "    %-11s libxdp's, program id %u\n", "dispatcher", nic->attached_id);
 	if (nic->holder != GS_NIC_FOREIGN_DISPATCHER)

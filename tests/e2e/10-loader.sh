@@ -331,6 +331,38 @@ is "its first owner is told" "$(status edge0 .holder)" free
 ok "and can attach again" loader attach edge0 --mode native
 loader detach edge0 --purge >/dev/null
 
+# ---- --force, and the same program on an interface of the same number in another namespace -------
+# lo is number 1 everywhere. A link tells its interface's number, but not its namespace.
+need "a program that makes links" gcc -Wall -Werror tests/e2e/xdp_link.c -lbpf -o "$TAP_WORK/xdp_link"
+xdp_of() { "in_$1" ip -j link show dev lo | jq -r '.[0].xdp.prog.id // 0'; } # a|b
+link_on() { "in_$1" "$TAP_WORK/xdp_link" "$OTHER/prog" lo "$OTHER/link-$1"; }
+force_on_lo() { loader attach lo --mode generic --force 2>&1; }
+need "the other namespace's link" link_on b
+in_a bpftool net attach xdpgeneric pinned "$OTHER/prog" dev lo
+like "force: here without a link, there with one" "$(force_on_lo)" "replaced 'bystander'.*attached, alone"
+is "force: ours is here" "$(status lo .holder)" link
+is "force: theirs is still there" "$(xdp_of b)" "$other"
+loader detach lo --purge >/dev/null
+
+link_a=$(link_on a)
+link_b=$(bpftool -j link show pinned "$OTHER/link-b" | jq .id)
+like "force: both with a link: refused, naming the links and the way out" "exit 1 $(force_on_lo)" \
+	"cannot remove 'bystander'.*links ($link_b and $link_a|$link_a and $link_b);.*bpftool link detach"
+is "force: here it is as it was" "$(xdp_of a)" "$other"
+is "force: there too" "$(xdp_of b)" "$other"
+ok "force: nothing is left of that" test ! -e "$PINS"
+need "the way out" bpftool link detach id "$link_a"
+is "force: it was the right one" "$(xdp_of a) $(xdp_of b)" "0 $other"
+bpftool link detach pinned "$OTHER/link-b"
+rm "$OTHER/link-a" "$OTHER/link-b"
+
+link_on a >/dev/null
+in_b bpftool net attach xdpgeneric pinned "$OTHER/prog" dev lo
+like "force: here with a link, there without" "$(force_on_lo)" "replaced 'bystander'.*attached, alone"
+is "force: theirs is still there, once more" "$(xdp_of b)" "$other"
+in_b bpftool net detach xdpgeneric dev lo
+loader detach lo --purge >/dev/null
+
 # ---- beside others, where the kernel refuses it (20-dispatcher-6.1.sh has one that does not) -----
 freplace_works() { in_a "$BUILD/geostream-loader" attach edge0 --mode native --beside -p "$PINS" >"$TAP_WORK/beside" 2>&1; }
 if freplace_works; then
