@@ -11,10 +11,11 @@
 
 #include <string.h>
 
-/* Results as letters: . ok, r refused, t timeout, s reset, h status, b bad reply, l local. */
+/* Results as letters: . ok, r refused, t timeout, s reset, h status, b bad reply, n no route,
+ * l local. */
 static enum gs_probe_class class_of(char letter)
 {
-	static const char letters[] = ".rtshbl";
+	static const char letters[] = ".rtshbnl";
 
 	return (enum gs_probe_class)(strchr(letters, letter) - letters);
 }
@@ -35,7 +36,7 @@ static const struct sequence_case SEQUENCES[] = {
 	{"unknown, a success in between", GS_HEALTH_UNKNOWN, 4, 3, 10, "tt.ttt", "??USSD"},
 	{"up stays up", GS_HEALTH_UP, 4, 3, 10, "......", "UUUUUU"},
 	{"three in a row", GS_HEALTH_UP, 4, 3, 10, "ttt", "SSD"},
-	{"any class of failure", GS_HEALTH_UP, 4, 5, 10, "rtshb", "SSSSD"},
+	{"any class of failure", GS_HEALTH_UP, 4, 6, 10, "rtshbn", "SSSSSD"},
 	{"two are forgotten after ten", GS_HEALTH_UP, 4, 3, 10, "tt..........tt", "SSSSSSSSSSSUSS"},
 	{"nine do not do", GS_HEALTH_UP, 4, 3, 10, "tt.........t", "SSSSSSSSSSSD"},
 	{"one in three for ever", GS_HEALTH_UP, 4, 3, 10, "t..t..t", "SSSSSSD"},
