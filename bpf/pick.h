@@ -9,7 +9,7 @@
 #include "locate.h"
 
 #define GS_SYN_KEEPS 56u  /* units of 2^30 ns: a SYN within 60 s is a retransmission or forged */
-#define GS_FLOW_IDLE 838u /* the same units, 15 minutes: then even a proven flow may go */
+#define GS_FLOW_IDLE 838u /* the same units, 15 minutes: then a flow counts as abandoned */
 #define GS_SEEN_TIME 0x7fffu
 #define GS_SEEN_AHEAD 8u /* the same units: how far another CPU's clock may be ahead of ours */
 
@@ -84,12 +84,20 @@ GS_INLINE __u32 gs_flow_age(__u32 now, __u16 seen)
 	return age > GS_SEEN_TIME - GS_SEEN_AHEAD ? 0 : age;
 }
 
+/* Of the packet: GS_FLOW_CLOSED if it ends its connection, else 0. Without a branch, which would
+ * double the verifier's paths. */
+GS_INLINE __u16 gs_flow_ends(__u8 tcp_flags)
+{
+	_Static_assert(GS_TCP_FIN == 1 && GS_TCP_RST == 4 && GS_FLOW_CLOSED == 1u << 15, "bits");
+	return (__u16)(((tcp_flags | tcp_flags >> 2) & 1u) << 15);
+}
+
 /*
- * The flow's entry as it is, after noting that it was seen; an empty one (backend 0) if there is
- * none or the packet starts a connection anew. Returns values, not the place: the verifier would
- * follow the rest of the program once for each way.
+ * The flow's entry as it is, after noting that it was seen, and whether it `ends`; an empty one
+ * (backend 0) if there is none or the packet starts a connection anew. Returns values, not the
+ * place: the verifier would follow the rest of the program once for each way.
  */
-GS_INLINE struct gs_flow_entry gs_flow_find(const struct gs_turn *turn, int is_syn)
+GS_INLINE struct gs_flow_entry gs_flow_find(const struct gs_turn *turn, int is_syn, __u16 ends)
 {
 	const union gs_flow_bits none = {.word = 0};
 	volatile __u64 *bucket = gs_flow_bucket(turn);
@@ -104,39 +112,52 @@ GS_INLINE struct gs_flow_entry gs_flow_find(const struct gs_turn *turn, int is_s
 		if (entry.as.tag != tag)
 			continue;
 		if (is_syn) {
-			__u32 age = gs_flow_age(turn->now, entry.as.seen);
-
-			if (entry.as.seen & GS_FLOW_PROVEN && age <= GS_SYN_KEEPS)
+			if (entry.as.seen & GS_FLOW_PROVEN &&
+			    !(entry.as.backend & GS_FLOW_CLOSED) &&
+			    gs_flow_age(turn->now, entry.as.seen) <= GS_SYN_KEEPS)
 				return entry.as;
 			return none.as;
 		}
 		touched = entry;
+		touched.as.backend |= ends;
 		touched.as.seen = (__u16)(turn->now | GS_FLOW_PROVEN);
 		if (touched.word != entry.word)
 			bucket[way] = touched.word;
-		return entry.as;
+		return touched.as;
 	}
 	return none.as;
 }
 
-/*
- * How gladly an entry is given up, higher is better, 0 is never: the flow's own entry, an empty
- * one, an idle one (longest idle first), an unproven one (oldest first).
- */
+/* How gladly an entry is given up: the higher the class, and in a class the longer not seen. */
+enum gs_flow_class {
+	GS_FLOW_IN_USE, /* proven, seen within 60 s: never */
+	GS_FLOW_QUIET,	/* proven, not seen for 60 s */
+	GS_FLOW_UNPROVEN,
+	GS_FLOW_OVER, /* closed */
+	GS_FLOW_ABANDONED,
+	GS_FLOW_EMPTY,
+	GS_FLOW_OWN, /* the flow's own entry */
+};
+
+/* Class and age; 0: in use. */
 GS_INLINE __u32 gs_flow_worth(struct gs_flow_entry entry, __u32 tag, __u32 now)
 {
 	__u32 age = gs_flow_age(now, entry.seen);
 
 	if (entry.tag == tag)
-		return 1u << 18;
+		return GS_FLOW_OWN << 15;
 	if (entry.tag == 0)
-		return 1u << 17;
+		return GS_FLOW_EMPTY << 15;
 	if (age > GS_FLOW_IDLE)
-		return (1u << 16) + age;
-	return entry.seen & GS_FLOW_PROVEN ? 0 : 1 + age;
+		return GS_FLOW_ABANDONED << 15 | age;
+	if (entry.backend & GS_FLOW_CLOSED)
+		return GS_FLOW_OVER << 15 | age;
+	if (!(entry.seen & GS_FLOW_PROVEN))
+		return GS_FLOW_UNPROVEN << 15 | age;
+	return age > GS_SYN_KEEPS ? GS_FLOW_QUIET << 15 | age : 0;
 }
 
-/* Writes the flow's entry; 0: its bucket holds only proven flows. */
+/* Writes the flow's entry, flags included; 0: its bucket holds only flows in use. */
 GS_INLINE int gs_flow_remember(const struct gs_turn *turn, __u16 backend, __u32 proven)
 {
 	volatile __u64 *bucket = gs_flow_bucket(turn);
@@ -389,10 +410,11 @@ GS_INLINE enum gs_reason gs_pick(const struct gs_turn *turn, const struct gs_pac
 				 __u32 *ret_backend)
 {
 	int is_syn = (packet->tcp_flags & (GS_TCP_SYN | GS_TCP_ACK)) == GS_TCP_SYN;
-	struct gs_flow_entry known = gs_flow_find(turn, is_syn);
+	__u16 ends = gs_flow_ends(packet->tcp_flags);
+	struct gs_flow_entry known = gs_flow_find(turn, is_syn, ends);
+	__u32 id = known.backend & ~GS_FLOW_CLOSED;
 	const struct gs_backend_value *backend;
-	__u32 id = known.backend;
-	int picked;
+	int picked, tracked;
 
 	if (id) {
 		backend = bpf_map_lookup_elem(&backends, &id);
@@ -405,9 +427,9 @@ GS_INLINE enum gs_reason gs_pick(const struct gs_turn *turn, const struct gs_pac
 	if (picked <= 0)
 		return (enum gs_reason) - picked;
 	*ret_backend = (__u32)picked;
-	if (id) {
-		gs_flow_remember(turn, (__u16)picked, is_syn ? 0 : GS_FLOW_PROVEN);
+	ends |= known.backend & GS_FLOW_CLOSED;
+	tracked = gs_flow_remember(turn, (__u16)picked | ends, id && !is_syn ? GS_FLOW_PROVEN : 0);
+	if (id)
 		return GS_REASON_tx_repicked;
-	}
-	return gs_flow_remember(turn, (__u16)picked, 0) ? GS_REASON_tx_new : GS_REASON_tx_untracked;
+	return tracked ? GS_REASON_tx_new : GS_REASON_tx_untracked;
 }

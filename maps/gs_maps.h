@@ -95,8 +95,8 @@
 	X(tx_flow, TX, "forwarded: known flow")                                         \
 	X(tx_new, TX, "forwarded: new flow, remembered")                                \
 	X(tx_untracked, TX,                                                             \
-	  "forwarded: new flow, not remembered (its bucket holds only proven "          \
-	  "flows)")                                                                     \
+	  "forwarded: new flow, not remembered (its bucket holds only flows "           \
+	  "in use)")                                                                    \
 	X(tx_repicked, TX, "forwarded: known flow whose backend is no longer usable, moved")
 
 #define GS_REASON_ENUM_(name, verdict, text) GS_REASON_##name,
@@ -311,10 +311,11 @@ struct gs_hop_value {
  * low bits of the flow's keyed hash, tag = its high 32 bits (never 0: 0 marks an empty entry).
  */
 #define GS_FLOW_PROVEN 0x8000u /* in `seen`: a packet that is no SYN came after the first */
+#define GS_FLOW_CLOSED 0x8000u /* in `backend`: a FIN or RST came; until a SYN starts anew */
 struct gs_flow_entry {
 	__u32 tag;
-	__u16 backend;
-	__u16 seen; /* bit 15: GS_FLOW_PROVEN; else ktime >> 30, 15 bits */
+	__u16 backend; /* bit 15: GS_FLOW_CLOSED; else the id */
+	__u16 seen;    /* bit 15: GS_FLOW_PROVEN; else ktime >> 30, 15 bits */
 };
 
 struct gs_flow_bucket {
@@ -363,4 +364,5 @@ GS_ASSERT_SIZE(gs_hop_value, 64);
 GS_ASSERT_OFFSET(gs_hop_value, src6, 32);
 GS_ASSERT_SIZE(gs_flow_entry, 8);
 GS_ASSERT_SIZE(gs_flow_bucket, GS_BLOCK_BYTES);
+_Static_assert(GS_MAX_BACKENDS <= 0x4000, "ids of backends leave bit 15 to GS_FLOW_CLOSED");
 GS_ASSERT_SIZE(gs_count, 16);

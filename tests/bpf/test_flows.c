@@ -23,10 +23,20 @@
 #include <string.h>
 #include <time.h>
 
+#define FIN 0x01
 #define SYN 0x02
+#define RST 0x04
 #define ACK 0x10
 
-enum { SEED = 0x5eed, TABLE_SEED = 0x7ab1e, MINUTES_14 = 782, MINUTES_16 = 894, SECONDS_70 = 66 };
+/* Ages in units of 2^30 ns. */
+enum {
+	SEED = 0x5eed,
+	TABLE_SEED = 0x7ab1e,
+	SECONDS_50 = 47,
+	SECONDS_70 = 66,
+	MINUTES_14 = 782,
+	MINUTES_16 = 894,
+};
 
 static struct xdp_edge edge;
 
@@ -228,6 +238,21 @@ static void age_way(uint32_t index, uint32_t way, bool proven, uint16_t age)
 	bucket_set(index, &bucket);
 }
 
+static void close_way(uint32_t index, uint32_t way)
+{
+	struct gs_flow_bucket bucket = bucket_get(index);
+
+	bucket.entry[way].backend |= GS_FLOW_CLOSED;
+	bucket_set(index, &bucket);
+}
+
+/* Which entry of the bucket a new flow takes. */
+static void expect_way(const struct packet *syn, int want)
+{
+	expect(syn, GS_REASON_tx_new);
+	assert_int_equal(find_way(syn), want);
+}
+
 static void test_proven_are_not_pushed_out(void **state)
 {
 	struct packet packets[] = {client(30, SYN), client(30, ACK)};
@@ -237,7 +262,7 @@ static void test_proven_are_not_pushed_out(void **state)
 		uint32_t bucket = bucket_of(&packets[i]);
 		struct gs_flow_bucket before, after;
 
-		fill_bucket(bucket, true, MINUTES_14);
+		fill_bucket(bucket, true, SECONDS_50);
 		before = bucket_get(bucket);
 		expect(&packets[i], GS_REASON_tx_untracked);
 		expect(&packets[i], GS_REASON_tx_untracked);
@@ -279,33 +304,59 @@ static void test_victims(void **state)
 	struct gs_flow_bucket full;
 
 	(void)state;
-	/* unproven, oldest first */
-	fill_bucket(bucket, true, 1);
+	/* proven, longest idle first, but none seen within 60 s */
+	fill_bucket(bucket, true, SECONDS_50);
+	age_way(bucket, 4, true, SECONDS_70);
+	age_way(bucket, 6, true, MINUTES_14);
+	expect_way(&syn, 6);
+	/* unproven before them, oldest first */
+	fill_bucket(bucket, true, SECONDS_70);
 	age_way(bucket, 2, false, 5);
 	age_way(bucket, 5, false, 9);
 	age_way(bucket, 7, false, 7);
-	expect(&syn, GS_REASON_tx_new);
-	assert_int_equal(find_way(&syn), 5);
+	expect_way(&syn, 5);
+	fill_bucket(bucket, true, SECONDS_70);
+	age_way(bucket, 2, false, 0);
+	expect_way(&syn, 2);
+	fill_bucket(bucket, true, 1);
+	age_way(bucket, 5, false, 9);
+	/* closed ones before them, the one closed longest ago first, proven or not */
+	age_way(bucket, 1, true, 2);
+	close_way(bucket, 1);
+	age_way(bucket, 3, true, 4);
+	close_way(bucket, 3);
+	age_way(bucket, 6, false, 3);
+	close_way(bucket, 6);
+	expect_way(&syn, 3);
 	/* idle ones before them, the longest idle first, proven or not */
 	fill_bucket(bucket, true, 1);
 	age_way(bucket, 1, true, MINUTES_16);
 	age_way(bucket, 3, true, MINUTES_16 + 100);
 	age_way(bucket, 4, false, 800);
-	expect(&syn, GS_REASON_tx_new);
-	assert_int_equal(find_way(&syn), 3);
+	age_way(bucket, 5, true, 800);
+	close_way(bucket, 5);
+	expect_way(&syn, 3);
 	/* an empty one before all */
 	fill_bucket(bucket, false, MINUTES_16);
 	full = bucket_get(bucket);
 	full.entry[6] = (struct gs_flow_entry){0};
 	bucket_set(bucket, &full);
-	expect(&syn, GS_REASON_tx_new);
-	assert_int_equal(find_way(&syn), 6);
+	expect_way(&syn, 6);
 	/* and its own before that */
 	full = bucket_get(bucket);
 	full.entry[0] = (struct gs_flow_entry){0};
 	bucket_set(bucket, &full);
-	expect(&syn, GS_REASON_tx_new);
-	assert_int_equal(find_way(&syn), 6);
+	expect_way(&syn, 6);
+}
+
+/* Without reading the counters: many. */
+static void send_quickly(const struct packet *packet)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet->bytes,
+		    .data_size_in = packet->length);
+
+	assert_int_equal(bpf_prog_test_run_opts(edge.prog_fd, &opts), 0);
+	assert_int_equal(opts.retval, XDP_TX);
 }
 
 /* A flood of SYNs, ACKs and UDP packets of flows nobody proved leaves a proven flow where it is. */
@@ -322,14 +373,104 @@ static void test_flood(void **state)
 					   .flags = i % 2 ? SYN : ACK,
 					   .src = "203.0.113.77"};
 		struct packet noise = packet_build(&spec);
-		LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = noise.bytes,
-			    .data_size_in = noise.length);
 
-		assert_int_equal(bpf_prog_test_run_opts(edge.prog_fd, &opts), 0);
-		assert_int_equal(opts.retval, XDP_TX);
+		send_quickly(&noise);
 	}
 	assert_int_not_equal(chosen, other);
 	assert_int_equal(expect(&ack, GS_REASON_tx_flow), other);
+}
+
+/* Two packets a flow prove it, as it seems. What was seen within 60 s stays all the same. */
+static void test_flood_of_pairs(void **state)
+{
+	struct packet ack = client(1, ACK);
+	uint32_t other;
+
+	(void)state;
+	expect(&ack, GS_REASON_tx_new);
+	other = pin_elsewhere(&ack, true, SECONDS_50);
+	for (uint32_t i = 0; i < 6000; i++) {
+		struct packet_spec spec = {
+			.sport = (uint16_t)(1000 + i / 2), .flags = ACK, .src = "203.0.113.77"};
+		struct packet noise = packet_build(&spec);
+
+		send_quickly(&noise);
+	}
+	assert_int_equal(expect(&ack, GS_REASON_tx_flow), other);
+}
+
+/* ---- finished connections -------------------------------------------------------------------- */
+
+static void test_closed_by_fin_and_rst(void **state)
+{
+	static const uint8_t ends[] = {FIN, FIN | ACK, RST, RST | ACK, FIN | RST};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(ends); i++) {
+		struct packet syn = client(400 + i, SYN), ack = client(400 + i, ACK);
+		struct packet end = client(400 + i, ends[i]);
+		uint32_t chosen = expect(&syn, GS_REASON_tx_new), other;
+
+		expect(&ack, GS_REASON_tx_flow);
+		other = pin_elsewhere(&ack, true, 0);
+		assert_int_equal(expect(&end, GS_REASON_tx_flow), other);
+		assert_int_equal(entry_of(&ack).backend, other | GS_FLOW_CLOSED);
+		/* what still comes of it goes where it went, and opens nothing */
+		assert_int_equal(expect(&ack, GS_REASON_tx_flow), other);
+		assert_int_equal(entry_of(&ack).backend, other | GS_FLOW_CLOSED);
+		/* the same ports again: a new connection, even within 60 s */
+		assert_int_equal(expect(&syn, GS_REASON_tx_new), chosen);
+		assert_int_equal(entry_of(&ack).backend, chosen);
+		assert_int_equal(entry_of(&ack).seen & GS_FLOW_PROVEN, 0);
+	}
+}
+
+/* The end of a flow nobody knows (any more), and one that must move after its end. */
+static void test_closed_when_written(void **state)
+{
+	struct packet ack = client(420, ACK), fin = client(420, FIN | ACK);
+	uint32_t backend = expect(&fin, GS_REASON_tx_new), next;
+
+	(void)state;
+	assert_int_equal(entry_of(&fin).backend, backend | GS_FLOW_CLOSED);
+	xdp_edge_set_backend(&edge, backend, edge_down);
+	next = expect(&ack, GS_REASON_tx_repicked);
+	assert_int_not_equal(next, backend);
+	assert_int_equal(entry_of(&fin).backend, next | GS_FLOW_CLOSED);
+	xdp_edge_set_backend(&edge, backend, edge_up);
+	xdp_edge_forget(&edge);
+	expect(&ack, GS_REASON_tx_new);
+	assert_int_equal(entry_of(&ack).backend, backend);
+	xdp_edge_set_backend(&edge, backend, edge_down);
+	next = expect(&fin, GS_REASON_tx_repicked);
+	assert_int_equal(entry_of(&fin).backend, next | GS_FLOW_CLOSED);
+}
+
+/* Twice as many connections as the table has entries, one after the other, block nobody. */
+static void test_finished_leave(void **state)
+{
+	static const uint8_t packets[] = {SYN, ACK, FIN | ACK, ACK};
+	uint32_t backends[100];
+
+	(void)state;
+	for (uint32_t i = 0; i < 1000; i++)
+		for (unsigned n = 0; n < sizeof(packets); n++) {
+			struct packet packet = client(1000 + i, packets[n]);
+
+			send_quickly(&packet);
+		}
+	for (uint32_t i = 0; i < 100; i++) {
+		struct packet syn = client(3000 + i, SYN), ack = client(3000 + i, ACK);
+
+		backends[i] = expect(&syn, GS_REASON_tx_new);
+		assert_int_equal(expect(&ack, GS_REASON_tx_flow), backends[i]);
+	}
+	xdp_edge_set_region(&edge, 1, edge_drain);
+	for (uint32_t i = 0; i < 100; i++) {
+		struct packet ack = client(3000 + i, ACK);
+
+		assert_int_equal(expect(&ack, GS_REASON_tx_flow), backends[i]);
+	}
 }
 
 /* ---- usable words ---------------------------------------------------------------------------- */
@@ -604,6 +745,10 @@ int main(void)
 		FLOW_TEST(test_seen_in_the_future),
 		FLOW_TEST(test_victims),
 		FLOW_TEST(test_flood),
+		FLOW_TEST(test_flood_of_pairs),
+		FLOW_TEST(test_closed_by_fin_and_rst),
+		FLOW_TEST(test_closed_when_written),
+		FLOW_TEST(test_finished_leave),
 		FLOW_TEST(test_drain),
 		FLOW_TEST(test_down_moves),
 		FLOW_TEST(test_foreign_backend),
