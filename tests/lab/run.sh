@@ -24,6 +24,7 @@ untrue=0
 # ---- telling -------------------------------------------------------------------------------------
 
 title() {
+	lab_end_if_asked
 	printf '\n== %s\n' "$*"
 }
 
@@ -32,6 +33,7 @@ say() {
 }
 
 untrue() {
+	lab_end_if_asked # what was cut short is not untrue
 	printf '   NOT TRUE: %s\n' "$*"
 	untrue=$((untrue + 1))
 }
@@ -41,6 +43,7 @@ must() { # WHAT COMMAND...
 	local what=$1
 	shift
 	if ! "$@" >"$LAB_DIR/step.log" 2>&1; then
+		lab_end_if_asked
 		printf 'lab: %s failed:\n' "$what" >&2
 		sed 's/^/   /' "$LAB_DIR/step.log" >&2
 		if [[ -s $LAB_LOG ]]; then
@@ -72,6 +75,7 @@ claim() {
 leave() {
 	local status=$?
 	trap '' INT TERM HUP
+	LAB_ENDING=
 	title "cleaning up"
 	lab_flows_stop
 	lab_daemon_end TERM
@@ -233,7 +237,7 @@ main() {
 	fi
 	claim
 	trap leave EXIT
-	trap 'exit 130' INT TERM HUP
+	trap 'LAB_ENDING=130' INT TERM HUP
 	lab_down || exit 1
 	mkdir -p "$LAB_DIR"
 	: >"$LAB_LOG"
@@ -248,9 +252,9 @@ main() {
 		exit $((untrue > 0))
 	fi
 	say "The lab stays until Ctrl-C."
-	trap 'exit $((untrue > 0))' INT TERM HUP
+	trap 'LAB_ENDING=$((untrue > 0))' INT TERM HUP
 	while :; do
-		lab_pause 3600
+		lab_pause 0.5 # bash goes on reading after a trap: a long pause would not end
 	done
 }
 

@@ -300,8 +300,19 @@ lab_region_heal() { # REGION
 # A pipe nobody writes to: reading with a timeout waits without a process.
 exec {LAB_TICK}<> <(:)
 
+# A signal's trap only sets LAB_ENDING: bash 5.2 crashes if a trap exits in the middle of `read -t`
+# and the EXIT trap reads again.
+LAB_ENDING= # or the exit code
+
 lab_pause() { # SECONDS
 	read -r -t "$1" -u "$LAB_TICK" || :
+	lab_end_if_asked
+}
+
+lab_end_if_asked() {
+	if [[ -n $LAB_ENDING ]]; then
+		exit "$LAB_ENDING"
+	fi
 }
 
 lab_wait() { # SECONDS COMMAND...
