@@ -339,13 +339,29 @@ static int update_link(const struct gs_loader *loader, const struct gs_nic *nic,
 	return 0;
 }
 
-/* New in, then old out: for a moment both run, which is harmless, as the first one's verdict on a
- * service's packet ends the chain. */
+static int detach_leftovers(const struct gs_nic *nic, struct gs_loader_error *error)
+{
+	for (uint32_t i = 0; i < nic->leftover_count; i++) {
+		int ret = gs_dispatcher_detach(nic, nic->leftovers[i].id, error);
+
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/*
+ * New in, then old out: for a moment both run, which is harmless, as the first one's verdict on a
+ * service's packet ends the chain. Whoever dies in that moment leaves both: leftovers go first, as
+ * the dispatcher has ten places, and might have none for the new one.
+ */
 static int exchange_component(const struct gs_loader_options *options, const struct gs_nic *nic,
 			      struct gs_loader_error *error)
 {
-	int ret = attach_beside(options, nic, nic->mode, error);
+	int ret = detach_leftovers(nic, error);
 
+	if (!ret)
+		ret = attach_beside(options, nic, nic->mode, error);
 	return ret ? ret : gs_dispatcher_detach(nic, nic->program.id, error);
 }
 
@@ -435,6 +451,7 @@ static int take_off(const struct gs_pins *pins, const char *interface,
 	const struct gs_nic *nic = &report->before;
 	char path[GS_PINS_PATH_MAX];
 	uint32_t link_id, prog_id, ifindex;
+	int ret;
 
 	if (nic->ifindex && nic->holder == GS_NIC_LINK) {
 		report->was_attached = true;
@@ -442,7 +459,8 @@ static int take_off(const struct gs_pins *pins, const char *interface,
 	}
 	if (nic->ifindex && nic->holder == GS_NIC_DISPATCHER) {
 		report->was_attached = true;
-		return gs_dispatcher_detach(nic, nic->program.id, error);
+		ret = detach_leftovers(nic, error);
+		return ret ? ret : gs_dispatcher_detach(nic, nic->program.id, error);
 	}
 	gs_pins_path(pins, GS_PIN_LINK_PREFIX, interface, path);
 	if (gs_nic_read_link(path, &link_id, &prog_id, &ifindex) || ifindex)
@@ -508,6 +526,26 @@ static int check_purge(const struct gs_pins *pins, const struct gs_nic *nic,
 		other.interface, pins->dir);
 }
 
+/* Nothing may forward by maps that nobody can reach any more. */
+static int purge(const struct gs_pins *pins, struct gs_attach_report *report,
+		 struct gs_loader_error *error)
+{
+	struct gs_nic now;
+	int ret;
+
+	if (report->before.ifindex) {
+		ret = gs_nic_look(report->before.name, pins, &now, error);
+		if (ret && ret != -ENODEV)
+			return ret;
+		if (!ret && is_ours(&now))
+			return gs_loader_fail(error, -EBUSY,
+					      "program %u of ours is still attached: maps stay in "
+					      "%s; detach again",
+					      now.program.id, pins->dir);
+	}
+	return gs_pins_purge(pins, &report->purged_pins, error);
+}
+
 static int nothing_to_detach(const struct gs_attach_request *request, const struct gs_nic *nic,
 			     struct gs_loader_error *error)
 {
@@ -542,7 +580,7 @@ int gs_detach(const struct gs_attach_request *request, struct gs_attach_report *
 	}
 	ret = take_off(&pins, request->interface, &report, error);
 	if (!ret && request->purge)
-		ret = gs_pins_purge(&pins, &report.purged_pins, error);
+		ret = purge(&pins, &report, error);
 	if (ret)
 		return ret;
 	if (!report.was_attached && !report.purged_pins)

@@ -152,6 +152,13 @@ static void say_replaced(const struct gs_nic *nic)
 		       nic->others[i].name, nic->others[i].id, nic->others[i].tag);
 }
 
+static void say_leftovers(const struct gs_nic *nic)
+{
+	for (uint32_t i = 0; i < nic->leftover_count; i++)
+		printf("%s: program %u removed: a replace had died half way and left it\n",
+		       nic->name, nic->leftovers[i].id);
+}
+
 static int run_attach(const struct settings *settings)
 {
 	struct gs_loader_error error = {""};
@@ -183,6 +190,7 @@ static int run_replace(const struct settings *settings)
 
 	if (ret)
 		return fail(settings, ret, &error);
+	say_leftovers(&report.before);
 	printf("%s: program %u replaced by %u\n", report.after.name, report.before.program.id,
 	       report.after.program.id);
 	say_attached(&report.after);
@@ -197,6 +205,7 @@ static int run_detach(const struct settings *settings)
 
 	if (ret)
 		return fail(settings, ret, &error);
+	say_leftovers(&report.before);
 	printf("%s: %s", settings->request.interface,
 	       report.was_attached ? "detached" : "was not attached");
 	if (settings->request.purge)

@@ -188,6 +188,13 @@ static int match_link(const char *path, const char *interface, void *context)
 
 /* ---- an interface ----------------------------------------------------------------------------*/
 
+static void add_program(const struct gs_program_id *program, struct gs_program_id *list,
+			uint32_t *count)
+{
+	if (*count < GS_NIC_OTHERS_MAX)
+		list[(*count)++] = *program;
+}
+
 static void read_dispatcher(struct gs_nic *nic, const struct xdp_multiprog *multiprog,
 			    uint32_t our_meta)
 {
@@ -195,14 +202,16 @@ static void read_dispatcher(struct gs_nic *nic, const struct xdp_multiprog *mult
 
 	nic->holder = GS_NIC_FOREIGN_DISPATCHER;
 	while ((program = xdp_multiprog__next_prog(program, multiprog))) {
-		uint32_t id = xdp_program__id(program);
+		struct gs_program_id one = {.id = xdp_program__id(program)};
 
-		if (nic->holder != GS_NIC_DISPATCHER && uses_map(id, our_meta)) {
-			if (!gs_program_identify(id, &nic->program))
-				nic->holder = GS_NIC_DISPATCHER;
-		} else if (nic->other_count < GS_NIC_OTHERS_MAX &&
-			   !gs_program_identify(id, &nic->others[nic->other_count])) {
-			nic->other_count++;
+		gs_program_identify(one.id, &one);
+		if (!uses_map(one.id, our_meta)) {
+			add_program(&one, nic->others, &nic->other_count);
+		} else if (nic->holder == GS_NIC_DISPATCHER) {
+			add_program(&one, nic->leftovers, &nic->leftover_count);
+		} else {
+			nic->holder = GS_NIC_DISPATCHER;
+			nic->program = one;
 		}
 	}
 }

@@ -45,6 +45,9 @@ struct gs_nic {
 	struct gs_program_id program;	 /* ours (LINK, DISPATCHER), theirs (FOREIGN) */
 	uint32_t other_count; /* in the dispatcher, besides ours, in the order they run */
 	struct gs_program_id others[GS_NIC_OTHERS_MAX];
+	/* DISPATCHER: more of ours, which forward too, of a replace that died half way */
+	uint32_t leftover_count;
+	struct gs_program_id leftovers[GS_NIC_OTHERS_MAX];
 };
 
 /* Words people type and read: "native", ...; "none" for GS_XDP_NONE. */

@@ -139,6 +139,13 @@ static void print_nic(const struct gs_nic *nic, FILE *out)
 		fprintf(out, "    %-11s libxdp's, program id %u\n", "dispatcher", nic->attached_id);
 	if (nic->holder != GS_NIC_FOREIGN_DISPATCHER)
 		print_program(out, "program", &nic->program);
+	for (uint32_t i = 0; i < nic->leftover_count; i++)
+		print_program(out, "leftover", &nic->leftovers[i]);
+	if (nic->leftover_count)
+		fprintf(out,
+			"    %-11s a replace died half way, leftovers forward too: "
+			"'geostream-loader replace %s' removes them\n",
+			"", nic->name);
 	for (uint32_t i = 0; i < nic->other_count; i++)
 		print_program(out, "beside", &nic->others[i]);
 }
@@ -195,17 +202,25 @@ static json_t *json_of_program(const struct gs_program_id *program)
 			 "tag", program->tag);
 }
 
+static json_t *json_of_programs(const struct gs_program_id *programs, uint32_t count)
+{
+	json_t *json = json_array();
+
+	for (uint32_t i = 0; i < count; i++)
+		json_array_append_new(json, json_of_program(&programs[i]));
+	return json;
+}
+
 static json_t *json_of_nic(const struct gs_nic *nic)
 {
 	bool is_ours = nic->holder == GS_NIC_LINK || nic->holder == GS_NIC_DISPATCHER;
-	json_t *others = json_array();
 	json_t *json;
 
-	for (uint32_t i = 0; i < nic->other_count; i++)
-		json_array_append_new(others, json_of_program(&nic->others[i]));
-	json = json_pack("{s:s, s:I, s:b, s:s, s:o}", "interface", nic->name, "ifindex",
+	json = json_pack("{s:s, s:I, s:b, s:s, s:o, s:o}", "interface", nic->name, "ifindex",
 			 (json_int_t)nic->ifindex, "attached", is_ours, "holder",
-			 gs_nic_holder_name(nic->holder), "beside", others);
+			 gs_nic_holder_name(nic->holder), "beside",
+			 json_of_programs(nic->others, nic->other_count), "leftovers",
+			 json_of_programs(nic->leftovers, nic->leftover_count));
 	if (!json || nic->holder == GS_NIC_FREE)
 		return json;
 	json_object_set_new(json, "mode", json_string(gs_xdp_mode_name(nic->mode)));

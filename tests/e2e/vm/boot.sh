@@ -62,7 +62,7 @@ vm_image() { # FILE
 	mkdir -p "$root"/{bin,sbin,dev,proc,sys,tmp,run,etc,gs/bpf} "$root$VM_LIBXDP" || return 1
 	cp -L "$(command -v busybox)" "$root/bin/busybox" || return 1
 	for applet in sh mount mkdir echo insmod arping cut grep head sed tail cat test uname poweroff \
-		sort wc; do
+		sort wc mkfifo; do
 		ln -s busybox "$root/bin/$applet"
 	done
 	vm_add_program "$root" "$BUILD/geostream-loader" /gs/geostream-loader || return 1
