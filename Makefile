@@ -205,6 +205,7 @@ install: build ## programs, BPF objects, GeoIP data under $(DESTDIR)$(PREFIX)
 	install -D -t $(DESTDIR)$(PREFIX)/bin $(BUILD)/geostreamctl
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/geostream/bpf $(call BPF_OBJ,$(BPF_SRC))
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/geostream $(BUILD)/geoip/geostream-country.mmdb
+	install -D -m 644 docs/geostream.conf $(DESTDIR)$(PREFIX)/share/doc/geostream/geostream.conf
 	install -D -m 644 maps/gs_maps.h $(DESTDIR)$(PREFIX)/include/geostream/gs_maps.h
 
 # ---- benchmarks: never tests, they only print (tests/bench/README.md) -------------------------

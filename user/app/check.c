@@ -125,7 +125,7 @@ static int check_geoip(const char *path, const struct gs_geodb *geodb)
 			"geoip: %s: no record names a country, a continent or coordinates\n", path);
 		return -EINVAL;
 	}
-	printf("geoip %s: %u locations\n", path, count);
+	printf("geoip %s: %u locations\n", path, count - 1);
 	return 0;
 }
 
