@@ -453,6 +453,13 @@ static void geography_is_right(void **state)
 			    gs_geo_distance_km(&location->coord, &nearest->coord))
 				nearest = &snapshot->regions[r];
 		assert_string_equal(text_at(reply, "winner.region"), nearest->name);
+		if (location->has_coord) {
+			char want_why[64];
+
+			snprintf(want_why, sizeof(want_why), "nearest usable one, %.0f km away",
+				 gs_geo_distance_km(&location->coord, &nearest->coord));
+			assert_string_equal(text_at(reply, "winner.why"), want_why);
+		}
 		located += location->has_coord;
 		reply = ask(scene, "{\"command\":\"status\"}");
 	}
