@@ -25,6 +25,8 @@
 #define GS_IP6_BYTES 40u
 #define GS_TCP_BYTES 20u
 #define GS_UDP_BYTES 8u
+#define GS_PORTS_BYTES 4u /* the first ones of both */
+#define GS_FRAGMENT_BYTES 8u
 
 #define GS_TCP_FIN 0x01u
 #define GS_TCP_SYN 0x02u
@@ -32,14 +34,16 @@
 #define GS_TCP_ACK 0x10u
 
 struct gs_packet {
-	/* Addresses are set with family; protocol and ports when gs_parse returns NONE. */
+	/* Addresses are set with family; protocol and ports when gs_parse returns NONE. With a
+	 * fault: protocol as far as it is known (else 0), ports if has_ports. */
 	struct gs_flow_tuple tuple __attribute__((aligned(8)));
 	__u32 frame_bytes; /* as received */
 	__u16 length;	   /* of the IP packet by its own header, that header included */
 	__u8 family;	   /* 4, 6; 0: addresses not known */
 	__u8 ds;	   /* DS field and ECN */
 	__u8 tcp_flags;	   /* 0 for UDP */
-	__u8 _pad[7];
+	__u8 has_ports;	   /* only with a fault: the ports could be read all the same */
+	__u8 _pad[6];
 };
 
 /* IPv4 options, VLAN-less Ethernet and extension headers put fields at any even address. */
@@ -89,6 +93,16 @@ GS_INLINE int gs_addr_is_mapped(const __be32 addr[4])
 	return addr[0] == 0 && addr[1] == 0 && addr[2] == GS_BE32(0xffffu);
 }
 
+/* Of a faulty packet, to know whose it is. Arguments as gs_parse_tcp's. */
+GS_INLINE void gs_parse_ports(const __u8 *l4, const void *end, __u32 room, struct gs_packet *packet)
+{
+	if ((const void *)(l4 + GS_PORTS_BYTES) > end || room < GS_PORTS_BYTES)
+		return;
+	packet->tuple.src_port = *(const gs_wire16 *)l4;
+	packet->tuple.dst_port = *(const gs_wire16 *)(l4 + 2);
+	packet->has_ports = 1;
+}
+
 /* l4: the transport header; room: bytes of the IP packet from there to its end. */
 GS_INLINE enum gs_reason gs_parse_tcp(const __u8 *l4, const void *end, __u32 room,
 				      struct gs_packet *packet)
@@ -125,20 +139,27 @@ GS_INLINE enum gs_reason gs_parse_udp(const __u8 *l4, const void *end, __u32 roo
 GS_INLINE enum gs_reason gs_parse_l4(const __u8 *ip, const void *end, __u32 header, __u32 length,
 				     __u8 protocol, struct gs_packet *packet)
 {
+	enum gs_reason reason = GS_REASON_drop_truncated;
 	const __u8 *l4 = ip + header;
 
-	if (length > packet->frame_bytes - ETH_HLEN)
-		return GS_REASON_drop_truncated;
-	packet->length = (__u16)length;
 	packet->tuple.protocol = protocol;
-	if (protocol == IPPROTO_TCP)
-		return gs_parse_tcp(l4, end, length - header, packet);
-	return gs_parse_udp(l4, end, length - header, packet);
+	/* IPv6 can claim more than 65,535 bytes with its own header; no frame is that long. */
+	if (length <= packet->frame_bytes - ETH_HLEN && length <= 0xffff) {
+		packet->length = (__u16)length;
+		if (protocol == IPPROTO_TCP)
+			reason = gs_parse_tcp(l4, end, length - header, packet);
+		else
+			reason = gs_parse_udp(l4, end, length - header, packet);
+	}
+	if (reason != GS_REASON_NONE)
+		gs_parse_ports(l4, end, length - header, packet);
+	return reason;
 }
 
 GS_INLINE enum gs_reason gs_parse_ip4(const __u8 *ip, const void *end, struct gs_packet *packet)
 {
 	__u32 header, length;
+	__be16 fragment;
 	__u8 protocol;
 
 	if ((const void *)(ip + GS_IP4_BYTES) > end)
@@ -154,46 +175,66 @@ GS_INLINE enum gs_reason gs_parse_ip4(const __u8 *ip, const void *end, struct gs
 	protocol = ip[9];
 	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
 		return GS_REASON_pass_protocol;
-	if (*(const gs_wire16 *)(ip + 6) & GS_BE16(0x3fff)) /* more fragments, or an offset */
+	fragment = *(const gs_wire16 *)(ip + 6);
+	if (fragment & GS_BE16(0x3fff)) { /* more fragments, or an offset */
+		packet->tuple.protocol = protocol;
+		if (!(fragment & GS_BE16(0x1fff)))
+			gs_parse_ports(ip + header, end, length - header, packet);
 		return GS_REASON_drop_fragment;
+	}
 	return gs_parse_l4(ip, end, header, length, protocol, packet);
 }
 
-/* Headers whose second byte is a length: walked. (The fragment header ends the walk.) */
+/* Headers that are walked. Fragment headers are, too, if their packet is whole. */
 GS_INLINE int gs_is_extension(__u8 protocol)
 {
 	return protocol == IPPROTO_HOPOPTS || protocol == IPPROTO_ROUTING ||
 	       protocol == IPPROTO_DSTOPTS || protocol == IPPROTO_AH;
 }
 
+/* at: a fragment header that is all there; length: as gs_parse_extensions. */
+GS_INLINE enum gs_reason gs_parse_fragment(const __u8 *at, const void *end, __u32 room,
+					   struct gs_packet *packet)
+{
+	if (at[0] != IPPROTO_TCP && at[0] != IPPROTO_UDP)
+		return gs_is_extension(at[0]) ? GS_REASON_drop_fragment : GS_REASON_pass_protocol;
+	packet->tuple.protocol = at[0];
+	if (!(*(const gs_wire16 *)(at + 2) & GS_BE16(0xfff8)))
+		gs_parse_ports(at + GS_FRAGMENT_BYTES, end, room, packet);
+	return GS_REASON_drop_fragment;
+}
+
 /*
- * Walks from *protocol, *header (as the fixed header says) to the transport header. A fragment of
- * what is neither TCP nor UDP (nor can still become that) is not for a service.
+ * Walks from *protocol, *header (as the fixed header says) to the transport header; length: the
+ * packet's own claim. A fragment of what is neither TCP nor UDP (nor can still become that) is not
+ * for a service. A fragment header of a whole packet is one more header (RFC 6946).
  */
-GS_INLINE enum gs_reason gs_parse_extensions(const __u8 *ip, const void *end, __u8 *protocol,
-					     __u32 *header)
+GS_INLINE enum gs_reason gs_parse_extensions(const __u8 *ip, const void *end, __u32 length,
+					     __u8 *protocol, __u32 *header,
+					     struct gs_packet *packet)
 {
 	for (int i = 0; i <= GS_EXTENSIONS_MAX; i++) {
 		const __u8 *at = ip + *header;
 		__u32 is_auth = *protocol == IPPROTO_AH;
+		__u32 is_fragment = *protocol == IPPROTO_FRAGMENT;
 
-		if (*protocol == IPPROTO_FRAGMENT) {
-			if ((const void *)(at + 8) > end)
-				return GS_REASON_drop_truncated;
-			if (at[0] != IPPROTO_TCP && at[0] != IPPROTO_UDP && !gs_is_extension(at[0]))
-				return GS_REASON_pass_protocol;
-			return GS_REASON_drop_fragment;
-		}
-		if (!gs_is_extension(*protocol))
+		if (!is_fragment && !gs_is_extension(*protocol))
 			return GS_REASON_NONE;
-		if (i == GS_EXTENSIONS_MAX)
+		if (i == GS_EXTENSIONS_MAX && !is_fragment)
 			break;
 		if ((const void *)(at + 8) > end)
 			return GS_REASON_drop_truncated;
+		if (is_fragment && *(const gs_wire16 *)(at + 2) & GS_BE16(0xfff9)) {
+			__u32 before = *header + GS_FRAGMENT_BYTES;
+
+			return gs_parse_fragment(at, end, length > before ? length - before : 0,
+						 packet);
+		}
 		*protocol = at[0];
-		/* AH counts 4-byte units less 2, the others 8-byte units less 1. One formula: a
-		 * branch here doubles the verifier's paths at every turn. */
-		*header += (at[1] + 1u + is_auth) << (3 - is_auth);
+		/* AH counts 4-byte units less 2, fragment headers are 8 bytes, the others count
+		 * 8-byte units less 1. One formula: a branch here doubles the verifier's paths at
+		 * every turn. */
+		*header += (at[1] * (1 - is_fragment) + 1u + is_auth) << (3 - is_auth);
 	}
 	return GS_REASON_drop_headers;
 }
@@ -216,22 +257,20 @@ GS_INLINE enum gs_reason gs_parse_ip6(const __u8 *ip, const void *end, struct gs
 	    gs_addr_is_mapped(packet->tuple.dst))
 		return GS_REASON_drop_bad_ip;
 	protocol = ip[6];
-	reason = gs_parse_extensions(ip, end, &protocol, &header);
+	reason = gs_parse_extensions(ip, end, length, &protocol, &header, packet);
 	if (reason != GS_REASON_NONE)
 		return reason;
 	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
 		return GS_REASON_pass_protocol;
 	if (header > length)
 		return GS_REASON_drop_bad_ip;
-	if (length > 0xffff) /* of 65,496 .. 65,535 bytes of payload: no frame is that long */
-		return GS_REASON_drop_truncated;
 	return gs_parse_l4(ip, end, header, length, protocol, packet);
 }
 
 /*
  * Takes the frame apart. packet: zeroed by the caller. NONE: a TCP or UDP packet, all of *packet is
- * set. A pass_ reason stands; a drop_ reason stands only if tuple.dst turns out to be ours (match.h
- * finds out).
+ * set. A pass_ reason stands; a drop_ reason stands only if the packet turns out to be for a
+ * service (match.h finds out).
  */
 GS_INLINE enum gs_reason gs_parse(const void *data, const void *end, struct gs_packet *packet)
 {
@@ -241,6 +280,9 @@ GS_INLINE enum gs_reason gs_parse(const void *data, const void *end, struct gs_p
 	packet->frame_bytes = (__u32)((const __u8 *)end - frame);
 	if ((const void *)(frame + ETH_HLEN) > end)
 		return GS_REASON_pass_truncated;
+	/* Flooded to everybody: an edge that sent it on would answer for the one it is for. */
+	if (frame[0] & 1)
+		return GS_REASON_pass_group_mac;
 	type = *(const gs_wire16 *)(frame + 12);
 	if (type == GS_BE16(ETH_P_IP))
 		return gs_parse_ip4(frame + ETH_HLEN, end, packet);

@@ -14,7 +14,7 @@
 
 #include <linux/types.h>
 
-#define GS_MAPS_VERSION 1u
+#define GS_MAPS_VERSION 2u
 
 /* Where everything is pinned unless the user names another folder. */
 #define GS_PIN_DIR_DEFAULT "/sys/fs/bpf/geostream"
@@ -47,7 +47,7 @@
 
 #define GS_GENERATIONS 3u	       /* slots: in force, kept for rollback, being built */
 #define GS_MAX_SERVICES 1024u	       /* ids 1 .. 1023 */
-#define GS_MAX_SERVICE_KEYS 4096u      /* keys of `services`: one a service, one marker a VIP */
+#define GS_MAX_SERVICE_KEYS 4096u      /* keys of `services`: up to two a service */
 #define GS_MAX_REGIONS 256u	       /* ids 1 .. 255 */
 #define GS_MAX_POLICIES 256u	       /* ids 1 .. 255 */
 #define GS_MAX_ROUTE_ROWS 1024u	       /* rows 0 .. 1023: (policy, set of regions) pairs */
@@ -73,11 +73,12 @@
  */
 #define GS_REASONS(X)                                                                   \
 	X(pass_truncated, PASS, "too short to carry a destination address")             \
+	X(pass_group_mac, PASS, "broadcast or multicast frame")                         \
 	X(pass_not_ip, PASS, "neither IPv4 nor IPv6 (ARP, LLDP, ...)")                  \
 	X(pass_vlan, PASS, "802.1Q or 802.1ad tag")                                     \
 	X(pass_bad_ip, PASS, "malformed IP header, no service address")                 \
 	X(pass_protocol, PASS, "neither TCP nor UDP (ICMP, ...)")                       \
-	X(pass_fragment, PASS, "fragment, no service address")                          \
+	X(pass_fragment, PASS, "fragment, for no service")                              \
 	X(pass_not_service, PASS, "no service at this address, port and protocol")      \
 	X(pass_no_meta, PASS, "maps are not initialised")                               \
 	X(drop_bad_ip, DROP, "malformed IP header, for a service address")              \
@@ -137,14 +138,15 @@ struct gs_meta_value {
 
 /*
  * Key of `services`. addr is an IPv6 address, or an IPv4 one as ::ffff:a.b.c.d. port is 0 for
- * "every port". protocol 0 with port 0 is the marker every VIP has besides its services: "this
- * address is ours", with service id 0.
+ * "every port". Besides its services every (VIP, protocol) has a marker, "this address has services
+ * of this protocol": port 0, marker 1, service id 0. It is asked for packets whose port cannot be
+ * read.
  */
 struct gs_service_key {
 	__be32 addr[4];
 	__be16 port;
-	__u8 protocol; /* IPPROTO_TCP, IPPROTO_UDP; 0: marker */
-	__u8 _pad;
+	__u8 protocol; /* IPPROTO_TCP, IPPROTO_UDP */
+	__u8 marker;   /* 1: marker; 0: service */
 };
 
 struct gs_service_value {

@@ -105,6 +105,7 @@ static struct packet case_packet(const struct packet_case *c)
 }
 
 #define VIP_ANY .dst = "198.51.100.11"
+#define VIP_TCP6 .family = 6, .dst = "2001:db8:100::12"
 #define NOT_OURS4 .dst = "198.51.100.99"
 #define NOT_OURS6 .family = 6, .dst = "2001:db8:100::99"
 #define UDP_DNS .protocol = IPPROTO_UDP, .dport = 53
@@ -158,6 +159,12 @@ static const struct packet_case forwarded[] = {
 	 SERVICE_WEB6},
 	{"authentication", {.family = 6, .extensions = "a"}, {}, GS_REASON_tx_new, SERVICE_WEB6},
 	{"six headers", {.family = 6, .extensions = "hdrdad"}, {}, GS_REASON_tx_new, SERVICE_WEB6},
+	{"atomic fragment", {.family = 6, .extensions = "o"}, {}, GS_REASON_tx_new, SERVICE_WEB6},
+	{"atomic fragment between headers",
+	 {.family = 6, .extensions = "hodaoa", UDP_DNS},
+	 {},
+	 GS_REASON_tx_new,
+	 SERVICE_DNS6},
 	{"udp6 behind headers",
 	 {.family = 6, .extensions = "da", UDP_DNS},
 	 {},
@@ -326,10 +333,50 @@ static const struct packet_case refused[] = {
 	{"last fragment", {.fragment = 0x0001}, {}, GS_REASON_drop_fragment, 0},
 	{"middle fragment", {.fragment = 0x3fff}, {}, GS_REASON_drop_fragment, 0},
 	{"UDP fragment", {UDP_DNS, .fragment = 0x2000}, {}, GS_REASON_drop_fragment, 0},
-	{"fragment, no service's port",
-	 {.dport = 9, .fragment = 0x2000},
+	{"first fragment, every port",
+	 {VIP_ANY, .dport = 9, .fragment = 0x2000},
 	 {},
 	 GS_REASON_drop_fragment,
+	 0},
+	{"first fragment, no service's port",
+	 {.dport = 9, .fragment = 0x2000},
+	 {},
+	 GS_REASON_pass_fragment,
+	 0},
+	{"first fragment, another protocol's port",
+	 {.dport = 53, .fragment = 0x2000},
+	 {},
+	 GS_REASON_pass_fragment,
+	 0},
+	{"first fragment, UDP, only TCP there",
+	 {VIP_ANY, UDP_DNS, .fragment = 0x2000},
+	 {},
+	 GS_REASON_pass_fragment,
+	 0},
+	{"last fragment, UDP, only TCP there",
+	 {VIP_ANY, UDP_DNS, .fragment = 0x0001},
+	 {},
+	 GS_REASON_pass_fragment,
+	 0},
+	{"last fragment, TCP, only TCP there",
+	 {VIP_ANY, .dport = 9, .fragment = 0x0001},
+	 {},
+	 GS_REASON_drop_fragment,
+	 0},
+	{"last fragment, bytes like a wrong port",
+	 {.dport = 9, .fragment = 0x0001},
+	 {},
+	 GS_REASON_drop_fragment,
+	 0},
+	{"first fragment of 3 bytes, UDP",
+	 {UDP_DNS, .fragment = 0x2000},
+	 {PATCH(3, 23)},
+	 GS_REASON_drop_fragment,
+	 0},
+	{"first fragment of 3 bytes, UDP, only TCP there",
+	 {VIP_ANY, UDP_DNS, .fragment = 0x2000},
+	 {PATCH(3, 23)},
+	 GS_REASON_pass_fragment,
 	 0},
 	{"fragment, another address",
 	 {NOT_OURS4, .fragment = 0x2000},
@@ -342,10 +389,108 @@ static const struct packet_case refused[] = {
 	 {},
 	 GS_REASON_drop_fragment,
 	 0},
+	{"IPv6 fragment, later one",
+	 {.family = 6, .extensions = "l"},
+	 {},
+	 GS_REASON_drop_fragment,
+	 0},
+	{"IPv6 fragment, no service's port",
+	 {.family = 6, .extensions = "f", .dport = 9},
+	 {},
+	 GS_REASON_pass_fragment,
+	 0},
+	{"IPv6 fragment, later one, bytes like a wrong port",
+	 {.family = 6, .extensions = "l", .dport = 9},
+	 {},
+	 GS_REASON_drop_fragment,
+	 0},
+	{"IPv6 fragment, UDP, only TCP there",
+	 {VIP_TCP6, .extensions = "hf", UDP_DNS},
+	 {},
+	 GS_REASON_pass_fragment,
+	 0},
+	{"IPv6 fragment, later one, UDP, only TCP there",
+	 {VIP_TCP6, .extensions = "l", UDP_DNS},
+	 {},
+	 GS_REASON_pass_fragment,
+	 0},
+	{"IPv6 fragment, later one, TCP, only TCP there",
+	 {VIP_TCP6, .extensions = "l"},
+	 {},
+	 GS_REASON_drop_fragment,
+	 0},
+	{"IPv6 fragment that goes on with headers",
+	 {VIP_TCP6, .extensions = "fd", UDP_DNS},
+	 {},
+	 GS_REASON_drop_fragment,
+	 0},
+	{"IPv6 fragment with 3 bytes, by its length",
+	 {.family = 6, .extensions = "f", .dport = 9},
+	 {PATCH(5, 11)},
+	 GS_REASON_drop_fragment,
+	 0},
+	{"atomic fragment, wrong port",
+	 {.family = 6, .extensions = "o", .dport = 9},
+	 {},
+	 GS_REASON_pass_not_service,
+	 0},
+	{"atomic fragment of ICMPv6",
+	 {.family = 6, .extensions = "o"},
+	 {PATCH(40, IPPROTO_ICMPV6)},
+	 GS_REASON_pass_protocol,
+	 0},
+	{"six headers and an atomic fragment",
+	 {.family = 6, .extensions = "hdrdado"},
+	 {},
+	 GS_REASON_drop_headers,
+	 0},
 	{"IPv6 fragment, another address",
 	 {NOT_OURS6, .extensions = "f"},
 	 {},
 	 GS_REASON_pass_fragment,
+	 0},
+	/* faulty, and their ports are nobody's */
+	{"data offset 4, wrong port",
+	 {.dport = 9},
+	 {PATCH(L4 + 12, 0x40)},
+	 GS_REASON_pass_not_service,
+	 0},
+	{"data offset 4, IPv6, wrong port",
+	 {.family = 6, .dport = 9},
+	 {PATCH(L4 + 12, 0x40)},
+	 GS_REASON_pass_not_service,
+	 0},
+	{"UDP length 7, wrong port",
+	 {.protocol = IPPROTO_UDP, .dport = 54},
+	 {PATCH(L4 + 5, 7)},
+	 GS_REASON_pass_not_service,
+	 0},
+	{"UDP length 7, only TCP there",
+	 {VIP_ANY, UDP_DNS},
+	 {PATCH(L4 + 5, 7)},
+	 GS_REASON_pass_not_service,
+	 0},
+	{"4 bytes of TCP, wrong port", {.dport = 9}, {PATCH(3, 24)}, GS_REASON_pass_not_service, 0},
+	{"3 bytes of TCP", {.dport = 9}, {PATCH(3, 23)}, GS_REASON_drop_truncated, 0},
+	{"3 bytes of UDP, only TCP there",
+	 {VIP_ANY, UDP_DNS},
+	 {PATCH(3, 23)},
+	 GS_REASON_pass_not_service,
+	 0},
+	{"total length beyond the frame, wrong port",
+	 {.dport = 9},
+	 {PATCH(3, 41)},
+	 GS_REASON_pass_not_service,
+	 0},
+	{"payload length 65535, wrong port",
+	 {.family = 6, .dport = 9},
+	 {PATCH(4, 255), PATCH(5, 255)},
+	 GS_REASON_pass_not_service,
+	 0},
+	{"header length 4, only TCP there",
+	 {VIP_ANY, UDP_DNS},
+	 {PATCH(0, 0x44)},
+	 GS_REASON_drop_bad_ip,
 	 0},
 	/* extension headers */
 	{"seven headers", {.family = 6, .extensions = "hdrdada"}, {}, GS_REASON_drop_headers, 0},
@@ -391,6 +536,8 @@ static const struct packet_spec cut[] = {
 	{.family = 6, UDP_DNS, .payload = 3},
 	{.family = 6, .extensions = "hrdad"},
 	{.family = 6, .extensions = "aaa", UDP_DNS},
+	{.family = 6, .extensions = "o"},
+	{.family = 6, .extensions = "hod", UDP_DNS, .payload = 2},
 };
 
 static void expect_cut(const struct packet_spec *spec, uint32_t length, enum gs_reason otherwise)
@@ -417,6 +564,72 @@ static void test_cut(void **state)
 			expect_cut(&elsewhere, length, GS_REASON_pass_not_service);
 		}
 	}
+}
+
+/* A fragment header: until it is whole the packet is cut short, from then on it is a fragment. */
+static void test_cut_fragments(void **state)
+{
+	static const struct {
+		struct packet_spec spec;
+		uint32_t whole; /* bytes of the frame up to the end of the fragment header */
+		uint32_t ports; /* to the end of the ports; 0: they are not asked */
+		enum gs_reason want;
+	} rows[] = {
+		{{.family = 6, .extensions = "f"}, 62, 66, GS_REASON_drop_fragment},
+		{{.family = 6, .extensions = "f", .dport = 9}, 62, 66, GS_REASON_pass_fragment},
+		{{.family = 6, .extensions = "l", .dport = 9}, 62, 0, GS_REASON_drop_fragment},
+		{{.family = 6, .extensions = "hf", .protocol = IPPROTO_UDP, .dport = 54},
+		 70,
+		 74,
+		 GS_REASON_pass_fragment},
+		{{VIP_TCP6, .extensions = "l"}, 62, 0, GS_REASON_drop_fragment},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct packet packet = packet_build(&rows[i].spec);
+
+		for (uint32_t length = PACKET_L3; length <= packet.length; length++) {
+			struct packet part = packet;
+			enum gs_reason want = GS_REASON_drop_truncated;
+			char name[64];
+
+			part.length = length;
+			if (length < PACKET_L3 + 40)
+				want = GS_REASON_pass_truncated;
+			else if (length >= rows[i].whole)
+				want = rows[i].ports && length >= rows[i].ports
+					       ? rows[i].want
+					       : GS_REASON_drop_fragment;
+			snprintf(name, sizeof(name), "row %u, %u bytes", i, length);
+			expect_reason(name, &part, want);
+		}
+	}
+}
+
+/* ---- whose frame it is ----------------------------------------------------------------------- */
+
+static void test_group_macs(void **state)
+{
+	static const uint8_t macs[][6] = {
+		{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, /* broadcast */
+		{0x01, 0x00, 0x5e, 0x00, 0x00, 0x01}, /* IPv4 multicast */
+		{0x33, 0x33, 0x00, 0x00, 0x00, 0x01}, /* IPv6 multicast */
+		{0x03, 0x00, 0x00, 0x00, 0x00, 0xed},
+	};
+	static const struct packet_spec specs[] = {
+		{.flags = SYN},	      {.family = 6, .flags = SYN}, {UDP_DNS},
+		{.fragment = 0x2000}, {.ethertype = 0x0806},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(specs); i++)
+		for (unsigned n = 0; n < ARRAY_SIZE(macs); n++) {
+			struct packet packet = packet_build(&specs[i]);
+
+			memcpy(packet.bytes, macs[n], 6);
+			expect_reason("group", &packet, GS_REASON_pass_group_mac);
+		}
 }
 
 /* ---- maps that are not as they should be ----------------------------------------------------- */
@@ -599,6 +812,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_forwarded, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cut, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cut_fragments, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_group_macs, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_meta_missing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_tables_short, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_backend_values, setup, teardown),

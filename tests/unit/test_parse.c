@@ -43,6 +43,8 @@ static const struct packet_spec whole[] = {
 	{.family = 6, .protocol = IPPROTO_UDP, .payload = 11},
 	{.family = 6, .extensions = "h"},
 	{.family = 6, .extensions = "hrdaad", .protocol = IPPROTO_UDP},
+	{.family = 6, .extensions = "o"},
+	{.family = 6, .extensions = "hod", .protocol = IPPROTO_UDP},
 };
 
 /* ---- whole frames ---------------------------------------------------------------------------- */
@@ -110,6 +112,93 @@ static void test_every_length(void **state)
 			assert_int_equal(packet.frame_bytes, length);
 			assert_int_equal(packet.family != 0, length >= fixed);
 		}
+	}
+}
+
+/* What is known of a fragment that ends at every byte. */
+static void test_fragments_every_length(void **state)
+{
+	static const struct {
+		struct packet_spec spec;
+		uint32_t header; /* bytes of the frame until it is known to be a fragment */
+		bool is_first;
+		uint8_t protocol; /* 0: behind more headers, not known */
+	} rows[] = {
+		{{.fragment = 0x2000}, 34, true, IPPROTO_TCP},
+		{{.fragment = 0x2001, .ip_options = 8}, 34, false, IPPROTO_TCP},
+		{{.family = 6, .extensions = "f"}, 62, true, IPPROTO_TCP},
+		{{.family = 6, .extensions = "l"}, 62, false, IPPROTO_TCP},
+		{{.family = 6, .extensions = "hrf", .protocol = IPPROTO_UDP},
+		 78,
+		 true,
+		 IPPROTO_UDP},
+		{{.family = 6, .extensions = "al", .protocol = IPPROTO_UDP},
+		 78,
+		 false,
+		 IPPROTO_UDP},
+		{{.family = 6, .extensions = "of"}, 70, true, IPPROTO_TCP},
+		{{.family = 6, .extensions = "fd"}, 62, false, 0},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct packet frame = packet_build(&rows[i].spec);
+		uint32_t fixed =
+			PACKET_L3 + (rows[i].spec.family == 6 ? GS_IP6_BYTES : GS_IP4_BYTES);
+
+		for (uint32_t length = 0; length <= frame.length; length++) {
+			enum gs_reason want = GS_REASON_drop_fragment;
+			bool has_ports = rows[i].is_first && length >= frame.l4 + 4;
+			struct gs_packet packet;
+
+			if (length < rows[i].header)
+				want = length < fixed ? GS_REASON_pass_truncated
+						      : GS_REASON_drop_truncated;
+			assert_int_equal(parse(frame.bytes, length, &packet), want);
+			assert_int_equal(packet.has_ports, has_ports);
+			assert_int_equal(packet.tuple.protocol,
+					 length < rows[i].header ? 0 : rows[i].protocol);
+			if (has_ports)
+				assert_int_equal(packet.tuple.dst_port, GS_BE16(80));
+		}
+	}
+}
+
+/* Ports of faulty packets: read as soon as they are there, in the frame and by the lengths. */
+static void test_ports_of_faulty(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(whole); i++) {
+		struct packet frame = packet_build(&whole[i]);
+		uint8_t *ip = frame.bytes + PACKET_L3;
+		uint32_t fixed = whole[i].family == 6 ? GS_IP6_BYTES : 0;
+		struct gs_packet packet;
+
+		for (uint32_t length = PACKET_L3; length < frame.length; length++) {
+			parse(frame.bytes, length, &packet);
+			assert_int_equal(packet.has_ports, length >= frame.l4 + 4);
+		}
+		for (uint32_t room = 0; room < 8; room++) {
+			packet_put16(ip + (fixed ? 4 : 2),
+				     (uint16_t)(frame.l4 - PACKET_L3 - fixed + room));
+			assert_int_equal(parse(frame.bytes, frame.length, &packet),
+					 GS_REASON_drop_truncated);
+			assert_int_equal(packet.has_ports, room >= 4);
+		}
+	}
+}
+
+static void test_group_macs(void **state)
+{
+	struct packet frame = packet_build(&whole[0]);
+	struct gs_packet packet;
+
+	(void)state;
+	for (int first = 0; first < 256; first++) {
+		frame.bytes[0] = (uint8_t)first;
+		assert_int_equal(parse(frame.bytes, frame.length, &packet),
+				 first & 1 ? GS_REASON_pass_group_mac : GS_REASON_NONE);
+		assert_int_equal(parse(frame.bytes, 13, &packet), GS_REASON_pass_truncated);
 	}
 }
 
@@ -205,6 +294,7 @@ static void test_noise(void **state)
 
 		for (uint32_t at = 0; at < sizeof(bytes); at++)
 			bytes[at] = (uint8_t)draw(&seed);
+		bytes[0] &= 0xfe;
 		packet_put16(bytes + 12, draw(&seed) % 2 ? 0x0800 : 0x86dd);
 		expect_sane(parse(bytes, length, &packet), &packet, length);
 	}
@@ -216,6 +306,9 @@ int main(void)
 		cmocka_unit_test(test_fields),
 		cmocka_unit_test(test_padding_is_not_length),
 		cmocka_unit_test(test_every_length),
+		cmocka_unit_test(test_fragments_every_length),
+		cmocka_unit_test(test_ports_of_faulty),
+		cmocka_unit_test(test_group_macs),
 		cmocka_unit_test(test_other_types_every_length),
 		cmocka_unit_test(test_random_damage),
 		cmocka_unit_test(test_noise),
