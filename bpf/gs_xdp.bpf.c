@@ -37,7 +37,7 @@ GS_INLINE enum gs_reason gs_process(struct xdp_md *ctx, struct gs_packet *packet
 
 	fault = gs_parse((const void *)(long)ctx->data, (const void *)(long)ctx->data_end, packet);
 	if (fault != GS_REASON_NONE)
-		return gs_match_fault(packet, fault);
+		return (enum gs_reason)gs_match_fault(packet, fault);
 	turn.service = gs_match(packet);
 	if (!turn.service)
 		return GS_REASON_pass_not_service;

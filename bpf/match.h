@@ -7,9 +7,9 @@
 #include "maps/gs_maps.bpf.h"
 
 GS_INLINE const struct gs_service_value *gs_match_find(const struct gs_packet *packet, __be16 port,
-						       __u8 protocol)
+						       __u8 protocol, __u8 marker)
 {
-	struct gs_service_key key = {.port = port, .protocol = protocol};
+	struct gs_service_key key = {.port = port, .protocol = protocol, .marker = marker};
 
 	key.addr[0] = packet->tuple.dst[0];
 	key.addr[1] = packet->tuple.dst[1];
@@ -23,19 +23,35 @@ GS_INLINE __u32 gs_match(const struct gs_packet *packet)
 {
 	const struct gs_service_value *found;
 
-	found = gs_match_find(packet, packet->tuple.dst_port, packet->tuple.protocol);
+	found = gs_match_find(packet, packet->tuple.dst_port, packet->tuple.protocol, 0);
 	if (!found)
-		found = gs_match_find(packet, 0, packet->tuple.protocol);
+		found = gs_match_find(packet, 0, packet->tuple.protocol, 0);
 	return found ? found->service : 0;
 }
 
-/* What the parser holds against a packet counts only at our own addresses. */
-GS_INLINE enum gs_reason gs_match_fault(const struct gs_packet *packet, enum gs_reason fault)
+/* May a faulty packet be for a service? Its port's, or else one of its address and protocol. */
+GS_INLINE int gs_match_concerns(const struct gs_packet *packet)
 {
-	if (fault < GS_REASON_drop_bad_ip) /* a pass_ reason: whosever it is */
-		return fault;
-	if (gs_match_find(packet, 0, 0))
-		return fault;
+	__u8 protocol = packet->tuple.protocol;
+
+	if (packet->has_ports)
+		return gs_match(packet) != 0;
+	if (protocol)
+		return gs_match_find(packet, 0, protocol, 1) != NULL;
+	return gs_match_find(packet, 0, IPPROTO_TCP, 1) || gs_match_find(packet, 0, IPPROTO_UDP, 1);
+}
+
+/*
+ * What the parser holds against a packet counts only where a service of ours is concerned; the
+ * reason to count. A function of its own: the verifier goes through it once, and not once for
+ * every fault there is.
+ */
+__attribute__((noinline)) int gs_match_fault(const struct gs_packet *packet, __u32 fault)
+{
+	if (!packet || fault < GS_REASON_drop_bad_ip) /* a pass_ reason: whosever it is */
+		return (int)fault;
+	if (gs_match_concerns(packet))
+		return (int)fault;
 	if (fault == GS_REASON_drop_bad_ip)
 		return GS_REASON_pass_bad_ip;
 	if (fault == GS_REASON_drop_fragment)

@@ -120,6 +120,8 @@ static uint8_t extension_number(char letter)
 	case 'a':
 		return IPPROTO_AH;
 	case 'f':
+	case 'l':
+	case 'o':
 		return IPPROTO_FRAGMENT;
 	default:
 		abort();
@@ -153,6 +155,12 @@ static void build_ip6(struct packet *packet, const struct packet_spec *spec, uin
 			at[1] = 2; /* 16 bytes, in 4-byte units less 2 */
 		else if (*letters == 'h' || *letters == 'd')
 			at[2] = 1, at[3] = 4; /* PadN */
+		else if (*letters == 'f')
+			at[3] = 1; /* more of them come */
+		else if (*letters == 'l')
+			at[2] = 0x05, at[3] = 0xa8; /* at byte 1448 */
+		else if (*letters == 'o')
+			at[1] = 0xff, at[3] = 0x06; /* reserved bits say nothing */
 		packet->l4 += extension_bytes(*letters);
 	}
 	*next = protocol;

@@ -28,8 +28,9 @@ struct packet_spec {
 	uint8_t ds;		/* DS field and ECN */
 	uint8_t ip_options;	/* IPv4: bytes of options, a multiple of 4 up to 40 */
 	uint16_t fragment;	/* IPv4: flags and offset */
-	const char *extensions; /* IPv6, a letter each: hop by hop, routing, dest-options, auth,
-				   fragment: h r d a f; NULL: none */
+	const char *extensions; /* IPv6, a letter each: hop by hop, routing, dest-options, auth:
+				   h r d a; first, later, only ("atomic") fragment: f l o;
+				   NULL: none */
 	uint16_t payload;	/* bytes behind the transport header */
 	uint16_t padding;	/* bytes behind the IP packet */
 	uint16_t ethertype;	/* 0: the family's */

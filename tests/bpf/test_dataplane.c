@@ -14,6 +14,7 @@
 #include "user/base/cleanup.h"
 #include "user/core/cidr.h"
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <pthread.h>
@@ -394,6 +395,66 @@ static void test_vanished_service_is_nobodys(void **state)
 	scene_free(&scene);
 }
 
+static bool has_key(const struct pinned_edge *edge, const struct gs_service *service, uint16_t port,
+		    bool marker, struct gs_service_value *ret_value)
+{
+	struct gs_service_key key = {
+		.port = htons(port), .protocol = (__u8)service->protocol, .marker = marker};
+
+	memcpy(key.addr, service->vip.bytes, sizeof(key.addr));
+	return bpf_map_lookup_elem(pinned_edge_map(edge, GS_MAP_SERVICES), &key, ret_value) == 0;
+}
+
+static uint32_t count_keys(const struct pinned_edge *edge)
+{
+	struct gs_service_key key, *previous = NULL;
+	uint32_t count = 0;
+
+	while (!bpf_map_get_next_key(pinned_edge_map(edge, GS_MAP_SERVICES), previous, &key)) {
+		previous = &key;
+		count++;
+	}
+	return count;
+}
+
+/* One marker for every address and protocol, and only as long as it has services. */
+static void test_markers(void **state)
+{
+	struct pinned_edge *edge = *state;
+	struct gs_dataplane dataplane = open_ok(edge);
+	struct scene scene = scene_new(3);
+	struct gs_snapshot *snapshot = &scene.world->snapshot;
+	struct gs_service *services = snapshot->services;
+	struct gs_service_value value;
+
+	assert_true(snapshot->service_count >= 3);
+	snapshot->backend_count = 0;
+	snapshot->service_count = 3;
+	services[1].vip = services[2].vip = services[0].vip;
+	services[0].protocol = services[1].protocol = GS_PROTOCOL_TCP;
+	services[2].protocol = GS_PROTOCOL_UDP;
+	services[0].port = 80;
+	services[1].port = services[2].port = 81;
+	scene_rebuild(&scene);
+	publish_ok(&dataplane, &scene);
+	for (int i = 0; i < 3; i++) {
+		assert_true(has_key(edge, &services[i], services[i].port, false, &value));
+		assert_int_equal(value.service, services[i].id);
+		assert_true(has_key(edge, &services[i], 0, true, &value));
+		assert_int_equal(value.service, 0);
+		assert_false(has_key(edge, &services[i], 0, false, &value));
+	}
+	assert_int_equal(count_keys(edge), 5);
+	snapshot->service_count = 2;
+	scene_rebuild(&scene);
+	publish_ok(&dataplane, &scene);
+	assert_true(has_key(edge, &services[0], 0, true, &value));
+	assert_false(has_key(edge, &services[2], 0, true, &value));
+	assert_int_equal(count_keys(edge), 3);
+	dataplane.ops->close(dataplane.self);
+	scene_free(&scene);
+}
+
 /* The loop may still believe in a backend the worker has just retired. */
 static void test_retired_backend_stays_down(void **state)
 {
@@ -700,7 +761,7 @@ static void test_failure_after_the_flip(void **state)
 	int services = pinned_edge_map(edge, GS_MAP_SERVICES);
 	struct gs_dataplane dataplane = open_ok(edge);
 	struct scene first = scene_new(3), second = scene_new(3);
-	struct gs_service_key key = {.addr = {1}};
+	struct gs_service_key key = {.addr = {1}, .marker = 1};
 	struct gs_service_value value = {0};
 	uint64_t seed = 5;
 
@@ -927,6 +988,7 @@ int main(void)
 		EDGE_TEST(test_geo_is_shared),
 		EDGE_TEST(test_inner_maps_have_types),
 		EDGE_TEST(test_vanished_service_is_nobodys),
+		EDGE_TEST(test_markers),
 		EDGE_TEST(test_retired_backend_stays_down),
 		EDGE_TEST(test_usable_words),
 		EDGE_TEST(test_hop_is_never_changed_in_place),

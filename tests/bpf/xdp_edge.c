@@ -127,10 +127,19 @@ static void add_service(const struct xdp_edge *edge, const char *vip, uint16_t p
 	xdp_edge_set(edge, GS_MAP_SERVICES, &key, &value);
 }
 
+static void add_marker(const struct xdp_edge *edge, const char *vip, uint8_t protocol)
+{
+	struct gs_service_key key = {.protocol = protocol, .marker = 1};
+	const struct gs_service_value value = {0};
+
+	packet_addr(vip, (uint8_t *)key.addr);
+	xdp_edge_set(edge, GS_MAP_SERVICES, &key, &value);
+}
+
 static void add_services(const struct xdp_edge *edge)
 {
 	static const char *const vips[] = {"198.51.100.10", "198.51.100.11", "198.51.100.12",
-					   "2001:db8:100::10"};
+					   "2001:db8:100::10", "2001:db8:100::12"};
 
 	add_service(edge, vips[0], 80, IPPROTO_TCP, SERVICE_WEB4);
 	add_service(edge, vips[3], 80, IPPROTO_TCP, SERVICE_WEB6);
@@ -139,8 +148,11 @@ static void add_services(const struct xdp_edge *edge)
 	add_service(edge, vips[1], 0, IPPROTO_TCP, SERVICE_ANY);
 	add_service(edge, vips[1], 443, IPPROTO_TCP, SERVICE_EXACT);
 	add_service(edge, vips[2], 80, IPPROTO_TCP, SERVICE_NO_PLAN);
+	add_service(edge, vips[4], 80, IPPROTO_TCP, SERVICE_NO_PLAN);
 	for (unsigned i = 0; i < sizeof(vips) / sizeof(vips[0]); i++)
-		add_service(edge, vips[i], 0, 0, 0); /* the marker */
+		add_marker(edge, vips[i], IPPROTO_TCP);
+	add_marker(edge, vips[0], IPPROTO_UDP);
+	add_marker(edge, vips[3], IPPROTO_UDP);
 }
 
 uint32_t edge_backend_id(uint32_t service, uint32_t region, uint32_t member)

@@ -39,7 +39,7 @@ enum {
 	SERVICE_DNS6 = 4,    /* 2001:db8:100::10 udp 53 */
 	SERVICE_ANY = 5,     /* 198.51.100.11 tcp, every port; only in region 1 */
 	SERVICE_EXACT = 6,   /* 198.51.100.11 tcp 443 */
-	SERVICE_NO_PLAN = 7, /* 198.51.100.12 tcp 80; its row is empty */
+	SERVICE_NO_PLAN = 7, /* 198.51.100.12 and 2001:db8:100::12 tcp 80; its row is empty */
 };
 
 struct xdp_edge {

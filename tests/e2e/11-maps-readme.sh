@@ -54,7 +54,8 @@ while IFS= read -r line; do
 done < <(awk '/^.``/ { on = /sh$/; next } on' maps/README.md)
 ok "it has lines ($lines)" test "$lines" -ge 20
 like "the slot is found" "$(bash -c "$definitions echo \$slot")" '^1$'
-like "fields have their names" "$(bpftool map dump pinned "$PINS/meta")" '"layout_version": 1,'
+layout=$(awk '$2 == "GS_MAPS_VERSION" { print $3 + 0 }' maps/gs_maps.h)
+like "fields have their names" "$(bpftool map dump pinned "$PINS/meta")" "\"layout_version\": $layout,"
 
 documented=$(sed -n '/^| map /,/^$/p' maps/README.md | cut -d'|' -f2 | tr -d '` ' | tr , '\n' | sed -n '/^map$/d; /^-*$/d; p' | sort)
 there=$(cd "$PINS" && printf '%s\n' * | grep -vE '^(prog|link-.*)$' | sort)

@@ -176,7 +176,7 @@ struct gs_dataplane_service_list {
 };
 
 void gs_dataplane_services_done(struct gs_dataplane_service_list *list);
-/* What the map should hold: every service, and a marker for every VIP. */
+/* What the map should hold: every service, and a marker for every VIP and protocol. */
 int gs_dataplane_services_want(const struct gs_snapshot *snapshot,
 			       struct gs_dataplane_service_list *ret_list, struct gs_error *error);
 /* What it holds. */

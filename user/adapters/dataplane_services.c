@@ -22,7 +22,7 @@ static int compare_entries(const void *left, const void *right)
 
 static bool is_marker(const struct gs_dataplane_service *entry)
 {
-	return entry->key.protocol == 0 && entry->key.port == 0;
+	return entry->key.marker != 0;
 }
 
 static const struct gs_dataplane_service *find_entry(const struct gs_dataplane_service_list *list,
@@ -54,9 +54,10 @@ int gs_dataplane_services_want(const struct gs_snapshot *snapshot,
 		struct gs_dataplane_service *marker = &list.entries[list.count++];
 
 		memcpy(entry->key.addr, service->vip.bytes, sizeof(entry->key.addr));
-		marker->key = entry->key;
-		entry->key.port = (__be16)__builtin_bswap16(service->port);
 		entry->key.protocol = (__u8)service->protocol;
+		marker->key = entry->key;
+		marker->key.marker = 1;
+		entry->key.port = (__be16)__builtin_bswap16(service->port);
 		entry->value.service = service->id;
 	}
 	qsort(list.entries, list.count, sizeof(*list.entries), compare_entries);
