@@ -18,6 +18,7 @@ A=gs-ld-a-$$
 B=gs-ld-b-$$
 PINS=/sys/fs/bpf/gs-loader-$$
 OTHER=/sys/fs/bpf/gs-bystander-$$
+LAYOUT=$(awk '$2 == "GS_MAPS_VERSION" { print $3 + 0 }' maps/gs_maps.h)
 MAPS='backends count_backend count_reason count_region count_service flows geo4 geo6 hops meta override4 override6 plans pools prog rings routes services usable_backend usable_pool usable_region'
 
 in_a() { nsenter --net="/run/netns/$A" "$@"; }
@@ -127,7 +128,7 @@ is "held by a link" "$(status edge0 .holder)" link
 is "which is pinned" "$(bpftool -j link show pinned "$PINS/link-edge0" | jq .id)" "$(status edge0 .link_id)"
 is "all maps are pinned" "$(pinned)" "${MAPS/hops/hops link-edge0}"
 meta=$(bpftool -j map lookup pinned "$PINS/meta" key 0 0 0 0)
-is "meta: layout version" "$(jq .formatted.value.layout_version <<<"$meta")" 1
+is "meta: layout version" "$(jq .formatted.value.layout_version <<<"$meta")" "$LAYOUT"
 is "meta: flow mask" "$(jq .formatted.value.flow_mask <<<"$meta")" 65535
 seed=$(jq .formatted.value.table_seed <<<"$meta")
 like "meta: a secret seed" "$seed" '^[1-9][0-9]{9}'
@@ -189,7 +190,7 @@ ok "detach" loader detach edge0
 is "the interface is free" "$(xdp_id edge0)" 0
 is "maps stay" "$(pinned)" "$MAPS"
 like "status: free" "$(loader status edge0)" "not attached, no XDP program"
-is "status, JSON: free" "$(status edge0 '[.attached, .holder, .layout_version] | tostring')" '[false,"free",1]'
+is "status, JSON: free" "$(status edge0 '[.attached, .holder, .layout_version] | tostring')" "[false,\"free\",$LAYOUT]"
 ok "detach again is refused" test "$(says detach edge0)" != ""
 out=$(loader attach edge0 --mode generic)
 like "attach, generic" "$out" 'mode generic.*taken over from'
@@ -220,7 +221,7 @@ write_version() { # VERSION
 }
 write_version 99
 like "another layout version is refused" "$(says attach edge0 --mode native)" \
-	"$PINS holds maps of layout version 99, this program has 1.*detach INTERFACE --purge --pin-dir $PINS"
+	"$PINS holds maps of layout version 99, this program has $LAYOUT.*detach INTERFACE --purge --pin-dir $PINS"
 is "the interface is free" "$(xdp_id edge0)" 0
 is "the maps are as they were" "$(map_id meta)" "$(head -n 1 <<<"$maps")"
 like "status tells it" "$(loader status edge0)" "version 99, not this program's"
