@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From what probes and operators say to what packets may use, in the loop's own turn. */
+#include "reconcile_parts.h"
+
+#include "tell.h"
+#include "user/base/cleanup.h"
+#include "user/base/log.h"
+#include "user/core/cidr.h"
+#include "user/core/snapshot.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- words and what is told of them ---------------------------------------------------------- */
+
+enum gs_health_state gs_reconcile_health(void *context, gs_id backend)
+{
+	struct gs_reconcile *r = context;
+	struct gs_monitor_status status;
+
+	return gs_monitor_get(r->monitor, backend, &status) ? status.state : GS_HEALTH_UNKNOWN;
+}
+
+/* Since when each region is what it is, for people. */
+static void note_since(struct gs_reconcile *r, const struct gs_usable_view *before)
+{
+	for (uint32_t id = 1; id < GS_MAX_REGIONS; id++)
+		if (!before || r->state.region_since_ms[id] == 0 ||
+		    before->regions[id].state != r->view->regions[id].state)
+			r->state.region_since_ms[id] = gs_loop_now_ms(r->ports.loop);
+}
+
+/* The words first, the telling afterwards. */
+void gs_reconcile_apply_words(struct gs_reconcile *r, gs_id first, const char *why)
+{
+	const struct gs_usable_health health = {.get = gs_reconcile_health, .context = r};
+	struct gs_usable_view *before = r->view, *after;
+	int err;
+
+	if (!r->snapshot)
+		return;
+	/* Thousands of backends may go down in one turn: what stays the same is not made again. */
+	if (before && r->viewed == r->snapshot)
+		err = gs_usable_view_next(before, r->snapshot, &health, &after);
+	else
+		err = gs_usable_view_new(r->snapshot, &health, &after);
+	r->viewed = err ? NULL : r->snapshot;
+	if (err) {
+		gs_log_limited(GS_LOG_ERROR, "words_kept", "why=%s", "out of memory");
+		return;
+	}
+	/* Of an earlier daemon's words only what differs is a change. */
+	if (!before && r->is_warm && gs_usable_view_read(r->ports.dataplane, after, &before))
+		before = NULL;
+	gs_usable_write(r->ports.dataplane, before, after);
+	r->view = after;
+	note_since(r, before);
+	gs_tell_changes(&(struct gs_telling){
+		.store = r->ports.store,
+		.snapshot = r->snapshot,
+		.before = before,
+		.after = after,
+		.first = first,
+		.why = why,
+	});
+	gs_usable_view_free(before);
+}
+
+void gs_reconcile_on_verdict(void *context, const struct gs_monitor_verdict *verdict)
+{
+	struct gs_reconcile *r = context;
+	const struct gs_backend *backend;
+	char why[96];
+
+	backend = r->snapshot ? gs_snapshot_backend(r->snapshot, verdict->backend) : NULL;
+	if (!backend) /* of a snapshot that is being built */
+		return;
+	if (verdict->up)
+		snprintf(why, sizeof(why), "%.60s answered in %u us", backend->name,
+			 verdict->latency_us);
+	else
+		snprintf(why, sizeof(why), "%.60s: %s", backend->name,
+			 gs_probe_class_name(verdict->why));
+	gs_reconcile_apply_words(r, verdict->first ? verdict->backend : 0, why);
+}
+
+/* ---- targets --------------------------------------------------------------------------------- */
+
+/* The Host header clients send: the VIP, with the port unless it is HTTP's own. */
+static void name_host(const struct gs_service *service, char *out, size_t room)
+{
+	char text[GS_ADDR_TEXT_MAX];
+	bool is_v4 = gs_addr_is_v4(&service->vip);
+	int length;
+
+	gs_addr_format(&service->vip, text);
+	length = snprintf(out, room, is_v4 ? "%s" : "[%s]", text);
+	if (service->port != 0 && service->port != 80 && length > 0 && (size_t)length < room)
+		snprintf(out + length, room - (size_t)length, ":%u", service->port);
+}
+
+static struct gs_probe_target target_of(const struct gs_snapshot *snapshot,
+					const struct gs_backend *backend)
+{
+	const struct gs_service *service = gs_snapshot_service(snapshot, backend->service);
+	struct gs_probe_target target = {
+		.backend = backend->id,
+		.addr = backend->addr,
+		.spec = service->probe,
+	};
+
+	target.port = service->probe.port ? service->probe.port : service->port;
+	if (!target.spec.host[0])
+		name_host(service, target.spec.host, sizeof(target.spec.host));
+	return target;
+}
+
+struct warm {
+	struct gs_reconcile *r;
+	const struct gs_snapshot *snapshot; /* to be watched */
+};
+
+/*
+ * What the maps say of a backend is what the last daemon knew: a restart does not flap. Nor does a
+ * snapshot that is taken back; but what is new, or moved to another address, must answer first.
+ */
+static enum gs_health_state warm_state(void *context, gs_id id)
+{
+	const struct warm *warm = context;
+	struct gs_reconcile *r = warm->r;
+	const struct gs_backend *before, *after;
+	struct gs_usable word;
+
+	if (r->state.info.generation == 0)
+		return GS_HEALTH_UNKNOWN;
+	if (r->snapshot) {
+		before = gs_snapshot_backend(r->snapshot, id);
+		after = gs_snapshot_backend(warm->snapshot, id);
+		if (!before || !after || gs_addr_compare(&before->addr, &after->addr) != 0)
+			return GS_HEALTH_UNKNOWN;
+	}
+	word = r->ports.dataplane->ops->get_usable(r->ports.dataplane->self, GS_OBJECT_BACKEND, id);
+	return word.state == GS_USABLE_DOWN ? GS_HEALTH_UNKNOWN : GS_HEALTH_UP;
+}
+
+void gs_reconcile_watch(struct gs_reconcile *r, const struct gs_snapshot *snapshot)
+{
+	struct warm warm = {.r = r, .snapshot = snapshot};
+	GS_AUTO_FREE struct gs_probe_target *targets = NULL;
+	int err = -ENOMEM;
+
+	targets = calloc(snapshot->backend_count + 1, sizeof(*targets));
+	if (targets) {
+		for (uint32_t i = 0; i < snapshot->backend_count; i++)
+			targets[i] = target_of(snapshot, &snapshot->backends[i]);
+		err = gs_monitor_set_targets(r->monitor, targets, snapshot->backend_count,
+					     warm_state, &warm);
+	}
+	if (err)
+		gs_log(GS_LOG_ERROR, "targets_kept", "why=%s", strerror(-err));
+}
+
+/* ---- next hops ------------------------------------------------------------------------------- */
+
+struct gs_hop *gs_reconcile_resolve_hops(struct gs_reconcile *r, const struct gs_snapshot *snapshot)
+{
+	const struct gs_nexthop *nexthop = r->ports.nexthop;
+	struct gs_hop *hops = calloc(snapshot->backend_count + 1, sizeof(*hops));
+
+	for (uint32_t i = 0; hops && i < snapshot->backend_count; i++)
+		nexthop->ops->resolve(nexthop->self, &snapshot->backends[i].addr, &hops[i]);
+	return hops;
+}
+
+void gs_reconcile_on_hops(struct gs_timer *timer)
+{
+	struct gs_reconcile *r = timer->context;
+	const struct gs_nexthop *nexthop = r->ports.nexthop;
+	uint32_t count = r->snapshot && !r->publishing ? r->snapshot->backend_count : 0;
+	uint32_t share = (count + HOPS_TICKS - 1) / HOPS_TICKS;
+
+	for (uint32_t i = 0; i < share; i++) {
+		const struct gs_backend *backend;
+		struct gs_hop hop;
+		int err;
+
+		if (r->hops_at >= count)
+			r->hops_at = 0;
+		backend = &r->snapshot->backends[r->hops_at++];
+		if (nexthop->ops->resolve(nexthop->self, &backend->addr, &hop))
+			continue;
+		err = r->ports.dataplane->ops->set_hop(r->ports.dataplane->self, backend->id, &hop);
+		if (err)
+			gs_log_limited(GS_LOG_ERROR, "hop_kept", "backend=%s why=%s", backend->name,
+				       strerror(-err));
+	}
+	gs_loop_timer_set(r->ports.loop, timer, HOPS_TICK_MS);
+}
