@@ -98,7 +98,7 @@ GS_INLINE enum gs_reason gs_encapsulate(struct xdp_md *ctx, const struct gs_pack
 	union gs_macs macs;
 	__u8 *frame;
 
-	if (packet->length + outer > hop->mtu)
+	if (!gs_fits(packet->length, outer, hop->mtu))
 		return GS_REASON_drop_too_big;
 	if (gs_forward_macs(ctx, hop, &macs) || bpf_xdp_adjust_head(ctx, -(int)outer))
 		return GS_REASON_drop_headroom;

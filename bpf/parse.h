@@ -27,6 +27,7 @@
 #define GS_UDP_BYTES 8u
 #define GS_PORTS_BYTES 4u /* the first ones of both */
 #define GS_FRAGMENT_BYTES 8u
+#define GS_MTU_MAX 0xffffu
 
 #define GS_TCP_FIN 0x01u
 #define GS_TCP_SYN 0x02u
@@ -66,6 +67,13 @@ typedef __u64 __attribute__((may_alias, aligned(1))) gs_wire64;
 #define GS_BE32(value) ((__be32)(value))
 #define GS_BE64(value) ((__be64)(value))
 #endif
+
+/* May an IP packet of this length get an outer header? No IP packet is longer than 65,535 bytes,
+ * whatever the link takes (loopback's MTU is 65,536). */
+GS_INLINE int gs_fits(__u32 length, __u32 outer, __u32 mtu)
+{
+	return length + outer <= (mtu > GS_MTU_MAX ? GS_MTU_MAX : mtu);
+}
 
 GS_INLINE __u16 gs_wire_u16(const __u8 *at)
 {

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "bpf/parse.h"
 #include "maps/gs_maps.h"
 #include "packet.h"
 #include "xdp_edge.h"
@@ -762,6 +763,33 @@ static void test_mtu(void **state)
 	xdp_edge_set(&edge, GS_MAP_HOPS, &id, &good);
 }
 
+/* No IP packet is longer than 65,535 bytes, whatever a hop says, and no sum of lengths wraps. */
+static void test_mtu_beyond_ip(void **state)
+{
+	static const struct {
+		uint32_t mtu, length, outer;
+		int want;
+	} cases[] = {
+		{1500, 1480, 20, 1},   {1500, 1481, 20, 0},	    {65535, 65515, 20, 1},
+		{65536, 65515, 20, 1}, {65536, 65516, 20, 0},	    {70000, 65516, 20, 0},
+		{70000, 65495, 40, 1}, {0xffffffff, 65496, 40, 0},  {0xffffffff, 65535, 20, 0},
+		{20, 0xfff0, 20, 0},   {0xffffffff, 0xffff, 40, 0},
+	};
+	struct gs_hop_value good = edge_hop_value(), hop = good;
+	struct packet packet = packet_build(&(struct packet_spec){.flags = SYN, .payload = 1400});
+	uint32_t id = EDGE_HOP;
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++)
+		if (gs_fits(cases[i].length, cases[i].outer, cases[i].mtu) != cases[i].want)
+			fail_msg("%u + %u, MTU %u", cases[i].length, cases[i].outer, cases[i].mtu);
+	hop.mtu = 0xffffffff;
+	xdp_edge_set(&edge, GS_MAP_HOPS, &id, &hop);
+	xdp_edge_forget(&edge);
+	expect_reason("the largest MTU", &packet, GS_REASON_tx_new);
+	xdp_edge_set(&edge, GS_MAP_HOPS, &id, &good);
+}
+
 static void test_hop_kinds(void **state)
 {
 	struct packet packet = packet_build(&(struct packet_spec){.flags = SYN});
@@ -818,6 +846,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_tables_short, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_backend_values, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_mtu, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_mtu_beyond_ip, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hop_kinds, setup, teardown),
 	};
 

@@ -21,7 +21,13 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
-enum { ANSWER_LIMIT_MS = 200, MESSAGE_BYTES = 1024, ANSWER_BYTES = 32768, MTU_DEFAULT = 1500 };
+enum {
+	ANSWER_LIMIT_MS = 200,
+	MESSAGE_BYTES = 1024,
+	ANSWER_BYTES = 32768,
+	MTU_DEFAULT = 1500,
+	IP_BYTES_MAX = 65535
+};
 
 #ifndef NTF_EXT_MANAGED
 #define NTF_EXT_MANAGED 1
@@ -337,6 +343,8 @@ static int fill_hop(struct neighbour *self, const struct gs_addr *addr, struct g
 		hop->mtu = link.mtu;
 	if (route.mtu)
 		hop->mtu = route.mtu;
+	if (hop->mtu > IP_BYTES_MAX) /* loopback takes more than an IP packet can be */
+		hop->mtu = IP_BYTES_MAX;
 	if (!link.is_ethernet || route.type != RTN_UNICAST)
 		return 0;
 	result = find_entry(self, &route, &entry);
