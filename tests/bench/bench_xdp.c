@@ -520,6 +520,13 @@ static void report(const struct bench *bench, int family, uint32_t flows, struct
 	fflush(stdout);
 }
 
+/* Types for the controller are in a section libbpf notes at every load that it skips. */
+static int __attribute__((format(printf, 2, 0)))
+on_libbpf(enum libbpf_print_level level, const char *format, va_list args)
+{
+	return level == LIBBPF_WARN ? vfprintf(stderr, format, args) : 0;
+}
+
 static int usage(void)
 {
 	fprintf(stderr, "usage: bench_xdp [-r ROUNDS] [-n PACKETS] [-f FLOWS] [-g MMDB | -c]\n");
@@ -549,6 +556,7 @@ int main(int argc, char **argv)
 	}
 	if (bench.rounds < 1 || bench.rounds > MAX_ROUNDS || bench.packets < 1)
 		return usage();
+	libbpf_set_print(on_libbpf);
 	open_driver(&bench);
 	if (geo_path)
 		use_file(&bench, geo_path);
