@@ -578,6 +578,7 @@ int gs_detach(const struct gs_attach_request *request, struct gs_attach_report *
 		if (ret)
 			return ret;
 	}
+	gs_pins_abandon_prog(&pins);
 	ret = take_off(&pins, request->interface, &report, error);
 	if (!ret && request->purge)
 		ret = purge(&pins, &report, error);

@@ -479,8 +479,5 @@ int gs_loader_pin_commit(const struct gs_loader *loader, struct gs_loader_error 
 
 void gs_loader_pin_abandon(const struct gs_loader *loader)
 {
-	char path[GS_PINS_PATH_MAX];
-
-	gs_pins_path(loader->pins, "", GS_PINS_PROG_NEW, path);
-	unlink(path);
+	gs_pins_abandon_prog(loader->pins);
 }

@@ -240,6 +240,14 @@ void gs_pins_path(const struct gs_pins *pins, const char *prefix, const char *na
 	snprintf(ret_path, GS_PINS_PATH_MAX, "%s/%s%s", pins->dir, prefix, name);
 }
 
+void gs_pins_abandon_prog(const struct gs_pins *pins)
+{
+	char path[GS_PINS_PATH_MAX];
+
+	gs_pins_path(pins, "", GS_PINS_PROG_NEW, path);
+	unlink(path);
+}
+
 bool gs_pins_has(const struct gs_pins *pins, const char *name)
 {
 	char path[GS_PINS_PATH_MAX];

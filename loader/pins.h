@@ -43,6 +43,8 @@ void gs_pins_close(struct gs_pins *pins);
 /* dir/prefix+name. Always fits: names are of this program, or an interface's. */
 void gs_pins_path(const struct gs_pins *pins, const char *prefix, const char *name,
 		  char ret_path[GS_PINS_PATH_MAX]);
+/* What a loader left that died before its program was in force. */
+void gs_pins_abandon_prog(const struct gs_pins *pins);
 bool gs_pins_has(const struct gs_pins *pins, const char *name);
 
 /* Removes maps and program (not links), `meta` first. *ret_removed (may be NULL): how many. */

@@ -138,7 +138,7 @@ text=$(loader status edge0)
 like "status: attached" "$text" $'^edge0: attached, alone\n'
 like "status: mode" "$text" 'mode +native'
 like "status: program and tag" "$text" 'program +gs_xdp +id [0-9]+ +tag [0-9a-f]{16}'
-like "status: layout" "$text" 'layout +version 1'
+like "status: layout" "$text" "layout +version $LAYOUT"
 like "status: generation" "$text" 'generation +none in force yet'
 like "status: controller" "$text" 'controller +none yet'
 like "status: pins" "$text" 'pinned +backends .* usable_region'
@@ -226,7 +226,7 @@ is "the interface is free" "$(xdp_id edge0)" 0
 is "the maps are as they were" "$(map_id meta)" "$(head -n 1 <<<"$maps")"
 like "status tells it" "$(loader status edge0)" "version 99, not this program's"
 is "status, JSON: no more than the version" "$(status edge0 '[.layout_version, .generation] | tostring')" '[99,null]'
-write_version 1
+write_version "$LAYOUT"
 ok "of the right version again: attach" loader attach edge0 --mode native
 write_version 99
 like "replace refuses it too" "$(says replace edge0)" "layout version 99"
@@ -268,6 +268,74 @@ for ms in 002 005 008 011 014 017 020 025 030 035 040 050 060 070 080 100 120 15
 		loader detach edge0 --purge >/dev/null && nothing_left && consistent=$((consistent + 1))
 done
 is "killed at any moment ($killed of 20), the next start works" "$consistent" 20
+
+# A replace: what is in force stays in force, and every packet meets a program.
+stream() { # FILE: datagrams until it is gone; prints how many
+	# shellcheck disable=SC2016 # that bash's variables
+	in_b bash -c 'exec 8<> <(:) 9<>/dev/udp/10.99.0.1/9 && while [[ -e $0 ]]; do
+		printf x >&9 && n=$((n + 1)); read -r -t 0.0005 -u 8; done; echo "$n"' "$1"
+}
+kill_after() { # SECONDS COMMAND...
+	in_a timeout -s KILL "$1" "$BUILD/geostream-loader" -p "$PINS" "${@:2}" >/dev/null 2>&1
+	(($? == 137)) && killed=$((killed + 1))
+}
+whole() { [[ $(pinned) == "${MAPS/hops/hops link-edge0}" ]]; }
+in_force() { # the pinned program is, and nothing else is pinned
+	whole && [[ $(bpftool -j prog show pinned "$PINS/prog" | jq .id) == "$(xdp_id edge0)" ]]
+}
+loader attach edge0 --mode native >/dev/null
+link=$(status edge0 .link_id)
+before=$(sum_of "$not_ours")
+touch "$TAP_WORK/streaming"
+stream "$TAP_WORK/streaming" >"$TAP_WORK/sent" &
+sender=$!
+killed=0
+attached=0
+consistent=0
+for ms in 002 005 010 015 020 025 030 040 050 060 070 080 090 100 120 140 160 180 200 250; do
+	kill_after "0.$ms" replace edge0
+	[[ $(status edge0 .link_id) == "$link" ]] && attached=$((attached + 1))
+	loader replace edge0 >/dev/null && in_force && consistent=$((consistent + 1))
+done
+rm "$TAP_WORK/streaming"
+wait "$sender"
+ok "a replace was killed ($killed of 20)" test "$killed" -ge 5
+is "killed at any moment of a replace, the link stays" "$attached" 20
+is "and the next one leaves one program, one link, all maps" "$consistent" 20
+sent=$(<"$TAP_WORK/sent")
+all_counted() { (($(sum_of "$not_ours") - before == sent)); }
+ok "there was traffic all the time ($sent packets)" test "$sent" -ge 100
+ok "and every packet of it was seen by a program" wait_for 10 all_counted
+
+killed=0
+consistent=0
+clean=0
+purges=0
+emptied=0
+for ms in 001 002 003 004 005 006 007 008 010 012 014 016 018 020 025 030 040 050 070 100; do
+	kill_after "0.$ms" detach edge0
+	# what was killed may have been done, which the second is told
+	loader detach edge0 >"$TAP_WORK/out" 2>&1 || grep -q 'not attached' "$TAP_WORK/out"
+	[[ $(pinned) == "$MAPS" && $(xdp_id edge0) == 0 ]] && clean=$((clean + 1))
+	loader attach edge0 --mode native >/dev/null && in_force && consistent=$((consistent + 1))
+	kill_after "0.$ms" detach edge0 --purge
+	if [[ $ms == *[05] ]]; then
+		purges=$((purges + 1))
+		loader detach edge0 --purge >/dev/null 2>&1
+		nothing_left && emptied=$((emptied + 1))
+	fi
+	loader attach edge0 --mode native >/dev/null 2>&1 || status edge0 .holder | grep -q link
+	in_force && consistent=$((consistent + 1))
+done
+ok "a detach was killed ($killed of 40)" test "$killed" -ge 5
+is "killed at any moment of a detach, the next one leaves the maps and nothing else" "$clean" 20
+is "killed at any moment of a purge, the next one leaves nothing" "$emptied" "$purges"
+is "and the next attach works, after a purge too" "$consistent" 40
+need "what a killed replace leaves" bpftool prog pin id "$(xdp_id edge0)" "$PINS/prog-new"
+loader detach edge0 >/dev/null
+is "a detach sweeps up after a replace that was killed" "$(pinned)" "$MAPS"
+loader detach edge0 --purge >/dev/null
+ok "and a purge leaves nothing" nothing_left
 
 out=$(for _ in 1 2 3 4; do loader attach edge0 --mode native 2>&1 & done | sort; wait)
 is "of four at once one attaches" "$(grep -c '^edge0: attached' <<<"$out")" 1
