@@ -177,6 +177,25 @@ static bool take_json(int *argc, char **argv)
 	return found;
 }
 
+static bool is_help(const char *word)
+{
+	return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0;
+}
+
+/* The commands of one object. */
+static int print_object_help(const char *object)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(TABLES); i++) {
+		for (const struct gs_ctl_command *c = TABLES[i]; c->object; c++) {
+			if (strcmp(c->object, object) != 0)
+				continue;
+			print_usage_line(stdout, c);
+			printf("  %s\n", c->summary);
+		}
+	}
+	return GS_CTL_DONE;
+}
+
 static bool wants_help(int argc, char **argv)
 {
 	for (int i = 0; i < argc; i++)
@@ -192,11 +211,15 @@ static int run(struct gs_ctl *ctl, int argc, char **argv)
 	struct gs_config config;
 	int used = 1;
 
+	if (is_help(argv[0]))
+		return print_help();
 	if (!command) {
 		if (list_words(argv[0], words) == 0)
 			return unknown_word("object", NULL, argv[0]);
-		if (argc < 2 || strcmp(argv[1], "--help") == 0)
+		if (argc < 2)
 			return unknown_word("verb", argv[0], "");
+		if (is_help(argv[1]))
+			return print_object_help(argv[0]);
 		command = find_command(argv[0], argv[1]);
 		if (!command)
 			return unknown_word("verb", argv[0], argv[1]);

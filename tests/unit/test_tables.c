@@ -11,6 +11,7 @@
 #include "user/base/cleanup.h"
 #include "user/core/cidr.h"
 #include "user/core/geo.h"
+#include "user/core/maglev.h"
 #include "user/core/snapshot.h"
 
 #include <errno.h>
@@ -596,6 +597,50 @@ static void zero_region(struct small *s)
 {
 	s->regions[0].id = 0;
 }
+/* A ring of another length is another ring: maintenance of one must not move the others' clients.
+ */
+static void test_maintenance_keeps_the_length(void **state)
+{
+	struct gs_region region = {.id = 1, .name = "eu", .admin = GS_ADMIN_AUTO};
+	struct gs_policy policy = {.id = 1, .name = "p", .order_count = 1, .order = {1}};
+	struct gs_service service = {.id = 1,
+				     .name = "s",
+				     .vip = gs_addr_from_v4(0xc6336401),
+				     .port = 80,
+				     .protocol = GS_PROTOCOL_TCP,
+				     .policy = 1};
+	struct gs_backend backends[5] = {{0}}; /* five: one class of lengths above four */
+	struct gs_snapshot snapshot = {.revision = 1,
+				       .region_count = 1,
+				       .policy_count = 1,
+				       .service_count = 1,
+				       .backend_count = 5,
+				       .regions = &region,
+				       .policies = &policy,
+				       .services = &service,
+				       .backends = backends};
+	uint32_t slots;
+	struct gs_tables *tables;
+
+	(void)state;
+	for (int i = 0; i < 5; i++) {
+		backends[i] =
+			(struct gs_backend){.id = (gs_id)(i + 1),
+					    .service = 1,
+					    .region = 1,
+					    .weight = 100,
+					    .addr = gs_addr_from_v4(0x0a010001 + (uint32_t)i)};
+		snprintf(backends[i].name, sizeof(backends[i].name), "b%d", i);
+	}
+	tables = build_ok(&snapshot, NULL);
+	slots = tables->pools[1 * tables->region_stride + 1].slots;
+	gs_tables_free(tables);
+	assert_true(slots > gs_maglev_slots(4));
+	backends[2].admin = GS_ADMIN_MAINTENANCE;
+	tables = build_ok(&snapshot, NULL);
+	assert_int_equal(tables->pools[1 * tables->region_stride + 1].slots, slots);
+	gs_tables_free(tables);
+}
 
 static void test_refused(void **state)
 {
@@ -692,6 +737,7 @@ int main(void)
 		cmocka_unit_test(test_nothing_configured),
 		cmocka_unit_test(test_digest_follows_decisions),
 		cmocka_unit_test(test_digest_follows_geoip),
+		cmocka_unit_test(test_maintenance_keeps_the_length),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_too_many_locations),
 		cmocka_unit_test(test_too_many_overrides),
