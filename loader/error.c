@@ -22,7 +22,6 @@ int gs_loader_fail(struct gs_loader_error *error, int code, const char *format, 
 	if (!error)
 		return code;
 	va_start(args, format);
-	/* NOLINTNEXTLINE(clang-analyzer-valist.*): clang 14 misses va_start after its first file */
 	vsnprintf(error->text, sizeof(error->text), format, args);
 	va_end(args);
 	return code;

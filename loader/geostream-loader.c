@@ -114,7 +114,6 @@ static int __attribute__((format(printf, 1, 2))) fail_usage(const char *format, 
 
 	va_start(args, format);
 	fputs("geostream-loader: ", stderr);
-	/* NOLINTNEXTLINE(clang-analyzer-valist.*): clang 14 misses va_start after its first file */
 	vfprintf(stderr, format, args);
 	fputs(" (geostream-loader --help)\n", stderr);
 	va_end(args);

@@ -201,7 +201,6 @@ int gs_dataplane_backends_write(struct gs_dataplane_state *state,
 	int result = 0;
 
 	if (!undo.ids || !undo.old)
-		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): knows no cleanup attribute */
 		return gs_dataplane_refuse(error, -ENOMEM, GS_DATAPLANE_BACKENDS, "memory");
 	for (uint32_t i = 0; i < snapshot->backend_count && result == 0; i++)
 		result = put_backend(state, &snapshot->backends[i], &hops[i], now_ms, &undo, error);

@@ -52,7 +52,6 @@ static int read_map(const struct reader *reader, enum gs_dataplane_map map, uint
 			continue;
 		result = read_one(reader, map, index, &sum);
 		if (result)
-			/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): knows no cleanup attribute */
 			return result;
 		if (sum.packets == 0 && sum.bytes == 0)
 			continue;
@@ -102,11 +101,9 @@ int gs_dataplane_count(struct gs_dataplane_state *state, struct gs_counters *ret
 	int result;
 
 	if (reader.cpu_count <= 0)
-		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): knows no cleanup attribute */
 		return reader.cpu_count ? reader.cpu_count : -EINVAL;
 	cpus = calloc((size_t)reader.cpu_count, sizeof(*cpus));
 	if (!presence || !cpus)
-		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): knows no cleanup attribute */
 		return -ENOMEM;
 	reader.cpus = cpus;
 	pthread_mutex_lock(&state->lock);

@@ -96,7 +96,6 @@ static int make_overrides4(const struct gs_dataplane_state *state, const struct 
 					 .values = values};
 
 	if (!keys || !values)
-		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): knows no cleanup attribute */
 		return gs_dataplane_refuse(error, -ENOMEM, trie.outer, "memory");
 	for (uint32_t i = 0; i < count; i++) {
 		keys[i].prefix_len = tables->overrides[i].prefix.length;
@@ -122,7 +121,6 @@ static int make_overrides6(const struct gs_dataplane_state *state, const struct 
 					 .values = values};
 
 	if (!keys || !values)
-		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): knows no cleanup attribute */
 		return gs_dataplane_refuse(error, -ENOMEM, trie.outer, "memory");
 	for (uint32_t i = 0; i < count; i++) {
 		const struct gs_table_override *override = &tables->overrides[first + i];

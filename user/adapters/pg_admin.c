@@ -292,7 +292,6 @@ static int step_objects(const struct gs_difference *difference, const struct ste
 			gs_fields_get(difference->want, change->kind, change->want, fields);
 		failed = json_array_append_new(list, gs_fields_json(fields)) != 0;
 	}
-	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): knows no cleanup attribute */
 	*ret_text = NULL;
 	if (!failed && json_array_size(list) > 0) {
 		*ret_text = json_dumps(list, JSON_COMPACT);

@@ -229,7 +229,6 @@ char *gs_change_text(const struct gs_difference *difference, const struct gs_cha
 		return NULL;
 	out = open_memstream(&text, &length);
 	if (!out)
-		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): knows no cleanup attribute */
 		return NULL;
 	if (change->verb != GS_CHANGE_ADD)
 		gs_fields_get(difference->have, change->kind, change->have, from);

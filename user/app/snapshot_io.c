@@ -63,7 +63,6 @@ int gs_snapshot_new(const struct gs_snapshot *counts, struct gs_snapshot **ret_s
 	made->overrides = calloc(counts->override_count + 1u, sizeof(*made->overrides));
 	if (!made->regions || !made->policies || !made->services || !made->backends ||
 	    !made->overrides)
-		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): knows no cleanup attribute */
 		return -ENOMEM;
 	*ret_snapshot = gs_take_ptr(made);
 	return 0;
@@ -632,7 +631,6 @@ int gs_snapshot_load(const char *path, struct gs_snapshot **ret_snapshot, struct
 	if (!bytes)
 		return gs_error_set(ret, error, "%s: %s", path,
 				    ret == -EINVAL ? "not a regular file" : strerror(-ret));
-	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): knows no cleanup attribute */
 	ret = parse_bytes(bytes, length, ret_snapshot, &why);
 	if (ret)
 		return gs_error_set(ret, error, "%s: %s", path, why.text);

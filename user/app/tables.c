@@ -422,7 +422,6 @@ static int make_ring(struct build *build, uint32_t first, uint32_t end)
 	struct gs_table_pool *entry = pool_of(tables, pool->service, pool->region);
 
 	if (!ring_members || !scratch)
-		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): knows no cleanup attribute */
 		return out_of_memory(build, "rings");
 	for (uint32_t i = 0; i < count; i++) {
 		const struct gs_backend *backend = &snapshot->backends[pool[i].backend];
@@ -572,7 +571,6 @@ static int make_digest(struct build *build)
 	uint64_t hash;
 
 	if (!plan_hashes || !row_hashes)
-		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): knows no cleanup attribute */
 		return out_of_memory(build, "digest");
 	for (uint32_t id = 1; id <= plans; id++)
 		plan_hashes[id] = hash_plan(gs_plan_set_get(tables->plans, (gs_id)id));

@@ -119,7 +119,7 @@ struct gs_override {
 };
 
 /*
- * The desired state at one revision. Owned by whoever got it; gs_snapshot_free (snapshot.h)
+ * The desired state at one revision. Owned by whoever got it; gs_snapshot_free (app/snapshot_io.h)
  * releases the arrays and the struct.
  */
 struct gs_snapshot {

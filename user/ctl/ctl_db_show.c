@@ -76,7 +76,6 @@ static int print_list(const struct gs_snapshot *snapshot, enum gs_kind kind, boo
 			json_array_append_new(list, gs_fields_json(fields));
 	}
 	if (as_json)
-		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): knows no cleanup attribute */
 		return gs_ctl_print_json(list);
 	if (count > 0)
 		print_row(fields, widths, true);
@@ -174,7 +173,6 @@ static int show(const struct gs_ctl *ctl, enum gs_kind kind, int argc, char **ar
 	size_t count = 0;
 
 	if (argc != 1)
-		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): knows no cleanup attribute */
 		return gs_ctl_usage(gs_kind_name(kind), "show", "which %s?", gs_kind_name(kind));
 	admin = gs_ctl_db_open(ctl);
 	if (!admin || !fields)
