@@ -7,24 +7,56 @@
 #pragma once
 
 #include "user/app/tables.h"
+#include "user/core/breaker.h"
 #include "user/core/geodata.h"
 #include "user/core/health.h"
 #include "user/core/types.h"
 
 /* ---- store: desired and shared state (adapters/pg.c) ---------------------------------------- */
 
-enum gs_object_kind { GS_OBJECT_REGION, GS_OBJECT_POOL, GS_OBJECT_BACKEND };
+/* The first three have usable words; all have a history. */
+enum gs_object_kind {
+	GS_OBJECT_REGION,
+	GS_OBJECT_POOL,
+	GS_OBJECT_BACKEND,
+	GS_OBJECT_BREAKER,    /* of a pool */
+	GS_OBJECT_PLAN,	      /* of a service: how many locations have a region first */
+	GS_OBJECT_GENERATION, /* of the edge */
+	GS_OBJECT__COUNT
+};
 
 /* A change worth keeping: what, from which state to which, and why. Names are of the snapshot. */
 struct gs_transition {
 	int64_t unix_ms;
 	enum gs_object_kind kind;
 	char region[GS_NAME_MAX];
-	char service[GS_NAME_MAX]; /* pool, backend */
+	char service[GS_NAME_MAX]; /* pool, backend, breaker, plan */
 	char backend[GS_NAME_MAX]; /* backend */
-	char from[16];		   /* "up", "down", "drain", "unknown" */
-	char to[16];
+	char from[24];		   /* "up", "down", "drain", "unknown"; "closed"; "120 locations" */
+	char to[24];
 	char why[96];
+	char actor[GS_NAME_MAX];	 /* who caused it; "": the edge itself */
+	struct gs_breaker_saved breaker; /* BREAKER: what a restart takes up again */
+};
+
+/* What an edge wrote of one of its breakers, read again when it starts. */
+struct gs_breaker_record {
+	char service[GS_NAME_MAX];
+	char region[GS_NAME_MAX];
+	struct gs_breaker_saved saved;
+	int64_t unix_ms; /* when it was saved */
+};
+
+/* One backend's probes in one minute. */
+struct gs_probe_minute {
+	int64_t unix_s; /* of its begin, a multiple of 60 */
+	char service[GS_NAME_MAX];
+	char region[GS_NAME_MAX];
+	char backend[GS_NAME_MAX];
+	uint32_t count;				 /* that counted, failed ones included */
+	uint32_t failures;			 /* of those */
+	uint32_t local;				 /* that did not count: the edge's own trouble */
+	uint32_t p50_us, p90_us, p99_us, max_us; /* of the successful ones; 0: there were none */
 };
 
 /* The edge's row: what it runs on. Written when it changes and every 10 s. */
@@ -41,6 +73,11 @@ struct gs_store_events {
 	/* A newer revision, whole. The callee owns it. */
 	void (*on_snapshot)(void *context, struct gs_snapshot *snapshot);
 	/*
+	 * This edge's breakers as they were last saved: once, before the first snapshot that comes
+	 * from the store. Borrowed.
+	 */
+	void (*on_breakers)(void *context, const struct gs_breaker_record *records, uint32_t count);
+	/*
 	 * Connected or not; why: for people. Connected and not "": the newest rows are refused, and
 	 * why.
 	 */
@@ -52,6 +89,8 @@ struct gs_store_ops {
 	int (*start)(void *self, const struct gs_store_events *events, void *context);
 	/* Queued (oldest dropped beyond 10,000, counted and logged); written when it can be. */
 	void (*record_transition)(void *self, const struct gs_transition *transition);
+	/* The same for minute summaries, of all backends at once; copied. */
+	void (*record_probes)(void *self, const struct gs_probe_minute *minutes, uint32_t count);
 	void (*report_edge)(void *self, const struct gs_edge_report *report);
 	void (*close)(void *self);
 };
@@ -134,9 +173,10 @@ struct gs_nexthop {
 /* ---- dataplane: the pinned maps (adapters/dataplane.c) --------------------------------------- */
 
 struct gs_usable {
-	uint16_t state; /* GS_USABLE_DOWN, _DRAIN, _UP */
+	uint16_t state; /* GS_USABLE_DOWN, _DRAIN, _TRIAL (pool only), _UP */
 	uint16_t accept;
-	gs_id fallback; /* pool only */
+	gs_id fallback;	 /* pool only */
+	uint16_t trials; /* TRIAL: new flows still let through; set: a new quota */
 };
 
 struct gs_counter {

@@ -71,6 +71,19 @@ struct gs_probe_spec {
 	uint8_t clear;
 };
 
+/* When a pool's circuit breaker opens, and how it closes again; defaults in breaker.h. */
+struct gs_breaker_spec {
+	bool enabled;
+	uint32_t min_volume;	 /* results in the window before the ratio counts */
+	uint8_t failure_percent; /* of the window's results: it opens */
+	uint8_t consecutive;	 /* connection failures in a row: it opens */
+	uint32_t open_ms;	 /* the first time; doubles, drawn at random below */
+	uint32_t open_max_ms;	 /* never longer */
+	uint16_t trials;	 /* new flows let through while half open */
+	uint8_t successes;	 /* good results while half open: it closes */
+	uint32_t ramp_ms;	 /* from closing to all new flows; 0: at once */
+};
+
 /* In arrays below, objects are sorted by id and have distinct ids and names. */
 struct gs_region {
 	gs_id id;
@@ -99,6 +112,7 @@ struct gs_service {
 	enum gs_protocol protocol;
 	gs_id policy;
 	struct gs_probe_spec probe;
+	struct gs_breaker_spec breaker;
 };
 
 struct gs_backend {
@@ -119,18 +133,35 @@ struct gs_override {
 };
 
 /*
+ * An operator's hand on a breaker: holds it open or closed until it expires. Not part of a
+ * configuration document. At most one for a (service, region, edge).
+ */
+struct gs_force {
+	gs_id service;
+	gs_id region;
+	char edge[GS_NAME_MAX]; /* "": every edge; one that is named wins */
+	bool open;		/* or closed */
+	int64_t expires_unix_ms;
+	char reason[GS_NAME_MAX * 2];
+	char actor[GS_NAME_MAX];
+};
+
+/*
  * The desired state at one revision. Owned by whoever got it; gs_snapshot_free (app/snapshot_io.h)
  * releases the arrays and the struct.
  */
 struct gs_snapshot {
 	uint64_t revision;
 	uint64_t selection_seed;
+	char actor[GS_NAME_MAX]; /* who made this revision, as they said; "": not known */
 	uint32_t region_count, policy_count, service_count, backend_count, override_count;
+	uint32_t force_count;
 	struct gs_region *regions;
 	struct gs_policy *policies;
 	struct gs_service *services;
 	struct gs_backend *backends;
 	struct gs_override *overrides;
+	struct gs_force *forces; /* by service, region, edge */
 };
 
 /* One class of clients: a cell of one degree in one country, or a country. Id = index; 0: unknown.
