@@ -3,6 +3,7 @@
 
 #include "user/base/cleanup.h"
 #include "user/base/log.h"
+#include "user/core/random.h"
 
 #include <errno.h>
 #include <string.h>
@@ -60,14 +61,9 @@ struct gs_monitor {
 	uint64_t answered_ms;	 /* when any target last answered */
 };
 
-/* SplitMix64 (Steele, Lea and Flood, OOPSLA 2014). */
 static uint32_t draw(struct gs_monitor *monitor)
 {
-	uint64_t z = monitor->random += 0x9e3779b97f4a7c15ULL;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-	return (uint32_t)(z >> 32);
+	return (uint32_t)(gs_random(&monitor->random) >> 32);
 }
 
 static struct target *find_in(struct target *const *targets, uint32_t count, gs_id backend)

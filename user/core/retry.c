@@ -1,15 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "retry.h"
 
-/* SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): any seed is a good seed. */
-static uint64_t draw(uint64_t *state)
-{
-	uint64_t z = *state += 0x9e3779b97f4a7c15ULL;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-	return z ^ (z >> 31);
-}
+#include "random.h"
 
 void gs_retry_init(struct gs_retry *retry, uint32_t base_ms, uint32_t cap_ms, uint64_t seed)
 {
@@ -28,7 +20,7 @@ uint32_t gs_retry_next_ms(struct gs_retry *retry)
 		bound_ms = retry->cap_ms;
 	if (retry->attempt < UINT32_MAX)
 		retry->attempt++;
-	return (uint32_t)(1 + draw(&retry->random) % bound_ms);
+	return (uint32_t)(1 + gs_random(&retry->random) % bound_ms);
 }
 
 void gs_retry_reset(struct gs_retry *retry)
