@@ -308,7 +308,34 @@ GS_INLINE __u32 gs_plan_spare(const struct gs_ask *ask, const struct gs_plan_val
 	return first;
 }
 
-/* draw: the client's (gs_hash_client). 0: no region of the plan is usable. */
+/* Beside the region or the backend: the flow is one of a half-open breaker's trials. */
+#define GS_PICK_TRIAL 0x10000u
+
+/*
+ * 1: the pool is on trial, and this flow is one of those it takes. The quota is never exceeded,
+ * whatever other CPUs and the controller do meanwhile: `left` is only ever taken from by an atomic
+ * decrement that tells what was there. Reading it first keeps it from running away below 0.
+ */
+__attribute__((noinline)) int gs_trial_take(__u32 at, __u32 regions, __u32 service, __u32 region,
+					    __u32 draw)
+{
+	__u32 pool = service * GS_MAX_REGIONS + region;
+	struct gs_usable_word word = gs_usable_get(&usable_pool, pool);
+	struct gs_trial_value *trial;
+
+	if (word.state != GS_USABLE_TRIAL ||
+	    !gs_takes_new(gs_usable_get(&usable_region, region), (__u16)draw) ||
+	    gs_pool_get(at, regions, service, region).slots == 0)
+		return 0;
+	trial = bpf_map_lookup_elem(&trials, &pool);
+	if (!trial || *(const volatile __u32 *)&trial->epoch != word.epoch ||
+	    *(const volatile __s32 *)&trial->left <= 0)
+		return 0;
+	return __sync_fetch_and_add(&trial->left, -1) > 0;
+}
+
+/* draw: the client's (gs_hash_client). 0: no region of the plan is usable. A region on trial takes
+ * flows by the first draw only: what other regions lose must not land on it. */
 GS_INLINE __u32 gs_pick_region(const struct gs_ask *ask, const struct gs_plan_value *plan,
 			       __u64 draw)
 {
@@ -316,6 +343,8 @@ GS_INLINE __u32 gs_pick_region(const struct gs_ask *ask, const struct gs_plan_va
 
 	if (region && gs_region_open(ask, region))
 		return region;
+	if (region && gs_trial_take(ask->at, ask->regions, ask->service, region, ask->draw))
+		return region | GS_PICK_TRIAL;
 	return gs_plan_spare(ask, plan, (__u32)(draw >> 16));
 }
 
@@ -348,8 +377,9 @@ GS_INLINE __u32 gs_pick_backend(const struct gs_ask *ask, __u32 region, __u64 ha
 }
 
 /*
- * A new flow's backend (> 0), or minus the reason why there is none. A function of its own, so that
- * the verifier goes through it once and not once for every way a packet can be parsed.
+ * A new flow's backend (> 0, with GS_PICK_TRIAL), or minus the reason why there is none. A function
+ * of its own, so that the verifier goes through it once and not once for every way a packet can be
+ * parsed.
  */
 __attribute__((noinline)) int gs_pick_new(const struct gs_packet *packet,
 					  const struct gs_turn *turn)
@@ -376,8 +406,10 @@ __attribute__((noinline)) int gs_pick_new(const struct gs_packet *packet,
 	region = gs_pick_region(&ask, plan, gs_hash_client(packet->tuple.src, generation->seed));
 	if (!region)
 		return -GS_REASON_drop_no_region;
-	backend = gs_pick_backend(&ask, region, hash);
-	return backend ? (int)backend : -GS_REASON_drop_no_backend;
+	backend = gs_pick_backend(&ask, region & ~GS_PICK_TRIAL, hash);
+	if (!backend)
+		return -GS_REASON_drop_no_backend;
+	return (int)(backend | (region & GS_PICK_TRIAL));
 }
 
 /* ---- all of it -------------------------------------------------------------------------------*/
@@ -426,9 +458,11 @@ GS_INLINE enum gs_reason gs_pick(const struct gs_turn *turn, const struct gs_pac
 	picked = gs_pick_new(packet, turn);
 	if (picked <= 0)
 		return (enum gs_reason) - picked;
-	*ret_backend = (__u32)picked;
+	*ret_backend = (__u32)picked & ~GS_PICK_TRIAL;
 	ends |= known.backend & GS_FLOW_CLOSED;
 	tracked = gs_flow_remember(turn, (__u16)picked | ends, id && !is_syn ? GS_FLOW_PROVEN : 0);
+	if (picked & GS_PICK_TRIAL)
+		return GS_REASON_tx_trial;
 	if (id)
 		return GS_REASON_tx_repicked;
 	return tracked ? GS_REASON_tx_new : GS_REASON_tx_untracked;

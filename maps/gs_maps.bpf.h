@@ -35,6 +35,7 @@ GS_ARRAY(meta, 1, gs_meta_value, BPF_F_MMAPABLE);
 GS_ARRAY(usable_region, GS_MAX_REGIONS, gs_usable_word, BPF_F_MMAPABLE);
 GS_ARRAY(usable_pool, GS_MAX_SERVICES *GS_MAX_REGIONS, gs_usable_word, BPF_F_MMAPABLE);
 GS_ARRAY(usable_backend, GS_MAX_BACKENDS, gs_usable_word, BPF_F_MMAPABLE);
+GS_ARRAY(trials, GS_MAX_SERVICES *GS_MAX_REGIONS, gs_trial_value, BPF_F_MMAPABLE);
 GS_ARRAY(backends, GS_MAX_BACKENDS, gs_backend_value, 0);
 GS_ARRAY(hops, GS_MAX_HOPS, gs_hop_value, 0);
 /* The loader may choose another power of two; meta.flow_mask says which. */

@@ -14,7 +14,7 @@
 
 #include <linux/types.h>
 
-#define GS_MAPS_VERSION 2u
+#define GS_MAPS_VERSION 3u
 
 /* Where everything is pinned unless the user names another folder. */
 #define GS_PIN_DIR_DEFAULT "/sys/fs/bpf/geostream"
@@ -33,6 +33,7 @@
 #define GS_MAP_USABLE_REGION "usable_region"
 #define GS_MAP_USABLE_POOL "usable_pool"
 #define GS_MAP_USABLE_BACKEND "usable_backend"
+#define GS_MAP_TRIALS "trials"
 #define GS_MAP_BACKENDS "backends"
 #define GS_MAP_HOPS "hops"
 #define GS_MAP_FLOWS "flows"
@@ -95,6 +96,7 @@
 	X(drop_headroom, DROP, "no room in front of the packet for the outer header")   \
 	X(tx_flow, TX, "forwarded: known flow")                                         \
 	X(tx_new, TX, "forwarded: new flow, remembered")                                \
+	X(tx_trial, TX, "forwarded: new flow, a trial of a half-open breaker")          \
 	X(tx_untracked, TX,                                                             \
 	  "forwarded: new flow, not remembered (its bucket holds only flows "           \
 	  "in use)")                                                                    \
@@ -268,7 +270,8 @@ struct gs_ring_block {
 enum gs_usable_state {
 	GS_USABLE_DOWN = 0,  /* no flow, old or new */
 	GS_USABLE_DRAIN = 1, /* known flows only */
-	GS_USABLE_UP = 2,
+	GS_USABLE_TRIAL = 2, /* pool: known flows, and new ones of its own as `trials` has them */
+	GS_USABLE_UP = 3,
 };
 
 /* One 8-byte word a region, a pool (service * GS_MAX_REGIONS + region), a backend. */
@@ -277,6 +280,17 @@ struct gs_usable_word {
 	__u16 accept;	/* new flows whose 16-bit hash is at most this are taken: ramps */
 	__u16 fallback; /* pool: a usable backend for flows whose tries found none; else 0 */
 	__u16 epoch;	/* counts changes, for people and for late results */
+};
+
+/*
+ * `trials`, one a pool, as in usable_pool: how many new flows a pool in state TRIAL still takes.
+ * Only flows whose first draw is this region ask: those that others have lost never do. A packet
+ * takes one by an atomic decrement of `left`, if `epoch` is that of the pool's word. The controller
+ * writes the whole entry before the word that makes it count; packets only decrement.
+ */
+struct gs_trial_value {
+	__u32 epoch; /* gs_usable_word.epoch it belongs to */
+	__s32 left;  /* 0 or less: none; each CPU may go one below */
 };
 
 /* ---- backends and hops -----------------------------------------------------------------------*/
@@ -360,6 +374,7 @@ GS_ASSERT_OFFSET(gs_plan_value, spare, 64);
 GS_ASSERT_SIZE(gs_pool_value, 8);
 GS_ASSERT_SIZE(gs_ring_block, GS_BLOCK_BYTES);
 GS_ASSERT_SIZE(gs_usable_word, 8);
+GS_ASSERT_SIZE(gs_trial_value, 8);
 GS_ASSERT_SIZE(gs_backend_value, 32);
 GS_ASSERT_OFFSET(gs_backend_value, addr, 16);
 GS_ASSERT_SIZE(gs_hop_value, 64);

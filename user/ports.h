@@ -176,7 +176,7 @@ struct gs_usable {
 	uint16_t state; /* GS_USABLE_DOWN, _DRAIN, _TRIAL (pool only), _UP */
 	uint16_t accept;
 	gs_id fallback;	 /* pool only */
-	uint16_t trials; /* TRIAL: new flows still let through; set: a new quota */
+	uint16_t trials; /* TRIAL: new flows still let through; set: the quota of one that begins */
 };
 
 struct gs_counter {

@@ -529,6 +529,50 @@ static void test_usable_words(void **state)
 	dataplane.ops->close(dataplane.self);
 }
 
+/* The quota comes with the word that begins a trial; what is left then is the packets' alone. */
+static void test_trials(void **state)
+{
+	const uint32_t pool = gs_pool_index(3, 2);
+	struct pinned_edge *edge = *state;
+	struct gs_dataplane dataplane = open_ok(edge);
+	struct gs_usable usable = {.state = GS_USABLE_TRIAL, .accept = UINT16_MAX, .trials = 10};
+	int words = pinned_edge_map(edge, GS_MAP_USABLE_POOL);
+	int trials = pinned_edge_map(edge, GS_MAP_TRIALS);
+	struct gs_trial_value trial;
+	struct gs_usable_word word;
+
+	for (uint16_t epoch = 1; epoch < 6; epoch += 2) {
+		usable.fallback = 0;
+		dataplane.ops->set_usable(dataplane.self, GS_OBJECT_POOL, pool, usable);
+		assert_int_equal(bpf_map_lookup_elem(words, &pool, &word), 0);
+		assert_int_equal(bpf_map_lookup_elem(trials, &pool, &trial), 0);
+		assert_int_equal(word.state, GS_USABLE_TRIAL);
+		assert_int_equal(word.epoch, epoch);
+		assert_int_equal(trial.epoch, epoch);
+		assert_int_equal(trial.left, 10);
+
+		trial.left = 4; /* packets took six */
+		assert_int_equal(bpf_map_update_elem(trials, &pool, &trial, 0), 0);
+		usable.fallback = 9;
+		dataplane.ops->set_usable(dataplane.self, GS_OBJECT_POOL, pool, usable);
+		assert_int_equal(
+			dataplane.ops->get_usable(dataplane.self, GS_OBJECT_POOL, pool).trials, 4);
+		assert_int_equal(
+			dataplane.ops->get_usable(dataplane.self, GS_OBJECT_POOL, pool).fallback,
+			9);
+
+		trial.left = -1;
+		assert_int_equal(bpf_map_update_elem(trials, &pool, &trial, 0), 0);
+		assert_int_equal(
+			dataplane.ops->get_usable(dataplane.self, GS_OBJECT_POOL, pool).trials, 0);
+		dataplane.ops->set_usable(dataplane.self, GS_OBJECT_POOL, pool,
+					  (struct gs_usable){.state = GS_USABLE_DRAIN});
+		assert_int_equal(
+			dataplane.ops->get_usable(dataplane.self, GS_OBJECT_POOL, pool).trials, 0);
+	}
+	dataplane.ops->close(dataplane.self);
+}
+
 static struct gs_backend_value read_backend(const struct pinned_edge *edge, uint32_t id)
 {
 	struct gs_backend_value value;
@@ -943,8 +987,9 @@ static void *run_loop_side(void *context)
 		struct gs_dataplane_info info;
 
 		hop.dst_mac[1] = (uint8_t)(i % 100);
-		dataplane->ops->set_usable(dataplane->self, GS_OBJECT_REGION, region,
-					   (struct gs_usable){.state = i % 3, .accept = i});
+		dataplane->ops->set_usable(
+			dataplane->self, GS_OBJECT_REGION, region,
+			(struct gs_usable){.state = i % (GS_USABLE_UP + 1), .accept = i});
 		dataplane->ops->set_hop(dataplane->self, backend, &hop);
 		dataplane->ops->info(dataplane->self, &info);
 		dataplane->ops->heartbeat(dataplane->self);
@@ -991,6 +1036,7 @@ int main(void)
 		EDGE_TEST(test_markers),
 		EDGE_TEST(test_retired_backend_stays_down),
 		EDGE_TEST(test_usable_words),
+		EDGE_TEST(test_trials),
 		EDGE_TEST(test_hop_is_never_changed_in_place),
 		EDGE_TEST(test_no_way_there),
 		EDGE_TEST(test_counters),

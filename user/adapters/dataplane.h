@@ -31,6 +31,7 @@ enum gs_dataplane_map {
 	GS_DATAPLANE_USABLE_REGION,
 	GS_DATAPLANE_USABLE_POOL,
 	GS_DATAPLANE_USABLE_BACKEND,
+	GS_DATAPLANE_TRIALS,
 	GS_DATAPLANE_BACKENDS,
 	GS_DATAPLANE_HOPS,
 	GS_DATAPLANE_COUNT_REASON,
@@ -54,7 +55,8 @@ struct gs_dataplane_maps {
 	struct gs_meta_value *meta; /* mapped */
 	uint64_t *usable[GS_DATAPLANE_USABLE_KINDS];
 	uint32_t usable_count[GS_DATAPLANE_USABLE_KINDS];
-	struct btf *btf; /* of the loaded program; NULL: inner maps go without type names */
+	uint64_t *trials; /* struct gs_trial_value, written whole; as many as pools */
+	struct btf *btf;  /* of the loaded program; NULL: inner maps go without type names */
 	int btf_fd;
 };
 

@@ -51,6 +51,8 @@ static const struct expected expected[GS_DATAPLANE__MAP_COUNT] = {
 		ARRAY(GS_MAP_USABLE_POOL, gs_usable_word, GS_MAX_SERVICES *GS_MAX_REGIONS),
 	[GS_DATAPLANE_USABLE_BACKEND] =
 		ARRAY(GS_MAP_USABLE_BACKEND, gs_usable_word, GS_MAX_BACKENDS),
+	[GS_DATAPLANE_TRIALS] =
+		ARRAY(GS_MAP_TRIALS, gs_trial_value, GS_MAX_SERVICES *GS_MAX_REGIONS),
 	[GS_DATAPLANE_BACKENDS] = ARRAY(GS_MAP_BACKENDS, gs_backend_value, GS_MAX_BACKENDS),
 	[GS_DATAPLANE_HOPS] = ARRAY(GS_MAP_HOPS, gs_hop_value, GS_MAX_HOPS),
 	[GS_DATAPLANE_COUNT_REASON] = COUNTERS(GS_MAP_COUNT_REASON, GS_REASON__COUNT),
@@ -176,6 +178,8 @@ static int open_all(const char *pin_dir, struct gs_dataplane_maps *maps, struct 
 		result = map_memory(maps, map, (void **)&maps->usable[kind], error);
 	}
 	if (result == 0)
+		result = map_memory(maps, GS_DATAPLANE_TRIALS, (void **)&maps->trials, error);
+	if (result == 0)
 		load_types(maps);
 	return result;
 }
@@ -236,6 +240,8 @@ void gs_dataplane_maps_close(struct gs_dataplane_maps *maps)
 	for (int kind = 0; kind < GS_DATAPLANE_USABLE_KINDS; kind++)
 		if (maps->usable[kind])
 			munmap(maps->usable[kind], map_bytes(GS_DATAPLANE_USABLE_REGION + kind));
+	if (maps->trials)
+		munmap(maps->trials, map_bytes(GS_DATAPLANE_TRIALS));
 	if (maps->meta)
 		munmap(maps->meta, map_bytes(GS_DATAPLANE_META));
 	for (int map = 0; map < GS_DATAPLANE__MAP_COUNT; map++)

@@ -8,6 +8,11 @@ union word {
 	uint64_t bits;
 };
 
+union trial {
+	struct gs_trial_value fields;
+	uint64_t bits;
+};
+
 static union word load(const struct gs_dataplane_state *state, enum gs_object_kind kind,
 		       uint32_t index)
 {
@@ -28,6 +33,40 @@ static void store(struct gs_dataplane_state *state, enum gs_object_kind kind, ui
 	__atomic_store_n(&state->maps.usable[kind][index], new.bits, __ATOMIC_RELEASE);
 }
 
+/*
+ * A pool that goes on trial gets its quota before the word that makes it count. One that is on
+ * trial keeps the epoch and what is left, whatever else of its word changes. words_lock held.
+ */
+static void store_pool(struct gs_dataplane_state *state, uint32_t pool, union word new,
+		       uint16_t trials)
+{
+	union word old = load(state, GS_OBJECT_POOL, pool);
+	union trial trial = {.fields = {.left = trials}};
+
+	if (new.fields.state != GS_USABLE_TRIAL) {
+		store(state, GS_OBJECT_POOL, pool, new);
+		return;
+	}
+	new.fields.epoch = old.fields.epoch;
+	if (old.fields.state != GS_USABLE_TRIAL) {
+		new.fields.epoch++;
+		trial.fields.epoch = new.fields.epoch;
+		__atomic_store_n(&state->maps.trials[pool], trial.bits, __ATOMIC_RELEASE);
+	}
+	__atomic_store_n(&state->maps.usable[GS_OBJECT_POOL][pool], new.bits, __ATOMIC_RELEASE);
+}
+
+/* What is left of the quota of this word; packets may have taken it below 0. */
+static uint16_t trials_left(const struct gs_dataplane_state *state, uint32_t pool, union word word)
+{
+	union trial trial = {.bits = __atomic_load_n(&state->maps.trials[pool], __ATOMIC_ACQUIRE)};
+
+	if (word.fields.state != GS_USABLE_TRIAL || trial.fields.epoch != word.fields.epoch ||
+	    trial.fields.left <= 0)
+		return 0;
+	return trial.fields.left < UINT16_MAX ? (uint16_t)trial.fields.left : UINT16_MAX;
+}
+
 void gs_dataplane_word_set(struct gs_dataplane_state *state, enum gs_object_kind kind,
 			   uint32_t index, struct gs_usable usable)
 {
@@ -40,6 +79,8 @@ void gs_dataplane_word_set(struct gs_dataplane_state *state, enum gs_object_kind
 	pthread_mutex_lock(&state->words_lock);
 	if (kind == GS_OBJECT_BACKEND && state->retired[index])
 		state->held[index] = word.bits;
+	else if (kind == GS_OBJECT_POOL)
+		store_pool(state, index, word, usable.trials);
 	else
 		store(state, kind, index, word);
 	pthread_mutex_unlock(&state->words_lock);
@@ -55,7 +96,9 @@ struct gs_usable gs_dataplane_word_get(const struct gs_dataplane_state *state,
 	word = load(state, kind, index);
 	return (struct gs_usable){.state = word.fields.state,
 				  .accept = word.fields.accept,
-				  .fallback = word.fields.fallback};
+				  .fallback = word.fields.fallback,
+				  .trials = kind == GS_OBJECT_POOL ? trials_left(state, index, word)
+								   : 0};
 }
 
 void gs_dataplane_word_retire(struct gs_dataplane_state *state, gs_id backend, bool is_retired)
