@@ -116,6 +116,9 @@ struct scene {
 	struct gs_monitor_verdict events[EVENTS_MAX];
 	uint64_t event_ms[EVENTS_MAX];
 	bool drop_on_verdict; /* the callback replaces the set by an empty one */
+	uint32_t results[GS_PROBE_CLASS__COUNT];
+	struct gs_monitor_result last_result;
+	enum gs_health_state last_result_state; /* the target's, as on_result found it */
 };
 
 static void on_verdict(void *context, const struct gs_monitor_verdict *verdict)
@@ -129,9 +132,21 @@ static void on_verdict(void *context, const struct gs_monitor_verdict *verdict)
 		assert_int_equal(gs_monitor_set_targets(scene->monitor, NULL, 0, NULL, NULL), 0);
 }
 
+static void on_result(void *context, const struct gs_monitor_result *result)
+{
+	struct scene *scene = context;
+	struct gs_monitor_status status;
+
+	assert_true(gs_monitor_get(scene->monitor, result->backend, &status));
+	scene->results[result->class]++;
+	scene->last_result = *result;
+	scene->last_result_state = status.state;
+}
+
 static int set_up(void **state)
 {
-	static const struct gs_monitor_events events = {.on_verdict = on_verdict};
+	static const struct gs_monitor_events events = {.on_verdict = on_verdict,
+							.on_result = on_result};
 	struct scene *scene = calloc(1, sizeof(*scene));
 
 	scene->loop.now_ms = 1000000;
@@ -412,6 +427,77 @@ static void unknown_takes_fall_failures(void **state)
 	assert_int_equal(scene->event_count, 1);
 	assert_true(scene->events[0].first && !scene->events[0].up);
 	assert_int_equal(scene->events[0].latency_us, 0);
+}
+
+/* Every probe that has come to something is told once, as it was judged, and when it began. */
+static void every_result_is_told(void **state)
+{
+	static const enum gs_probe_class classes[] = {
+		GS_PROBE_OK,	      GS_PROBE_REFUSED,	  GS_PROBE_TIMEOUT,  GS_PROBE_RESET,
+		GS_PROBE_HTTP_STATUS, GS_PROBE_BAD_REPLY, GS_PROBE_NO_ROUTE, GS_PROBE_LOCAL};
+	struct scene *scene = *state;
+
+	watch(scene, 2); /* the second one answers: no route is the target's own */
+	for (size_t i = 0; i < ARRAY_SIZE(classes); i++) {
+		uint32_t before = scene->results[classes[i]], ended = 0, told = 0;
+
+		answer(scene, 1, classes[i]);
+		run_for(&scene->loop, 10000);
+		for (gs_id b = 1; b <= 2; b++)
+			ended += scene->fake.backend[b].probes - scene->fake.backend[b].running;
+		for (int c = 0; c < GS_PROBE_CLASS__COUNT; c++)
+			told += scene->results[c];
+		assert_int_equal(told, ended);
+		assert_true(scene->results[classes[i]] >= before + 9);
+	}
+}
+
+static void results_carry_what_happened(void **state)
+{
+	struct scene *scene = *state;
+
+	answer(scene, 1, GS_PROBE_TIMEOUT);
+	watch(scene, 1);
+	while (scene->results[GS_PROBE_TIMEOUT] == 0)
+		run_for(&scene->loop, 1);
+	assert_int_equal(scene->last_result.backend, 1);
+	assert_int_equal(scene->last_result.latency_us, 0);
+	assert_true(scene->last_result.began_ms + GS_HEALTH_TIMEOUT_MS == scene->loop.now_ms);
+	answer(scene, 1, GS_PROBE_OK);
+	while (scene->results[GS_PROBE_OK] == 0)
+		run_for(&scene->loop, 1);
+	assert_int_equal(scene->last_result.latency_us, 5000);
+	assert_true(scene->last_result.began_ms + 5 == scene->loop.now_ms);
+	assert_int_equal(scene->last_result_state, status_of(scene, 1).state);
+}
+
+/* A probe that could not even be sent is a result, too: of our own trouble. */
+static void probes_that_cannot_be_sent_are_told(void **state)
+{
+	struct scene *scene = *state;
+
+	scene->fake.backend[1].answer.error = -EMFILE;
+	watch(scene, 1);
+	run_for(&scene->loop, 10000);
+	assert_int_equal(scene->results[GS_PROBE_LOCAL], scene->fake.backend[1].probes);
+	assert_int_equal(scene->results[GS_PROBE_LOCAL], status_of(scene, 1).local_failures);
+	assert_true(scene->results[GS_PROBE_LOCAL] > 9);
+}
+
+/* Timeouts measured by a loop that was late are told as what they were judged to be. */
+static void results_are_told_as_judged(void **state)
+{
+	struct scene *scene = *state;
+
+	watch(scene, 1);
+	run_for(&scene->loop, 1000);
+	answer(scene, 1, GS_PROBE_TIMEOUT);
+	for (int i = 0; i < 50; i++) {
+		run_for(&scene->loop, 20);
+		stall_for(&scene->loop, 80);
+	}
+	assert_int_equal(scene->results[GS_PROBE_TIMEOUT], 0);
+	assert_true(scene->results[GS_PROBE_LOCAL] > 5);
 }
 
 /* ---- our own trouble ------------------------------------------------------------------------- */
@@ -765,6 +851,10 @@ int main(void)
 		TEST(comes_back),
 		TEST(scattered_failures_add_up),
 		TEST(unknown_takes_fall_failures),
+		TEST(every_result_is_told),
+		TEST(results_carry_what_happened),
+		TEST(probes_that_cannot_be_sent_are_told),
+		TEST(results_are_told_as_judged),
 		TEST(local_errors_never_count),
 		TEST(no_route_counts_beside_answers),
 		TEST(lag_makes_timeouts_worthless),

@@ -24,6 +24,7 @@
 /* A probe that has not been answered. */
 struct flight {
 	uint64_t token;
+	uint64_t began_ms;
 	bool lagged; /* the loop was late while it was under way */
 };
 
@@ -135,6 +136,23 @@ static int set_tick(struct gs_monitor *monitor, const struct gs_probe_target *ta
 	return 0;
 }
 
+/* ---- telling --------------------------------------------------------------------------------- */
+
+static void tell_result(const struct target *target, enum gs_probe_class class, uint32_t latency_us,
+			uint64_t began_ms)
+{
+	const struct gs_monitor *monitor = target->monitor;
+
+	if (monitor->events.on_result)
+		monitor->events.on_result(monitor->context,
+					  &(struct gs_monitor_result){
+						  .backend = target->probe.backend,
+						  .class = class,
+						  .latency_us = latency_us,
+						  .began_ms = began_ms,
+					  });
+}
+
 /* ---- schedule -------------------------------------------------------------------------------- */
 
 /* From the start of the last probe to the start of the next, as things stand. */
@@ -192,9 +210,11 @@ static void start_probe(struct target *target)
 		target->local_failures++;
 		gs_log_limited(GS_LOG_WARNING, "probe_local", "backend=%u error=%s",
 			       (unsigned int)target->probe.backend, strerror(-ret));
+		tell_result(target, GS_PROBE_LOCAL, 0, target->last_start_ms);
 		return;
 	}
-	target->flights[target->flight_count++] = (struct flight){.token = token};
+	target->flights[target->flight_count++] =
+		(struct flight){.token = token, .began_ms = target->last_start_ms};
 }
 
 static void on_due(struct gs_timer *timer)
@@ -282,6 +302,8 @@ static void on_result(void *context, uint64_t token, enum gs_probe_class result,
 	change = gs_health_step(&target->health, &target->probe.spec, result,
 				gs_loop_now_ms(monitor->loop));
 	schedule(target);
+	tell_result(target, result, result == GS_PROBE_OK ? target->latency_us : 0,
+		    flight.began_ms);
 	if (change == GS_HEALTH_SAME)
 		return;
 	verdict.up = change == GS_HEALTH_WENT_UP;

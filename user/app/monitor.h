@@ -25,9 +25,19 @@ struct gs_monitor_verdict {
 	uint32_t latency_us;	 /* up: of the success that decided it; down: of the last one */
 };
 
+/* What one probe came to, as it was judged: with those that failed for a cause of our own. */
+struct gs_monitor_result {
+	gs_id backend;
+	enum gs_probe_class class; /* LOCAL: does not count */
+	uint32_t latency_us;	   /* of a success; else 0 */
+	uint64_t began_ms;	   /* gs_loop_now_ms when the probe was sent */
+};
+
 struct gs_monitor_events {
 	/* May call every function here except gs_monitor_free. */
 	void (*on_verdict)(void *context, const struct gs_monitor_verdict *verdict);
+	/* Every result, before the verdict it may bring; may only ask, not change. NULL: nobody. */
+	void (*on_result)(void *context, const struct gs_monitor_result *result);
 };
 
 struct gs_monitor_status {
