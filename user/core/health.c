@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "health.h"
 
+#include "retry.h"
+
 #include <string.h>
 
 static const char *const STATE_NAMES[] = {
@@ -153,11 +155,11 @@ static uint32_t fast_interval_ms(const struct gs_probe_spec *spec)
  */
 static uint32_t down_interval_ms(const struct gs_health *health, const struct gs_probe_spec *spec)
 {
-	uint64_t base_ms = spec->down_interval_ms > 0 ? spec->down_interval_ms : 1;
-	uint64_t cap_ms =
+	uint32_t base_ms = spec->down_interval_ms;
+	uint32_t cap_ms =
 		base_ms > GS_HEALTH_FAILOVER_BUDGET_MS ? base_ms : GS_HEALTH_FAILOVER_BUDGET_MS;
 
-	return at_most(base_ms << at_most(health->failures, 16), cap_ms);
+	return gs_retry_bound_ms(base_ms, cap_ms, health->failures);
 }
 
 static uint32_t plain_interval_ms(const struct gs_health *health, const struct gs_probe_spec *spec)
