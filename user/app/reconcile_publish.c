@@ -14,15 +14,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
-
-static int64_t unix_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static void run_publish(struct gs_job *job)
 {
@@ -43,7 +34,7 @@ static void report(struct gs_reconcile *r)
 		.generation = r->state.info.generation,
 		.revision = r->snapshot->revision,
 		.digest = r->state.info.digest,
-		.published_unix_ms = unix_ms(),
+		.published_unix_ms = gs_unix_ms(),
 	};
 
 	if (r->geo) {

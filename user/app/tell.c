@@ -2,24 +2,16 @@
 #include "tell.h"
 
 #include "user/base/log.h"
+#include "user/base/loop.h"
 #include "user/core/geo.h"
 #include "user/core/snapshot.h"
 
 #include <stdio.h>
-#include <time.h>
-
-static int64_t unix_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static void record(const struct gs_telling *t, enum gs_object_kind kind, const char *region,
 		   const char *service, const char *backend, const char *from, const char *to)
 {
-	struct gs_transition transition = {.unix_ms = unix_ms(), .kind = kind};
+	struct gs_transition transition = {.unix_ms = gs_unix_ms(), .kind = kind};
 
 	snprintf(transition.region, sizeof(transition.region), "%s", region);
 	snprintf(transition.service, sizeof(transition.service), "%s", service);

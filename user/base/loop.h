@@ -49,6 +49,8 @@ void gs_loop_stop(struct gs_loop *loop);
 uint64_t gs_loop_now_ms(const struct gs_loop *loop);
 /* CLOCK_MONOTONIC, read now. */
 uint64_t gs_now_us(void);
+/* CLOCK_REALTIME, read now: for what people and databases are told. It may jump. */
+int64_t gs_unix_ms(void);
 /* Worst delay between a timer's due time and its call since last asked, ms: the loop's own lag. */
 uint32_t gs_loop_take_lag_ms(struct gs_loop *loop);
 
