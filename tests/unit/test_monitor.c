@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The monitor under simulated time: this file defines the functions of base/loop.h itself, so the
- * linker takes these and not base/loop.c. Nothing here waits.
- */
+/* The monitor under simulated time: nothing here waits. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,97 +8,12 @@
 #include <cmocka.h>
 
 #include "tests/fakes/fake_prober.h"
+#include "tests/fakes/simulated_loop.h"
 #include "user/app/monitor.h"
 #include "user/base/cleanup.h"
 
 #include <errno.h>
 #include <string.h>
-
-/* ---- a loop of simulated time ---------------------------------------------------------------- */
-
-enum { TIMERS_MAX = 8192 };
-
-struct gs_loop {
-	uint64_t now_ms;
-	uint32_t lag_ms;
-	uint32_t count; /* timers set; heap_index_ is their place + 1 */
-	struct gs_timer *timers[TIMERS_MAX];
-	int timer_error; /* < 0: the next gs_loop_timer_set fails */
-};
-
-uint64_t gs_loop_now_ms(const struct gs_loop *loop)
-{
-	return loop->now_ms;
-}
-
-uint32_t gs_loop_take_lag_ms(struct gs_loop *loop)
-{
-	uint32_t lag_ms = loop->lag_ms;
-
-	loop->lag_ms = 0;
-	return lag_ms;
-}
-
-void gs_loop_timer_clear(struct gs_loop *loop, struct gs_timer *timer)
-{
-	uint32_t at = timer->heap_index_;
-
-	if (at == 0)
-		return;
-	loop->timers[at - 1] = loop->timers[--loop->count];
-	loop->timers[at - 1]->heap_index_ = at;
-	timer->heap_index_ = 0;
-}
-
-int gs_loop_timer_set(struct gs_loop *loop, struct gs_timer *timer, uint32_t delay_ms)
-{
-	if (loop->timer_error) {
-		int ret = loop->timer_error;
-
-		loop->timer_error = 0;
-		return ret;
-	}
-	gs_loop_timer_clear(loop, timer);
-	assert_true(loop->count < TIMERS_MAX);
-	timer->due_ms_ = loop->now_ms + delay_ms;
-	loop->timers[loop->count++] = timer;
-	timer->heap_index_ = loop->count;
-	return 0;
-}
-
-/* Runs what is due up to and including until_ms, and leaves the clock there. */
-static void run_until(struct gs_loop *loop, uint64_t until_ms)
-{
-	for (;;) {
-		struct gs_timer *first = NULL;
-
-		for (uint32_t i = 0; i < loop->count; i++)
-			if (!first || loop->timers[i]->due_ms_ < first->due_ms_)
-				first = loop->timers[i];
-		if (!first || first->due_ms_ > until_ms)
-			break;
-		if (loop->now_ms < first->due_ms_)
-			loop->now_ms = first->due_ms_;
-		if (loop->now_ms - first->due_ms_ > loop->lag_ms)
-			loop->lag_ms = (uint32_t)(loop->now_ms - first->due_ms_);
-		gs_loop_timer_clear(loop, first);
-		first->on_due(first);
-	}
-	if (loop->now_ms < until_ms)
-		loop->now_ms = until_ms;
-}
-
-static void run_for(struct gs_loop *loop, uint64_t ms)
-{
-	run_until(loop, loop->now_ms + ms);
-}
-
-/* The loop is stuck in something else; what falls due meanwhile comes late. */
-static void stall_for(struct gs_loop *loop, uint64_t ms)
-{
-	loop->now_ms += ms;
-	run_until(loop, loop->now_ms);
-}
 
 /* ---- the scene ------------------------------------------------------------------------------- */
 

@@ -127,7 +127,8 @@ int gs_reconcile_new(const struct gs_reconcile_ports *ports,
 		     const struct gs_reconcile_settings *settings,
 		     struct gs_reconcile **ret_reconcile)
 {
-	const struct gs_monitor_events events = {.on_verdict = gs_reconcile_on_verdict};
+	const struct gs_monitor_events events = {.on_verdict = gs_reconcile_on_verdict,
+						 .on_result = gs_reconcile_on_result};
 	struct gs_reconcile *r = calloc(1, sizeof(*r));
 	int err;
 
@@ -140,8 +141,12 @@ int gs_reconcile_new(const struct gs_reconcile_ports *ports,
 	r->hops_timer = (struct gs_timer){.on_due = gs_reconcile_on_hops, .context = r};
 	r->last_good_timer = (struct gs_timer){.on_due = on_last_good, .context = r};
 	gs_retry_init(&r->retry, RETRY_BASE_MS, RETRY_CAP_MS, settings->seed);
-	err = gs_monitor_new(ports->loop, ports->prober, &events, r, settings->seed, &r->monitor);
+	err = gs_probe_minutes_new(ports->loop, ports->store, settings->seed, &r->minutes);
+	if (!err)
+		err = gs_monitor_new(ports->loop, ports->prober, &events, r, settings->seed,
+				     &r->monitor);
 	if (err) {
+		gs_probe_minutes_free(r->minutes);
 		free(r);
 		return err;
 	}
@@ -203,6 +208,7 @@ void gs_reconcile_free(struct gs_reconcile *r)
 	gs_loop_timer_clear(r->ports.loop, &r->last_good_timer);
 	gs_reconcile_answer_load(r, -ECANCELED, "the daemon is stopping");
 	gs_monitor_free(r->monitor);
+	gs_probe_minutes_free(r->minutes);
 	gs_tables_free(r->tables);
 	if (r->publishing) { /* its done() will not come */
 		gs_tables_free(r->publish.tables);

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "probe_minutes.h"
 #include "reconcile.h"
 #include "user/base/error.h"
 #include "user/core/retry.h"
@@ -55,6 +56,7 @@ struct gs_reconcile {
 	struct gs_reconcile_settings settings;
 	struct gs_reconcile_state state;
 	struct gs_monitor *monitor;
+	struct gs_probe_minutes *minutes;
 
 	struct gs_snapshot *snapshot; /* the words follow it */
 	struct gs_tables *tables;     /* published; of `snapshot` and `geo` */
@@ -96,6 +98,7 @@ void gs_reconcile_apply_words(struct gs_reconcile *r, gs_id first, const char *w
 /* What the monitor says of a backend; context: the reconcile. */
 enum gs_health_state gs_reconcile_health(void *context, gs_id backend);
 void gs_reconcile_on_verdict(void *context, const struct gs_monitor_verdict *verdict);
+void gs_reconcile_on_result(void *context, const struct gs_monitor_result *result);
 /* Probes go to this snapshot's backends. */
 void gs_reconcile_watch(struct gs_reconcile *r, const struct gs_snapshot *snapshot);
 /* One a backend, for the caller to free; NULL: out of memory. */

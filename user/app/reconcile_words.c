@@ -85,6 +85,14 @@ void gs_reconcile_on_verdict(void *context, const struct gs_monitor_verdict *ver
 	gs_reconcile_apply_words(r, verdict->first ? verdict->backend : 0, why);
 }
 
+void gs_reconcile_on_result(void *context, const struct gs_monitor_result *result)
+{
+	struct gs_reconcile *r = context;
+
+	if (r->snapshot)
+		gs_probe_minutes_add(r->minutes, r->snapshot, result);
+}
+
 /* ---- targets --------------------------------------------------------------------------------- */
 
 /* The Host header clients send: the VIP, with the port unless it is HTTP's own. */
