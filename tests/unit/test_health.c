@@ -144,6 +144,40 @@ static void random_sequences_against_a_log(void **state)
 	}
 }
 
+/* From wherever it is: so many results bring the verdict, and not one less. */
+static void missing_is_what_it_takes(void **state)
+{
+	(void)state;
+
+	for (uint32_t round = 1; round <= 2000; round++) {
+		unsigned short seed[3] = {(unsigned short)round, 8, 8};
+		struct gs_probe_spec spec = gs_probe_spec_default();
+		uint32_t steps = (uint32_t)(nrand48(seed) % 40), missing;
+		enum gs_health_change change = GS_HEALTH_SAME;
+		enum gs_probe_class result;
+		struct gs_health health;
+
+		spec.rise = (uint8_t)(nrand48(seed) % 6);
+		spec.fall = (uint8_t)(nrand48(seed) % 6);
+		spec.clear = (uint8_t)(nrand48(seed) % 12);
+		gs_health_init(&health, (enum gs_health_state)(nrand48(seed) % 2), 0);
+		for (uint32_t i = 0; i < steps; i++)
+			gs_health_step(&health, &spec,
+				       nrand48(seed) % 3 ? GS_PROBE_RESET : GS_PROBE_OK, 0);
+		result = health.state == GS_HEALTH_DOWN || health.state == GS_HEALTH_RECOVERING
+				 ? GS_PROBE_OK
+				 : GS_PROBE_RESET;
+		missing = gs_health_missing(&health, &spec);
+		for (uint32_t i = 0; i < missing; i++) {
+			if (change != GS_HEALTH_SAME)
+				fail_msg("seed %u: a verdict after %u of %u", round, i, missing);
+			change = gs_health_step(&health, &spec, result, 0);
+		}
+		if (change == GS_HEALTH_SAME)
+			fail_msg("seed %u: no verdict after %u", round, missing);
+	}
+}
+
 static void counters_do_not_wrap(void **state)
 {
 	struct gs_probe_spec spec = gs_probe_spec_default();
@@ -401,6 +435,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sequences),
 		cmocka_unit_test(random_sequences_against_a_log),
+		cmocka_unit_test(missing_is_what_it_takes),
 		cmocka_unit_test(counters_do_not_wrap),
 		cmocka_unit_test(intervals),
 		cmocka_unit_test(soft_deadlines),

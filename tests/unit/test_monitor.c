@@ -341,6 +341,171 @@ static void unknown_takes_fall_failures(void **state)
 	assert_int_equal(scene->events[0].latency_us, 0);
 }
 
+/* ---- the budget of extra probes -------------------------------------------------------------- */
+
+struct pattern {
+	const char *name, *letters; /* . ok, r refused, t timeout; again and again */
+	uint32_t after_ms;
+};
+
+static struct fake_answer follow_pattern(void *context, gs_id backend, uint32_t n)
+{
+	const struct pattern *pattern = context;
+	char letter = pattern->letters[n % strlen(pattern->letters)];
+
+	(void)backend;
+	return (struct fake_answer){letter == 't'   ? GS_PROBE_TIMEOUT
+				    : letter == 'r' ? GS_PROBE_REFUSED
+						    : GS_PROBE_OK,
+				    pattern->after_ms, 0};
+}
+
+/* Whatever a target does, it gets a fifth more probes than its regular ones, and one store. Twice
+ * as many if it is far away: each regular one has another one beside it, as it has while it is up.
+ */
+static void flapping_targets_are_not_hammered(void **state)
+{
+	enum { LASTS_MS = 600000, STORE = GS_HEALTH_FALL + GS_HEALTH_RISE + GS_HEALTH_CLEAR };
+	static const struct pattern patterns[] = {
+		{"up and down", "....rrr", 5},
+		{"by timeouts", "....ttt", 5},
+		{"every other one", ".r", 5},
+		{"every other one, by timeouts", ".t", 5},
+		{"one in three", "..t", 5},
+		{"one in four", "...r", 5},
+		{"one in eleven", "..........t", 5},
+		{"a slow verdict each way", "............rrrrrrrrrrrr", 5},
+		{"far away, up and down", "....ttt", 180},
+		{"far away, one in four", "...t", 180},
+		{"far away, one in eleven", "..........t", 180},
+	};
+	struct scene *scene = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(patterns); i++) {
+		struct pattern pattern = patterns[i];
+		uint32_t regular = LASTS_MS / (GS_HEALTH_INTERVAL_MS * 9 / 10);
+		uint32_t most = regular * 6 / 5 + STORE;
+
+		if (pattern.after_ms > GS_HEALTH_FAST_INTERVAL_MS)
+			most *= 2;
+		assert_int_equal(gs_monitor_set_targets(scene->monitor, NULL, 0, NULL, NULL), 0);
+		memset(&scene->fake.backend[1], 0, sizeof(scene->fake.backend[1]));
+		scene->fake.backend[1].script = follow_pattern;
+		scene->fake.backend[1].context = &pattern;
+		watch(scene, 1);
+		run_for(&scene->loop, LASTS_MS);
+		print_message("# %s: %u probes, at most %u\n", pattern.name,
+			      scene->fake.backend[1].probes, most);
+		assert_in_range(scene->fake.backend[1].probes, regular / 3, most);
+		scene->event_count = 0;
+	}
+}
+
+/* Dies `wait_ms` after a failure that meant nothing, or after a while of whatever is scripted. */
+static uint64_t time_to_go_down(struct scene *scene, gs_id backend)
+{
+	uint64_t died_ms = scene->loop.now_ms;
+
+	scene->event_count = 0;
+	scene->fake.backend[backend].script = NULL;
+	answer(scene, backend, GS_PROBE_TIMEOUT);
+	while (scene->event_count == 0)
+		run_for(&scene->loop, 1);
+	assert_false(scene->events[0].up);
+	return scene->loop.now_ms - died_ms;
+}
+
+static uint64_t time_to_come_back(struct scene *scene, gs_id backend)
+{
+	uint64_t back_ms = scene->loop.now_ms;
+
+	scene->event_count = 0;
+	answer(scene, backend, GS_PROBE_OK);
+	while (scene->event_count == 0)
+		run_for(&scene->loop, 1);
+	assert_true(scene->events[0].up);
+	return scene->loop.now_ms - back_ms;
+}
+
+/* A failure that meant nothing, and then death at any moment after it. */
+static void forgetting_a_failure_delays_no_failover(void **state)
+{
+	struct gs_probe_spec spec = gs_probe_spec_default();
+	struct scene *scene = *state;
+
+	for (uint32_t wait_ms = 0; wait_ms < 4000; wait_ms += 53) {
+		assert_int_equal(gs_monitor_set_targets(scene->monitor, NULL, 0, NULL, NULL), 0);
+		answer(scene, 1, GS_PROBE_OK);
+		watch(scene, 1);
+		run_for(&scene->loop, 3000);
+		answer(scene, 1, GS_PROBE_REFUSED);
+		while (status_of(scene, 1).state != GS_HEALTH_SUSPECT)
+			run_for(&scene->loop, 1);
+		answer(scene, 1, GS_PROBE_OK);
+		run_for(&scene->loop, wait_ms);
+		assert_in_range(time_to_go_down(scene, 1), 1, gs_health_worst_case_ms(&spec));
+		assert_in_range(time_to_come_back(scene, 1), 1, 1100 + 3 * 110 + 5);
+	}
+}
+
+/* Silent at every soft deadline, because it is far away, for an hour: nothing is used up. */
+static void distance_delays_no_failover(void **state)
+{
+	struct gs_probe_spec spec = gs_probe_spec_default();
+	struct scene *scene = *state;
+
+	for (int i = 0; i < 20; i++) {
+		scene->fake.backend[1].answer = (struct fake_answer){GS_PROBE_OK, 180, 0};
+		watch(scene, 1);
+		run_for(&scene->loop, 180000 + 37 * (uint64_t)i);
+		assert_int_equal(status_of(scene, 1).state, GS_HEALTH_UP);
+		assert_in_range(time_to_go_down(scene, 1), 1, gs_health_worst_case_ms(&spec) + 180);
+	}
+}
+
+/* Every half a minute: seldom enough to be stable, so each time is like the first one. */
+static void leaving_now_and_then_is_always_as_quick(void **state)
+{
+	struct gs_probe_spec spec = gs_probe_spec_default();
+	struct scene *scene = *state;
+
+	watch(scene, 1);
+	for (int i = 0; i < 60; i++) {
+		run_for(&scene->loop, 20000 + 41 * (uint64_t)i);
+		assert_in_range(time_to_go_down(scene, 1), 1, gs_health_worst_case_ms(&spec));
+		run_for(&scene->loop, 5000);
+		assert_in_range(time_to_come_back(scene, 1), 1, 1100 + 3 * 110 + 5);
+	}
+}
+
+/* What has been used up by flapping is slower, but gets its verdict; and is paid back in a while.
+ */
+static void a_budget_that_is_empty_fills_again(void **state)
+{
+	static struct pattern flapping = {"up and down", "....rrr", 5};
+	struct gs_probe_spec spec = gs_probe_spec_default();
+	struct scene *scene = *state;
+	uint32_t slow_ms = (spec.interval_ms * spec.fall + spec.timeout_ms) * 11 / 10, slower = 0;
+
+	watch(scene, 1);
+	for (int i = 0; i < 20; i++) {
+		uint64_t took_ms;
+
+		scene->fake.backend[1].script = follow_pattern;
+		scene->fake.backend[1].context = &flapping;
+		run_for(&scene->loop, 60000);
+		while (!(status_of(scene, 1).state == GS_HEALTH_UP))
+			run_for(&scene->loop, 1);
+		took_ms = time_to_go_down(scene, 1);
+		assert_in_range(took_ms, 1, slow_ms);
+		slower += took_ms > gs_health_worst_case_ms(&spec);
+		answer(scene, 1, GS_PROBE_OK);
+		run_for(&scene->loop, 60000);
+		assert_in_range(time_to_go_down(scene, 1), 1, gs_health_worst_case_ms(&spec));
+	}
+	assert_true(slower > 0);
+}
+
 /* Every probe that has come to something is told once, as it was judged, and when it began. */
 static void every_result_is_told(void **state)
 {
@@ -763,6 +928,11 @@ int main(void)
 		TEST(comes_back),
 		TEST(scattered_failures_add_up),
 		TEST(unknown_takes_fall_failures),
+		TEST(flapping_targets_are_not_hammered),
+		TEST(forgetting_a_failure_delays_no_failover),
+		TEST(distance_delays_no_failover),
+		TEST(leaving_now_and_then_is_always_as_quick),
+		TEST(a_budget_that_is_empty_fills_again),
 		TEST(every_result_is_told),
 		TEST(results_carry_what_happened),
 		TEST(probes_that_cannot_be_sent_are_told),

@@ -4,6 +4,7 @@
 #include "user/base/cleanup.h"
 #include "user/base/log.h"
 #include "user/core/random.h"
+#include "user/core/retry.h"
 
 #include <errno.h>
 #include <string.h>
@@ -37,10 +38,13 @@ struct target {
 	uint32_t flight_count;
 	uint64_t last_token;
 	uint64_t last_start_ms;
-	uint32_t random; /* of the interval that follows the last probe */
-	bool spread;	 /* that interval is a random part of a whole one */
-	bool calm;	 /* the last probe failed for a cause of our own: no hurry */
-	bool awaiting;	 /* nothing has been heard since the last probe was sent */
+	uint32_t random;	 /* of the interval that follows the last probe */
+	bool spread;		 /* that interval is a random part of a whole one */
+	bool calm;		 /* the last probe failed for a cause of our own: no hurry */
+	bool awaiting;		 /* nothing has been heard since the last probe was sent */
+	bool extra;		 /* the next probe comes sooner than regular ones do */
+	struct gs_budget budget; /* of those */
+	uint32_t lent;		 /* paid because of silence, since the last answer */
 	uint32_t latency_us;
 	uint64_t local_failures;
 	uint64_t no_route_ms; /* of the first such result in a row; 0: none */
@@ -155,8 +159,15 @@ static void tell_result(const struct target *target, enum gs_probe_class class, 
 
 /* ---- schedule -------------------------------------------------------------------------------- */
 
-/* From the start of the last probe to the start of the next, as things stand. */
-static uint32_t wait_ms(const struct target *target)
+/* What a target's regular probes are apart while it is up. */
+static uint32_t regular_wait_ms(const struct target *target)
+{
+	return gs_health_next_ms(&(struct gs_health){.state = GS_HEALTH_UP}, &target->probe.spec,
+				 target->random);
+}
+
+/* As soon as things as they stand ask for it, from the start of the last probe. */
+static uint32_t eager_wait_ms(const struct target *target)
 {
 	const struct gs_health *health = &target->health;
 	const struct gs_probe_spec *spec = &target->probe.spec;
@@ -165,15 +176,52 @@ static uint32_t wait_ms(const struct target *target)
 
 	if (target->spread && health->state == GS_HEALTH_UP)
 		interval_ms = 1 + target->random % interval_ms;
-	/* Trouble of our own does not get less by more probes. */
-	if (target->calm && health->state != GS_HEALTH_DOWN)
-		return gs_health_next_ms(&(struct gs_health){.state = GS_HEALTH_UP}, spec,
-					 target->random);
 	/* A target that is down has nothing to prove in a hurry. */
 	if (!target->awaiting || health->state == GS_HEALTH_DOWN ||
 	    health->state == GS_HEALTH_RECOVERING)
 		return interval_ms;
 	return interval_ms < soft_ms ? interval_ms : soft_ms;
+}
+
+/* What one verdict down and one up may take; never spent on anything else. */
+static uint32_t verdict_store(const struct gs_probe_spec *spec)
+{
+	return (uint32_t)spec->fall + spec->rise;
+}
+
+/* And for forgetting failures. */
+static uint32_t whole_store(const struct gs_probe_spec *spec)
+{
+	return verdict_store(spec) + spec->clear;
+}
+
+/* May the next probe come sooner than a regular one? */
+static bool may_hurry(const struct target *target)
+{
+	const struct gs_health *health = &target->health;
+	const struct gs_probe_spec *spec = &target->probe.spec;
+	bool is_clearing =
+		health->state == GS_HEALTH_SUSPECT && !target->awaiting && health->successes > 0;
+
+	return target->flight_count < gs_health_missing(health, spec) &&
+	       gs_budget_has(&target->budget, is_clearing ? verdict_store(spec) : 0);
+}
+
+/* From the start of the last probe to the start of the next, as things stand. */
+static uint32_t wait_ms(const struct target *target, bool *ret_extra)
+{
+	uint32_t eager_ms = eager_wait_ms(target), regular_ms = regular_wait_ms(target);
+	enum gs_health_state state = target->health.state;
+	bool is_regular = state == GS_HEALTH_DOWN || (state == GS_HEALTH_UP && !target->awaiting);
+
+	*ret_extra = false;
+	/* Trouble of our own does not get less by more probes. */
+	if (target->calm && state != GS_HEALTH_DOWN)
+		return regular_ms;
+	if (is_regular || eager_ms >= regular_ms)
+		return eager_ms;
+	*ret_extra = may_hurry(target);
+	return *ret_extra ? eager_ms : regular_ms;
 }
 
 static void schedule(struct target *target)
@@ -185,11 +233,24 @@ static void schedule(struct target *target)
 		gs_loop_timer_clear(loop, &target->timer); /* a result will schedule again */
 		return;
 	}
-	due_ms = target->last_start_ms + wait_ms(target);
+	due_ms = target->last_start_ms + wait_ms(target, &target->extra);
 	if (gs_loop_timer_set(loop, &target->timer,
 			      due_ms > now_ms ? (uint32_t)(due_ms - now_ms) : 0))
 		gs_log_limited(GS_LOG_ERROR, "probe_timer", "backend=%u error=%s",
 			       (unsigned int)target->probe.backend, "out of memory");
+}
+
+static void pay(struct target *target)
+{
+	enum gs_health_state state = target->health.state;
+
+	if (!target->extra) {
+		gs_budget_earn(&target->budget);
+		return;
+	}
+	gs_budget_spend(&target->budget);
+	if (target->awaiting && state != GS_HEALTH_DOWN && state != GS_HEALTH_RECOVERING)
+		target->lent++;
 }
 
 static void start_probe(struct target *target)
@@ -199,6 +260,7 @@ static void start_probe(struct target *target)
 			 (++monitor->serial & ((1ULL << TOKEN_SERIAL_BITS) - 1));
 	int ret;
 
+	pay(target);
 	target->last_start_ms = gs_loop_now_ms(monitor->loop);
 	target->last_token = token;
 	target->random = draw(monitor);
@@ -261,6 +323,27 @@ static enum gs_probe_class judge_no_route(struct target *target, enum gs_probe_c
 	return monitor->answered_ms > target->no_route_ms ? result : GS_PROBE_LOCAL;
 }
 
+/* Is one that was sent before it still silent? */
+static bool is_overtaking(const struct target *target, const struct flight *flight)
+{
+	for (uint32_t i = 0; i < target->flight_count; i++)
+		if (target->flights[i].token < flight->token)
+			return true;
+	return false;
+}
+
+/* Probes sent beside one that is silent because it is far away cost nothing; those sent beside one
+ * that is lost do. */
+static void settle_loan(struct target *target, const struct flight *flight,
+			enum gs_probe_class result)
+{
+	if (result == GS_PROBE_LOCAL || (result == GS_PROBE_OK && is_overtaking(target, flight)))
+		return;
+	if (result == GS_PROBE_OK)
+		gs_budget_return(&target->budget, target->lent);
+	target->lent = 0;
+}
+
 static void note_result(struct target *target, const struct flight *flight,
 			enum gs_probe_class result, uint32_t latency_us)
 {
@@ -273,6 +356,7 @@ static void note_result(struct target *target, const struct flight *flight,
 	target->calm = result == GS_PROBE_LOCAL;
 	if (result == GS_PROBE_LOCAL)
 		target->local_failures++;
+	settle_loan(target, flight, result);
 }
 
 static void on_result(void *context, uint64_t token, enum gs_probe_class result,
@@ -348,6 +432,7 @@ static int new_target(struct gs_monitor *monitor, const struct gs_probe_target *
 	if (probe->spec.kind == GS_PROBE_NONE)
 		state = GS_HEALTH_UP;
 	gs_health_init(&target->health, state, now_ms);
+	gs_budget_init(&target->budget, GS_BUDGET_PERCENT, whole_store(&probe->spec));
 	if (probe->spec.kind != GS_PROBE_NONE) {
 		/* Those without a verdict, and those that may be back, at once. */
 		within_ms = state == GS_HEALTH_UP
@@ -450,8 +535,11 @@ int gs_monitor_set_targets(struct gs_monitor *monitor, const struct gs_probe_tar
 	monitor->count = count;
 	for (uint32_t i = 0; i < count; i++) {
 		struct target *target = monitor->targets[i];
+		const struct gs_probe_spec *spec = &sorted[i]->spec;
 
-		target->probe.spec = sorted[i]->spec;
+		if (whole_store(spec) != whole_store(&target->probe.spec))
+			gs_budget_init(&target->budget, GS_BUDGET_PERCENT, whole_store(spec));
+		target->probe.spec = *spec;
 		/* Not those whose first probe is still to come. */
 		if (target->last_token != 0)
 			schedule(target);

@@ -4,6 +4,8 @@
  * through the prober port and steps core/health.h. Acts on nothing: verdicts go to a callback.
  *
  * Probes are pipelined: one that is silent at the soft deadline gets a second one sent beside it.
+ * Probes that come sooner than regular ones are paid from a budget of the target's own: a fifth of
+ * its regular ones, with what one verdict down and one up need always in store.
  * Probe results that fail for a cause of our own (no descriptors, a loop that lags by more than 20
  * % of the target's timeout) count neither for nor against the target; nor does a missing route,
  * unless other targets go on answering.

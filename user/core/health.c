@@ -134,6 +134,15 @@ bool gs_health_is_up(const struct gs_health *health)
 	return health->state == GS_HEALTH_UP || health->state == GS_HEALTH_SUSPECT;
 }
 
+uint32_t gs_health_missing(const struct gs_health *health, const struct gs_probe_spec *spec)
+{
+	bool is_down = health->state == GS_HEALTH_DOWN || health->state == GS_HEALTH_RECOVERING;
+	uint32_t counted = is_down ? health->successes : health->failures;
+	uint32_t limit = is_down ? spec->rise : spec->fall;
+
+	return limit > counted ? limit - counted : 1;
+}
+
 /* ---- the schedule ---------------------------------------------------------------------------- */
 
 static uint32_t at_most(uint64_t value, uint64_t limit)

@@ -74,6 +74,11 @@ bool gs_health_is_up(const struct gs_health *health);
  */
 uint32_t gs_health_next_ms(const struct gs_health *health, const struct gs_probe_spec *spec,
 			   uint32_t random);
+/*
+ * How many more results bring the next verdict: failures of a target that is up or unknown, good
+ * ones in a row of one that is down. Probes beyond that, sent at the same time, bring it no sooner.
+ */
+uint32_t gs_health_missing(const struct gs_health *health, const struct gs_probe_spec *spec);
 /* How long a probe may be silent before the next one is sent beside it (pipelining). */
 uint32_t gs_health_soft_deadline_ms(const struct gs_probe_spec *spec);
 /* Worst case from the target's last answer to the verdict, in ms: what the checker compares. */
