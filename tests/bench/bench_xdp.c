@@ -20,6 +20,7 @@
 #include "tests/bpf/xdp_edge.h"
 #include "user/adapters/adapters.h"
 #include "user/core/geotable.h"
+#include "user/core/random.h"
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -69,15 +70,6 @@ struct bench {
 	char geo[128];
 	uint32_t rounds, packets;
 };
-
-static uint64_t draw(uint64_t *seed)
-{
-	uint64_t z = *seed += 0x9e3779b97f4a7c15ull;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-	return z ^ z >> 31;
-}
 
 /* ---- geo tables ------------------------------------------------------------------------------ */
 
@@ -131,7 +123,7 @@ static uint32_t city_length4(uint64_t *seed)
 
 	for (uint32_t n = 0; n < sizeof(weights) / sizeof(weights[0]); n++)
 		total += weights[n];
-	for (point = (uint32_t)(draw(seed) % total); point >= weights[i]; i++)
+	for (point = (uint32_t)(gs_random(seed) % total); point >= weights[i]; i++)
 		point -= weights[i];
 	return 17 + i;
 }
@@ -148,8 +140,10 @@ static size_t city_ranges4(uint64_t *seed, struct gs_geo_range *ranges, size_t l
 		at = (at + size - 1) / size * size;
 		if (at + size > 0xe0000000)
 			break;
-		ranges[count++] = (struct gs_geo_range){
-			{0, at}, {0, at + size - 1}, (uint16_t)(1 + draw(seed) % CITY_LOCATIONS)};
+		ranges[count++] =
+			(struct gs_geo_range){{0, at},
+					      {0, at + size - 1},
+					      (uint16_t)(1 + gs_random(seed) % CITY_LOCATIONS)};
 		at += size;
 	}
 	return count;
@@ -161,14 +155,14 @@ static size_t city_ranges6(uint64_t *seed, struct gs_geo_range *ranges, size_t l
 	uint64_t at = 0x2a00ull << 48;
 
 	for (size_t i = 0; i < limit; i++) {
-		uint64_t size = 1ull << (64 - (40 + draw(seed) % 17));
+		uint64_t size = 1ull << (64 - (40 + gs_random(seed) % 17));
 
-		if (draw(seed) % 64 == 0)
-			at += draw(seed) % 8 << 32; /* the next provider's /32 */
+		if (gs_random(seed) % 64 == 0)
+			at += gs_random(seed) % 8 << 32; /* the next provider's /32 */
 		at = (at + size - 1) / size * size;
 		ranges[i] = (struct gs_geo_range){{at, 0},
 						  {at + size - 1, ~0ull},
-						  (uint16_t)(1 + draw(seed) % CITY_LOCATIONS)};
+						  (uint16_t)(1 + gs_random(seed) % CITY_LOCATIONS)};
 		at += size;
 	}
 	return limit;
@@ -338,7 +332,7 @@ static void open_driver(struct bench *bench)
 
 static struct gs_geo_key pick_start(const struct family *family, uint64_t *seed)
 {
-	return family->starts[draw(seed) % family->start_count];
+	return family->starts[gs_random(seed) % family->start_count];
 }
 
 /* Clients: a prefix, each as likely as the other, and a little way into it. */
@@ -349,15 +343,15 @@ static void draw_flows(struct bench *bench)
 	for (uint32_t i = 0; i < MAX_FLOWS; i++) {
 		struct gs_geo_key at4 = pick_start(&bench->family[0], &seed);
 		struct gs_geo_key at6 = pick_start(&bench->family[1], &seed);
-		uint64_t high = at6.high | draw(&seed) % 256, low = at6.low ^ draw(&seed);
+		uint64_t high = at6.high | gs_random(&seed) % 256, low = at6.low ^ gs_random(&seed);
 
-		bench->flows4[i].src = htonl((uint32_t)at4.low | (uint32_t)(draw(&seed) % 4));
-		bench->flows4[i].src_port = (uint16_t)draw(&seed);
+		bench->flows4[i].src = htonl((uint32_t)at4.low | (uint32_t)(gs_random(&seed) % 4));
+		bench->flows4[i].src_port = (uint16_t)gs_random(&seed);
 		bench->flows6[i].src[0] = htonl((uint32_t)(high >> 32));
 		bench->flows6[i].src[1] = htonl((uint32_t)high);
 		bench->flows6[i].src[2] = htonl((uint32_t)(low >> 32));
 		bench->flows6[i].src[3] = htonl((uint32_t)low);
-		bench->flows6[i].src_port = (uint16_t)draw(&seed);
+		bench->flows6[i].src_port = (uint16_t)gs_random(&seed);
 	}
 }
 

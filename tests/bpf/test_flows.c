@@ -13,6 +13,7 @@
 #include "maps/gs_hash.h"
 #include "maps/gs_maps.h"
 #include "packet.h"
+#include "user/core/random.h"
 #include "xdp_edge.h"
 
 #include <bpf/bpf.h>
@@ -588,22 +589,13 @@ static void test_known_flow_nowhere(void **state)
 
 /* ---- random words, random clients ------------------------------------------------------------ */
 
-static uint64_t draw(uint64_t *seed)
-{
-	uint64_t z = *seed += 0x9e3779b97f4a7c15ull;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-	return z ^ z >> 31;
-}
-
 static struct gs_usable_word random_word(uint64_t *seed)
 {
-	struct gs_usable_word word = {.state = (uint16_t)(draw(seed) % 8)};
+	struct gs_usable_word word = {.state = (uint16_t)(gs_random(seed) % 8)};
 
 	if (word.state > GS_USABLE_UP)
 		word.state = GS_USABLE_UP;
-	word.accept = draw(seed) % 2 ? 0xffff : (uint16_t)draw(seed);
+	word.accept = gs_random(seed) % 2 ? 0xffff : (uint16_t)gs_random(seed);
 	return word;
 }
 
@@ -613,8 +605,9 @@ static void randomise_words(uint64_t *seed)
 		struct gs_usable_word pool = random_word(seed);
 
 		xdp_edge_set_region(&edge, region, random_word(seed));
-		pool.fallback =
-			draw(seed) % 2 ? (uint16_t)edge_backend_id(SERVICE_WEB4, region, 1) : 0;
+		pool.fallback = gs_random(seed) % 2
+					? (uint16_t)edge_backend_id(SERVICE_WEB4, region, 1)
+					: 0;
 		xdp_edge_set_pool(&edge, SERVICE_WEB4, region, pool);
 		for (uint32_t member = 0; member < 2; member++)
 			xdp_edge_set_backend(&edge, edge_backend_id(SERVICE_WEB4, region, member),
@@ -635,15 +628,15 @@ static struct packet random_client(uint64_t *seed, uint32_t *ret_location)
 		{2, 0xcb007100, 0x80},	  /* 203.0.113.0 */
 		{3, 0xcb007180, 0x80},	  {4, 0xac100000, 0x100000}, {4, 0xac100000, 0x100000},
 	};
-	uint32_t i = (uint32_t)(draw(seed) % (sizeof(ranges) / sizeof(ranges[0])));
-	uint32_t addr = ranges[i].first + (uint32_t)(draw(seed) % ranges[i].size);
+	uint32_t i = (uint32_t)(gs_random(seed) % (sizeof(ranges) / sizeof(ranges[0])));
+	uint32_t addr = ranges[i].first + (uint32_t)(gs_random(seed) % ranges[i].size);
 	char src[32];
 
 	snprintf(src, sizeof(src), "%u.%u.%u.%u", addr >> 24, addr >> 16 & 255, addr >> 8 & 255,
 		 addr & 255);
 	*ret_location = ranges[i].location;
 	return packet_build(&(struct packet_spec){
-		.src = src, .sport = (uint16_t)(1024 + draw(seed) % 60000), .flags = SYN});
+		.src = src, .sport = (uint16_t)(1024 + gs_random(seed) % 60000), .flags = SYN});
 }
 
 static void test_decision_against_oracle(void **state)
@@ -654,7 +647,7 @@ static void test_decision_against_oracle(void **state)
 	(void)state;
 	print_message("# seed %llu\n", (unsigned long long)seed);
 	for (int round = 0; round < 60; round++) {
-		uint64_t selection = draw(&seed);
+		uint64_t selection = gs_random(&seed);
 
 		struct gs_meta_value meta = xdp_edge_meta(&edge);
 

@@ -14,6 +14,7 @@
 #include "maps/gs_maps.h"
 #include "packet.h"
 #include "user/core/geotable.h"
+#include "user/core/random.h"
 #include "xdp_edge.h"
 
 #include <arpa/inet.h>
@@ -274,22 +275,13 @@ static void test_location_too_large(void **state)
 
 /* ---- random tables against gs_geo_find ------------------------------------------------------- */
 
-static uint64_t draw(uint64_t *seed)
-{
-	uint64_t z = *seed += 0x9e3779b97f4a7c15ull;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-	return z ^ z >> 31;
-}
-
 typedef unsigned __int128 u128;
 
 /* Clustered, so that nodes get deep and leaves dense. */
 static u128 random_address(uint64_t *seed, u128 centre, unsigned bits)
 {
-	u128 number = (u128)draw(seed) << 64 | draw(seed);
-	unsigned keep = (unsigned)(draw(seed) % (bits + 1));
+	u128 number = (u128)gs_random(seed) << 64 | gs_random(seed);
+	unsigned keep = (unsigned)(gs_random(seed) % (bits + 1));
 	u128 mask = keep ? ~(u128)0 << (128 - keep) : 0;
 
 	number = (centre & mask) | (number & ~mask);
@@ -313,17 +305,17 @@ static size_t random_ranges(uint64_t *seed, unsigned bits, u128 centre, struct g
 			    size_t limit)
 {
 	u128 points[512];
-	size_t count = 0, pairs = 2 + draw(seed) % limit;
+	size_t count = 0, pairs = 2 + gs_random(seed) % limit;
 
 	for (size_t i = 0; i <= pairs; i++)
 		points[i] = random_address(seed, centre, bits);
 	qsort(points, pairs + 1, sizeof(points[0]), compare_u128);
 	for (size_t i = 0; i < pairs; i++) {
-		if (points[i] == points[i + 1] || draw(seed) % 4 == 0)
+		if (points[i] == points[i + 1] || gs_random(seed) % 4 == 0)
 			continue;
 		ranges[count].first = key_of(points[i]);
 		ranges[count].last = key_of(points[i + 1] - 1);
-		ranges[count++].location = (uint16_t)(draw(seed) % LOCATIONS);
+		ranges[count++].location = (uint16_t)(gs_random(seed) % LOCATIONS);
 	}
 	return count;
 }
@@ -340,7 +332,7 @@ static void check_table(uint64_t *seed, enum gs_geo_family family)
 {
 	unsigned bits = family == GS_GEO_V4 ? 32 : 128;
 	static struct gs_geo_range ranges[512];
-	u128 centre = (u128)draw(seed) << 64 | draw(seed);
+	u128 centre = (u128)gs_random(seed) << 64 | gs_random(seed);
 	size_t count = random_ranges(seed, bits, centre, ranges, 400), bad;
 	struct gs_geo_output output = {.block_limit = BLOCKS};
 
@@ -355,10 +347,10 @@ static void check_table(uint64_t *seed, enum gs_geo_family family)
 		uint8_t addr[16];
 
 		if (count && i % 3) { /* where something begins or ends */
-			const struct gs_geo_range *range = &ranges[draw(seed) % count];
+			const struct gs_geo_range *range = &ranges[gs_random(seed) % count];
 			struct gs_geo_key key = i % 3 == 1 ? range->first : range->last;
 
-			number = ((u128)key.high << 64 | key.low) + (draw(seed) % 3) - 1;
+			number = ((u128)key.high << 64 | key.low) + (gs_random(seed) % 3) - 1;
 			number = number << (128 - bits) >> (128 - bits);
 		}
 		to_bytes(number, family == GS_GEO_V4, addr);

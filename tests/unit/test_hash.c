@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "maps/gs_hash.h"
+#include "user/core/random.h"
 
 #include <string.h>
 
@@ -23,15 +24,6 @@ enum {
 	MANY_SEEDS = 100000,
 	HALVES_EQUAL = 3, /* 2 x 525,000 pairs / 2^32: four would be one run in 10^16 */
 };
-
-static uint64_t draw(uint64_t *seed)
-{
-	uint64_t z = *seed += 0x9e3779b97f4a7c15ull;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-	return z ^ z >> 31;
-}
 
 static struct gs_flow_tuple from_words(const uint64_t words[WORDS])
 {
@@ -52,7 +44,7 @@ static struct gs_flow_tuple from_words(const uint64_t words[WORDS])
 static void draw_words(uint64_t *seed, uint64_t ret_words[WORDS])
 {
 	for (int i = 0; i < WORDS; i++)
-		ret_words[i] = draw(seed);
+		ret_words[i] = gs_random(seed);
 	ret_words[WORDS - 1] &= (1ull << LAST_BITS) - 1;
 }
 
@@ -92,7 +84,7 @@ static void test_one_and_two_bits(void **state)
 	(void)state;
 	print_message("# seed %llu\n", (unsigned long long)random);
 	for (uint32_t n = 0; n < SEEDS; n++) {
-		uint64_t seed = draw(&random);
+		uint64_t seed = gs_random(&random);
 
 		for (uint32_t i = 0; i < BITS; i++)
 			for (uint32_t j = i; j < BITS; j++) {
@@ -131,7 +123,7 @@ static void test_top_bits(void **state)
 				flip[word + 1] &= (1ull << LAST_BITS) - 1;
 			for (int n = 0; n < MANY_SEEDS; n++) {
 				draw_words(&random, words);
-				compare(words, flip, draw(&random), &equal);
+				compare(words, flip, gs_random(&random), &equal);
 			}
 			if (equal.whole)
 				print_message("words %d and %d, %016llx: %u of %u equal\n", word,

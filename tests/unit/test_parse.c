@@ -13,6 +13,7 @@
 
 #include "bpf/parse.h"
 #include "tests/bpf/packet.h"
+#include "user/core/random.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -255,15 +256,6 @@ static void test_fits(void **state)
 
 /* ---- random bytes ---------------------------------------------------------------------------- */
 
-static uint64_t draw(uint64_t *seed)
-{
-	uint64_t z = *seed += 0x9e3779b97f4a7c15ull;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-	return z ^ z >> 31;
-}
-
 static void expect_sane(enum gs_reason reason, const struct gs_packet *packet, uint32_t length)
 {
 	assert_in_range(reason, 0, GS_REASON_NONE);
@@ -285,14 +277,14 @@ static void test_random_damage(void **state)
 	(void)state;
 	print_message("# seed %llu\n", (unsigned long long)seed);
 	for (int i = 0; i < 300000; i++) {
-		struct packet frame = packet_build(&whole[draw(&seed) % ARRAY_SIZE(whole)]);
+		struct packet frame = packet_build(&whole[gs_random(&seed) % ARRAY_SIZE(whole)]);
 		struct gs_packet packet;
 		enum gs_reason reason;
 
-		for (uint64_t n = draw(&seed) % 4; n; n--)
-			frame.bytes[12 + draw(&seed) % 60] = (uint8_t)draw(&seed);
-		if (draw(&seed) % 4 == 0)
-			frame.length = (uint32_t)(draw(&seed) % (frame.length + 1));
+		for (uint64_t n = gs_random(&seed) % 4; n; n--)
+			frame.bytes[12 + gs_random(&seed) % 60] = (uint8_t)gs_random(&seed);
+		if (gs_random(&seed) % 4 == 0)
+			frame.length = (uint32_t)(gs_random(&seed) % (frame.length + 1));
 		reason = parse(frame.bytes, frame.length, &packet);
 		expect_sane(reason, &packet, frame.length);
 		seen[reason]++;
@@ -312,13 +304,13 @@ static void test_noise(void **state)
 	print_message("# seed %llu\n", (unsigned long long)seed);
 	for (int i = 0; i < 100000; i++) {
 		uint8_t bytes[160];
-		uint32_t length = (uint32_t)(draw(&seed) % sizeof(bytes));
+		uint32_t length = (uint32_t)(gs_random(&seed) % sizeof(bytes));
 		struct gs_packet packet;
 
 		for (uint32_t at = 0; at < sizeof(bytes); at++)
-			bytes[at] = (uint8_t)draw(&seed);
+			bytes[at] = (uint8_t)gs_random(&seed);
 		bytes[0] &= 0xfe;
-		packet_put16(bytes + 12, draw(&seed) % 2 ? 0x0800 : 0x86dd);
+		packet_put16(bytes + 12, gs_random(&seed) % 2 ? 0x0800 : 0x86dd);
 		expect_sane(parse(bytes, length, &packet), &packet, length);
 	}
 }

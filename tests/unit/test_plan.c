@@ -9,6 +9,7 @@
 #include "user/base/cleanup.h"
 #include "user/core/geo.h"
 #include "user/core/plan.h"
+#include "user/core/random.h"
 
 #include <math.h>
 #include <string.h>
@@ -24,18 +25,9 @@ static const struct gs_region FOUR[] = {
 static const struct gs_policy NEAREST = {
 	.id = 1, .kind = GS_POLICY_GEO, .order_count = 3, .order = {US, EU, AP}};
 
-static uint64_t draw_next(uint64_t *seed)
-{
-	uint64_t z = *seed += 0x9e3779b97f4a7c15ULL;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-	return z ^ (z >> 31);
-}
-
 static double draw_between(uint64_t *seed, double low, double high)
 {
-	return low + (high - low) * ((double)(draw_next(seed) >> 11) / (double)(1ULL << 53));
+	return low + (high - low) * ((double)(gs_random(seed) >> 11) / (double)(1ULL << 53));
 }
 
 /* ---- gs_plan_make: by hand ------------------------------------------------------------------- */
@@ -313,7 +305,7 @@ static void agrees_with_brute_force(void **state)
 
 	for (uint64_t round = 1; round <= 1500; round++) {
 		uint64_t seed = round;
-		uint32_t count = (uint32_t)(draw_next(&seed) % 60);
+		uint32_t count = (uint32_t)(gs_random(&seed) % 60);
 		struct gs_location location = {.has_coord = true};
 		struct gs_region_set served = {{0}};
 		gs_id want[GS_PLAN_REGIONS], id = 0;
@@ -321,19 +313,19 @@ static void agrees_with_brute_force(void **state)
 		struct gs_plan plan;
 
 		for (uint32_t i = 0; i < count; i++) {
-			id = (gs_id)(id + 1 + draw_next(&seed) % 4);
+			id = (gs_id)(id + 1 + gs_random(&seed) % 4);
 			regions[i] = (struct gs_region){
 				.id = id,
 				.coord = {draw_between(&seed, -90, 90),
 					  draw_between(&seed, -180, 180)},
-				.capacity = draw_next(&seed) % 1000,
+				.capacity = gs_random(&seed) % 1000,
 			};
-			if (draw_next(&seed) % 4 == 0)
+			if (gs_random(&seed) % 4 == 0)
 				regions[i].admin =
-					(enum gs_admin)(draw_next(&seed) % GS_ADMIN__COUNT);
-			if (i > 0 && draw_next(&seed) % 8 == 0) /* the same place: tie */
+					(enum gs_admin)(gs_random(&seed) % GS_ADMIN__COUNT);
+			if (i > 0 && gs_random(&seed) % 8 == 0) /* the same place: tie */
 				regions[i].coord = regions[i - 1].coord;
-			if (draw_next(&seed) % 5 != 0)
+			if (gs_random(&seed) % 5 != 0)
 				served.words[id / 64] |= 1ULL << (id % 64);
 		}
 		location.coord.lat_deg = draw_between(&seed, -90, 90);
@@ -517,18 +509,18 @@ static void pick_agrees_with_brute_force(void **state)
 	for (uint64_t round = 1; round <= 3000; round++) {
 		uint64_t seed = round;
 		struct gs_plan plan = {.count =
-					       (uint8_t)(draw_next(&seed) % (GS_PLAN_REGIONS + 1))};
+					       (uint8_t)(gs_random(&seed) % (GS_PLAN_REGIONS + 1))};
 		bool usable[GS_PLAN_REGIONS];
 		uint32_t share = 0;
 
 		for (int i = 0; i < plan.count; i++) {
-			share += (uint32_t)(draw_next(&seed) % (65536 - share));
+			share += (uint32_t)(gs_random(&seed) % (65536 - share));
 			plan.share[i] = (uint16_t)(i == plan.count - 1 ? 65535 : share);
-			plan.spare[i] = draw_next(&seed) % 3 ? (uint16_t)draw_next(&seed) : 0;
-			usable[i] = draw_next(&seed) % 3 != 0;
+			plan.spare[i] = gs_random(&seed) % 3 ? (uint16_t)gs_random(&seed) : 0;
+			usable[i] = gs_random(&seed) % 3 != 0;
 		}
 		for (int n = 0; n < 100; n++) {
-			uint64_t draw = draw_next(&seed);
+			uint64_t draw = gs_random(&seed);
 
 			if (gs_plan_pick(&plan, usable, draw) != pick_by_force(&plan, usable, draw))
 				fail_msg("seed %llu, draw %#llx: another region",
@@ -560,7 +552,7 @@ static void pick_distribution(void **state)
 		int got[4] = {0};
 
 		for (int n = 0; n < draws; n++)
-			got[gs_plan_pick(&plan, cases[c].usable, draw_next(&seed))]++;
+			got[gs_plan_pick(&plan, cases[c].usable, gs_random(&seed))]++;
 		for (int i = 0; i < 4; i++)
 			if (fabs((double)got[i] / draws - cases[c].want[i]) > 0.003)
 				fail_msg("case %zu region %d: %.4f of draws, want %.4f", c, i,
@@ -578,7 +570,7 @@ static void pick_moves_only_the_lost(void **state)
 	(void)state;
 
 	for (int n = 0; n < 100000; n++) {
-		uint64_t draw = draw_next(&seed);
+		uint64_t draw = gs_random(&seed);
 		int before = gs_plan_pick(&plan, all, draw),
 		    after = gs_plan_pick(&plan, lost, draw);
 
