@@ -38,20 +38,22 @@ void gs_histogram_clear(struct gs_histogram *histogram)
 
 void gs_histogram_add(struct gs_histogram *histogram, uint32_t value)
 {
-	uint16_t *bucket = &histogram->buckets[bucket_of(value < VALUE_MAX ? value : VALUE_MAX)];
+	uint32_t bucket = bucket_of(value < VALUE_MAX ? value : VALUE_MAX);
 
 	if (value > histogram->max)
 		histogram->max = value;
-	if (*bucket == UINT16_MAX)
+	if (histogram->count == 0 || bucket < histogram->first)
+		histogram->first = bucket;
+	if (histogram->buckets[bucket] == UINT16_MAX)
 		return;
-	(*bucket)++;
+	histogram->buckets[bucket]++;
 	histogram->count++;
 }
 
 uint32_t gs_histogram_percentile(const struct gs_histogram *histogram, uint32_t percent)
 {
 	uint64_t rank = ((uint64_t)histogram->count * percent + 99) / 100, seen = 0;
-	uint32_t bucket = 0, value;
+	uint32_t bucket = histogram->first, value;
 
 	if (rank >= histogram->count)
 		return histogram->max;

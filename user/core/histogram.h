@@ -15,7 +15,8 @@
 
 struct gs_histogram {
 	uint32_t count;
-	uint32_t max; /* exact, however great */
+	uint32_t max;	/* exact, however great */
+	uint32_t first; /* the lowest bucket with anything in it */
 	/* Each stays at UINT16_MAX once it is there: too many of one size look like fewer. */
 	uint16_t buckets[GS_HISTOGRAM_BUCKETS];
 };
