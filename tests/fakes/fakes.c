@@ -30,6 +30,16 @@ static void store_record(void *self, const struct gs_transition *transition)
 	fake->transition_count++;
 }
 
+static void store_record_probes(void *self, const struct gs_probe_minute *minutes, uint32_t count)
+{
+	struct fake_store *fake = self;
+
+	for (uint32_t i = 0; i < count; i++)
+		if (fake->minute_count + i < FAKE_MINUTES_MAX)
+			fake->minutes[fake->minute_count + i] = minutes[i];
+	fake->minute_count += count;
+}
+
 static void store_report(void *self, const struct gs_edge_report *report)
 {
 	struct fake_store *fake = self;
@@ -48,6 +58,7 @@ void fake_store_init(struct fake_store *fake, struct gs_store *ret_store)
 	static const struct gs_store_ops ops = {
 		.start = store_start,
 		.record_transition = store_record,
+		.record_probes = store_record_probes,
 		.report_edge = store_report,
 		.close = nothing_to_close,
 	};
@@ -278,7 +289,8 @@ struct gs_snapshot *fake_snapshot(uint64_t revision)
 					     .port = 80,
 					     .protocol = GS_PROTOCOL_TCP,
 					     .policy = 1,
-					     .probe = quick_spec()};
+					     .probe = quick_spec(),
+					     .breaker = gs_breaker_spec_default()};
 	for (gs_id r = 1; r <= FAKE_REGIONS; r++) {
 		s->regions[r - 1] = (struct gs_region){.id = r, .coord = PLACES[r - 1]};
 		snprintf(s->regions[r - 1].name, GS_NAME_MAX, "region-%d", r);

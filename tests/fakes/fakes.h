@@ -9,7 +9,7 @@
 
 #include <pthread.h>
 
-enum { FAKE_LOG_MAX = 65536, FAKE_TRANSITIONS_MAX = 256 };
+enum { FAKE_LOG_MAX = 65536, FAKE_TRANSITIONS_MAX = 256, FAKE_MINUTES_MAX = 64 };
 
 /* ---- store: the test calls events->on_snapshot and on_connection itself ---------------------- */
 
@@ -18,6 +18,8 @@ struct fake_store {
 	void *context;
 	struct gs_transition transitions[FAKE_TRANSITIONS_MAX];
 	uint32_t transition_count; /* may exceed the array */
+	struct gs_probe_minute minutes[FAKE_MINUTES_MAX];
+	uint32_t minute_count; /* may exceed the array */
 	struct gs_edge_report report;
 	uint32_t report_count;
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "world.h"
 
+#include "user/core/breaker.h"
 #include "user/core/cidr.h"
 #include "user/core/geotable.h"
 
@@ -122,6 +123,8 @@ static void make_services(struct gs_snapshot *snapshot, uint64_t *seed)
 		service->port = below(seed, 4) ? (uint16_t)(80 + i) : 0;
 		service->protocol = i % 2 ? GS_PROTOCOL_UDP : GS_PROTOCOL_TCP;
 		service->policy = snapshot->policies[below(seed, snapshot->policy_count)].id;
+		service->breaker = gs_breaker_spec_default();
+		service->breaker.trials = (uint16_t)(1 + id);
 	}
 }
 

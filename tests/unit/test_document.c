@@ -101,7 +101,7 @@ static const struct {
 	 "doc:13: backends[0].address: 10.1.0.11 is the VIP of service web: packets would loop"},
 	{"\"tcp\"", "\"icmp\"", "doc:9: services[0].protocol: \"icmp\" is not one of tcp and udp"},
 	{"\"policy\": \"nearest\"", "\"policy\": \"best\"",
-	 "doc:9: services[0].policy: \"best\" is not the name of a policy of this document"},
+	 "doc:9: services[0].policy: \"best\" is not the name of a policy"},
 	{"50.1", "90.5", "doc:4: regions[0].latitude: 90.5 is not a latitude (-90 to 90)"},
 	{"-77", "-277", "doc:6: regions[1].longitude: -277 is not a longitude (-180 to 180)"},
 	{"0.02", "-1", "doc:4: regions[0].cost: -1 is not a cost"},
@@ -119,9 +119,26 @@ static const struct {
 	{"[\"eu\", \"us\"]", "[\"eu\", 7]", "doc:2: policies[0].order[1]: 7 is not the name"},
 	{"\"geo\"", "\"geographic\"", "doc:2: policies[0].kind: \"geographic\" is not one of"},
 	{"\"region\": \"eu\"", "\"region\": \"mars\"",
-	 "doc:12: backends[0].region: \"mars\" is not the name of a region of this document"},
+	 "doc:12: backends[0].region: \"mars\" is not the name of a region"},
 	{"\"service\": \"web\"", "\"service\": \"wob\"",
-	 "doc:12: backends[0].service: \"wob\" is not the name of a service of this document"},
+	 "doc:12: backends[0].service: \"wob\" is not the name of a service, did you mean "
+	 "\"web\"?"},
+	{"\"tcp\"", "\"tcp\", \"breaker\": {\"trials\": 0}",
+	 "doc:9: services[0].breaker.trials: 0 is not a whole number from 1 to 10000"},
+	{"\"tcp\"", "\"tcp\", \"breaker\": {\"enabled\": 1}",
+	 "doc:9: services[0].breaker.enabled: 1 is not true or false"},
+	{"\"tcp\"", "\"tcp\", \"breaker\": {\"trails\": 4}",
+	 "doc:9: services[0].breaker: unknown key \"trails\", did you mean \"trials\"?"},
+	{"\"tcp\"", "\"tcp\", \"breaker\": {\"open_ms\": 9000, \"open_max_ms\": 8000}",
+	 "doc:9: services[0].breaker.open_max_ms: 8000 is less than open_ms"},
+	{"\"tcp\"", "\"tcp\", \"breaker\": true",
+	 "doc:9: services[0].breaker: true is not an object"},
+	{"\"latitude\": 39", "\"latitude\": 39, \"id\": 256",
+	 "doc:6: regions[1].id: 256 is not an id (1 to 255)"},
+	{"\"latitude\": 39", "\"latitude\": 39, \"id\": \"1\"",
+	 "doc:6: regions[1].id: \"1\" is not an id (1 to 255)"},
+	{"\"regions\"", "\"selection_seed\": \"5eed\", \"regions\"",
+	 "doc:3: selection_seed: \"5eed\" is not 16 hexadecimal digits"},
 	{"113.0/24", "113.1/24",
 	 "doc:14: overrides[0].prefix: \"203.0.113.1/24\" has bits set beyond its length"},
 	{"113.0/24", "113.0/33", "doc:14: overrides[0].prefix: \"203.0.113.0/33\" is not a prefix"},
@@ -316,6 +333,82 @@ static void test_worlds_equal_themselves_only(void **state)
 	}
 }
 
+/* ---- back to a document ----------------------------------------------------------------------*/
+
+static void test_exact_documents_come_back_as_they_were(void **state)
+{
+	char *text = replaced("\"latitude\": 39", "\"latitude\": 39, \"id\": 200");
+	struct gs_snapshot *first = NULL, *back = NULL;
+	struct gs_difference difference;
+	struct gs_error error = {{0}};
+	json_t *document;
+	(void)state;
+
+	assert_int_equal(gs_document_parse(text, strlen(text), "doc", &first, &error), 0);
+	first->selection_seed = 0xfedcba9876543210u;
+	first->services[0].breaker.trials = 77;
+	first->services[0].breaker.enabled = false;
+	document = gs_document_json(first, true);
+	if (gs_document_read(document, &back, &error) != 0)
+		fail_msg("%s", error.text);
+	assert_int_equal(gs_difference_make(first, back, &difference), 0);
+	assert_int_equal(difference.count, 0);
+	assert_true(back->selection_seed == 0xfedcba9876543210u && back->seed_is_given);
+	assert_int_equal(back->regions[1].id, 200);
+	assert_true(back->regions[1].id_is_given && back->backends[0].id_is_given);
+	assert_int_equal(back->overrides[0].region, 200);
+	assert_int_equal(back->services[0].breaker.trials, 77);
+	assert_false(back->services[0].breaker.enabled);
+	gs_difference_done(&difference);
+	gs_snapshot_free(back);
+	json_decref(document);
+
+	document = gs_document_json(first, false);
+	assert_int_equal(gs_document_read(document, &back, &error), 0);
+	assert_int_equal(gs_difference_make(first, back, &difference), 0);
+	assert_int_equal(difference.count, 0);
+	assert_false(back->seed_is_given || back->regions[1].id_is_given);
+	assert_int_equal(back->regions[1].id, 2);
+	gs_difference_done(&difference);
+	gs_snapshot_free(back);
+	gs_snapshot_free(first);
+	json_decref(document);
+	free(text);
+}
+
+static void test_ids_some_give_and_some_do_not(void **state)
+{
+	char *text = replaced("\"latitude\": 39", "\"latitude\": 39, \"id\": 1");
+	struct gs_snapshot *s = NULL;
+	struct gs_error error = {{0}};
+	(void)state;
+
+	if (gs_document_parse(text, strlen(text), "doc", &s, &error) != 0)
+		fail_msg("%s", error.text);
+	assert_string_equal(s->regions[0].name, "us"); /* sorted by id */
+	assert_int_equal(s->regions[0].id, 1);
+	assert_string_equal(s->regions[1].name, "eu");
+	assert_int_equal(s->regions[1].id, 2);
+	assert_int_equal(s->backends[0].region, 2);
+	assert_int_equal(s->policies[0].order[0], 2);
+	gs_snapshot_free(s);
+	free(text);
+}
+
+static void test_an_id_is_one_objects(void **state)
+{
+	static const char text[] =
+		"{\"regions\":[{\"name\":\"a\",\"latitude\":1,\"longitude\":1,\"id\":7},"
+		"{\"name\":\"b\",\"latitude\":1,\"longitude\":1,\"id\":7}],"
+		"\"policies\":[],\"services\":[],\"backends\":[]}";
+	struct gs_snapshot *s = NULL;
+	struct gs_error error = {{0}};
+	(void)state;
+
+	assert_int_equal(gs_document_parse(text, strlen(text), "doc", &s, &error), -EINVAL);
+	assert_string_equal(error.text, "doc:1: regions[1].id: 7 is another one's too");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -326,6 +419,9 @@ int main(void)
 		cmocka_unit_test(test_lines),
 		cmocka_unit_test(test_differences),
 		cmocka_unit_test(test_worlds_equal_themselves_only),
+		cmocka_unit_test(test_exact_documents_come_back_as_they_were),
+		cmocka_unit_test(test_ids_some_give_and_some_do_not),
+		cmocka_unit_test(test_an_id_is_one_objects),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

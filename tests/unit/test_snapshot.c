@@ -10,6 +10,7 @@
 #include "maps/gs_maps.h"
 #include "tests/fakes/world.h"
 #include "user/app/snapshot_io.h"
+#include "user/core/breaker.h"
 #include "user/core/cidr.h"
 #include "user/core/health.h"
 #include "user/core/snapshot.h"
@@ -66,6 +67,7 @@ static struct gs_snapshot *sound(void)
 		s->services[i].protocol = GS_PROTOCOL_TCP;
 		s->services[i].policy = 3;
 		s->services[i].probe = gs_probe_spec_default();
+		s->services[i].breaker = gs_breaker_spec_default();
 		set_name(s->services[i].name, "service", i);
 	}
 	for (unsigned i = 0; i < 2; i++) {

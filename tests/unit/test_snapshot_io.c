@@ -246,10 +246,73 @@ static void test_failed_save_keeps_the_old_file(void **state)
 	assert_int_equal(ret, -ENOENT);
 }
 
+static void test_forces_and_actor_come_back(void **state)
+{
+	struct world *world = world_new(3);
+	struct gs_snapshot *saved, *loaded = NULL;
+	struct gs_error error = {{0}};
+	struct gs_force forces[2];
+	(void)state;
+
+	forces[0] = (struct gs_force){.service = world->snapshot.services[0].id,
+				      .region = world->snapshot.regions[0].id,
+				      .open = true,
+				      .expires_unix_ms = 1764092400123,
+				      .reason = "a \"reason\"",
+				      .actor = "alice@desk"};
+	forces[1] = forces[0];
+	strcpy(forces[1].edge, "fra1");
+	forces[1].open = false;
+	world->snapshot.forces = forces;
+	world->snapshot.force_count = 2;
+	strcpy(world->snapshot.actor, "bob");
+	assert_int_equal(gs_snapshot_copy(&world->snapshot, 0, &saved), 0);
+	world->snapshot.forces = NULL;
+	world->snapshot.force_count = 0;
+	if (gs_snapshot_save(saved, path, &error) != 0 ||
+	    gs_snapshot_load(path, &loaded, &error) != 0)
+		fail_msg("%s", error.text);
+	assert_string_equal(loaded->actor, "bob");
+	assert_int_equal(loaded->force_count, 2);
+	assert_memory_equal(loaded->forces, forces, sizeof(forces));
+	assert_int_equal(loaded->services[0].breaker.trials, saved->services[0].breaker.trials);
+	gs_snapshot_free(loaded);
+	gs_snapshot_free(saved);
+	world_free(world);
+}
+
+/* As version 0.1 wrote them, before there were breakers, forces and actors. */
+static void test_files_of_before_load(void **state)
+{
+	static const char body[] =
+		"{\"revision\":5,\"selection_seed\":\"00000000000000ff\",\"regions\":[],"
+		"\"policies\":[],\"services\":[],\"backends\":[],\"overrides\":[]}";
+	struct gs_snapshot *loaded = NULL;
+	struct gs_error error = {{0}};
+	uint64_t hash = 0xcbf29ce484222325u;
+	char bytes[512];
+	(void)state;
+
+	for (const char *at = body; *at; at++)
+		hash = (hash ^ (uint8_t)*at) * 0x100000001b3u;
+	snprintf(bytes, sizeof(bytes),
+		 "{\"format\":\"geostream snapshot\",\"version\":1,\"bytes\":%zu,\"checksum\":"
+		 "\"%016jx\"}\n%s",
+		 strlen(body), (uintmax_t)hash, body);
+	write_file(bytes, strlen(bytes));
+	if (gs_snapshot_load(path, &loaded, &error) != 0)
+		fail_msg("%s", error.text);
+	assert_int_equal(loaded->revision, 5);
+	assert_int_equal(loaded->force_count, 0);
+	gs_snapshot_free(loaded);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_what_is_saved_comes_back),
+		cmocka_unit_test(test_forces_and_actor_come_back),
+		cmocka_unit_test(test_files_of_before_load),
 		cmocka_unit_test(test_cut_at_every_byte),
 		cmocka_unit_test(test_flipped_bits),
 		cmocka_unit_test(test_other_files_are_told_apart),

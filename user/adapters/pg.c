@@ -228,7 +228,8 @@ static uint64_t digest_snapshot(const struct gs_snapshot *s)
 	digest = digest_bytes(digest, s->policies, s->policy_count * sizeof(*s->policies));
 	digest = digest_bytes(digest, s->services, s->service_count * sizeof(*s->services));
 	digest = digest_bytes(digest, s->backends, s->backend_count * sizeof(*s->backends));
-	return digest_bytes(digest, s->overrides, s->override_count * sizeof(*s->overrides));
+	digest = digest_bytes(digest, s->overrides, s->override_count * sizeof(*s->overrides));
+	return digest_bytes(digest, s->forces, s->force_count * sizeof(*s->forces));
 }
 
 /* What is wrong with the rows, told once for each new text; "" once they are right again. */

@@ -4,6 +4,7 @@
 #include "user/app/snapshot_io.h"
 #include "user/base/cleanup.h"
 #include "user/base/error.h"
+#include "user/core/breaker.h"
 #include "user/core/cidr.h"
 #include "user/core/snapshot.h"
 
@@ -12,7 +13,7 @@
 #include <string.h>
 
 #define QUERIES                                                                                      \
-	"SELECT revision, selection_seed FROM geostream.revision LIMIT 2;"                           \
+	"SELECT revision, selection_seed, changed_as FROM geostream.revision LIMIT 2;"               \
 	"SELECT id, left(name, 64) AS name, latitude, longitude, cost, capacity,"                    \
 	" left(admin, 16) AS admin FROM geostream.regions ORDER BY id LIMIT 257;"                    \
 	"SELECT id, left(name, 64) AS name, left(kind, 16) AS kind"                                  \
@@ -22,13 +23,22 @@
 	" policy, left(probe_kind, 16) AS probe_kind, probe_port,"                                   \
 	" left(probe_path, 256) AS probe_path, left(probe_host, 256) AS probe_host,"                 \
 	" probe_interval_ms, probe_timeout_ms, probe_fast_interval_ms,"                              \
-	" probe_down_interval_ms, probe_rise, probe_fall, probe_clear"                               \
+	" probe_down_interval_ms, probe_rise, probe_fall, probe_clear, breaker_enabled::int,"        \
+	" breaker_min_volume, breaker_failure_percent, breaker_consecutive, breaker_open_ms,"        \
+	" breaker_open_max_ms, breaker_trials, breaker_successes, breaker_ramp_ms"                   \
 	" FROM geostream.services ORDER BY id LIMIT 1025;"                                           \
 	"SELECT id, left(name, 64) AS name, service, region, host(address) AS address, weight,"      \
 	" left(admin, 16) AS admin"                                                                  \
 	" FROM geostream.backends ORDER BY id LIMIT 16385;"                                          \
 	"SELECT prefix, region, left(reason, 128) AS reason"                                         \
-	" FROM geostream.overrides ORDER BY prefix LIMIT 131073"
+	" FROM geostream.overrides ORDER BY prefix LIMIT 131073;"                                    \
+	"SELECT s.id AS service, r.id AS region, left(f.edge, 64) AS edge,"                          \
+	" (f.state = 'open')::int AS open,"                                                          \
+	" (extract(epoch FROM f.expires_at) * 1000)::bigint AS expires_at,"                          \
+	" left(f.reason, 128) AS reason, left(f.actor, 64) AS actor"                                 \
+	" FROM geostream.breaker_forces f JOIN geostream.services s ON s.name = f.service"           \
+	" JOIN geostream.regions r ON r.name = f.region WHERE f.expires_at > now()"                  \
+	" ORDER BY 1, 2, f.edge LIMIT 4097"
 
 const char gs_pg_snapshot_query[] = QUERIES;
 const char gs_pg_read_query[] =
@@ -38,10 +48,10 @@ static const struct {
 	const char *table;
 	int columns;
 } shapes[GS_PG_RESULT__COUNT] = {
-	[GS_PG_REVISION] = {"revision", 2},   [GS_PG_REGIONS] = {"regions", 7},
+	[GS_PG_REVISION] = {"revision", 3},   [GS_PG_REGIONS] = {"regions", 7},
 	[GS_PG_POLICIES] = {"policies", 3},   [GS_PG_POLICY_REGIONS] = {"policy_regions", 2},
-	[GS_PG_SERVICES] = {"services", 17},  [GS_PG_BACKENDS] = {"backends", 7},
-	[GS_PG_OVERRIDES] = {"overrides", 3},
+	[GS_PG_SERVICES] = {"services", 26},  [GS_PG_BACKENDS] = {"backends", 7},
+	[GS_PG_OVERRIDES] = {"overrides", 3}, [GS_PG_FORCES] = {"breaker_forces", 7},
 };
 
 static void free_snapshot_ptr(struct gs_snapshot **snapshot)
@@ -201,6 +211,10 @@ static void read_service(struct row *row, struct gs_snapshot *snapshot)
 	probe->rise = (uint8_t)read_integer(row, 0, UINT8_MAX);
 	probe->fall = (uint8_t)read_integer(row, 0, UINT8_MAX);
 	probe->clear = (uint8_t)read_integer(row, 0, UINT8_MAX);
+	for (uint32_t f = 0; f < GS_BREAKER_FIELDS; f++)
+		gs_breaker_field_set(
+			&service->breaker, f,
+			read_integer(row, gs_breaker_field(f)->min, gs_breaker_field(f)->max));
 }
 
 static void read_backend(struct row *row, struct gs_snapshot *snapshot)
@@ -227,10 +241,24 @@ static void read_override(struct row *row, struct gs_snapshot *snapshot)
 	read_text(row, override->reason, sizeof(override->reason));
 }
 
+static void read_force(struct row *row, struct gs_snapshot *snapshot)
+{
+	struct gs_force *force = &snapshot->forces[row->index];
+
+	force->service = (gs_id)read_integer(row, 0, UINT16_MAX);
+	force->region = (gs_id)read_integer(row, 0, UINT16_MAX);
+	read_text(row, force->edge, sizeof(force->edge));
+	force->open = read_integer(row, 0, 1) == 1;
+	force->expires_unix_ms = read_integer(row, 0, INT64_MAX);
+	read_text(row, force->reason, sizeof(force->reason));
+	read_text(row, force->actor, sizeof(force->actor));
+}
+
 static void read_revision(struct row *row, struct gs_snapshot *snapshot)
 {
 	snapshot->revision = (uint64_t)read_integer(row, 0, INT64_MAX);
 	snapshot->selection_seed = (uint64_t)read_integer(row, INT64_MIN, INT64_MAX);
+	read_text(row, snapshot->actor, sizeof(snapshot->actor));
 }
 
 static int read_rows(const PGresult *result, const char *table, struct gs_snapshot *snapshot,
@@ -254,7 +282,7 @@ int gs_pg_rows_to_snapshot(PGresult *const *results, struct gs_snapshot **ret_sn
 		[GS_PG_REVISION] = read_revision,  [GS_PG_REGIONS] = read_region,
 		[GS_PG_POLICIES] = read_policy,	   [GS_PG_POLICY_REGIONS] = read_policy_region,
 		[GS_PG_SERVICES] = read_service,   [GS_PG_BACKENDS] = read_backend,
-		[GS_PG_OVERRIDES] = read_override,
+		[GS_PG_OVERRIDES] = read_override, [GS_PG_FORCES] = read_force,
 	};
 	GS_CLEANUP(free_snapshot_ptr) struct gs_snapshot *snapshot = NULL;
 	struct gs_snapshot counts = {
@@ -263,6 +291,7 @@ int gs_pg_rows_to_snapshot(PGresult *const *results, struct gs_snapshot **ret_sn
 		.service_count = (uint32_t)PQntuples(results[GS_PG_SERVICES]),
 		.backend_count = (uint32_t)PQntuples(results[GS_PG_BACKENDS]),
 		.override_count = (uint32_t)PQntuples(results[GS_PG_OVERRIDES]),
+		.force_count = (uint32_t)PQntuples(results[GS_PG_FORCES]),
 	};
 	int ret;
 

@@ -15,6 +15,7 @@ enum gs_pg_result {
 	GS_PG_SERVICES,
 	GS_PG_BACKENDS,
 	GS_PG_OVERRIDES,
+	GS_PG_FORCES,
 	GS_PG_RESULT__COUNT
 };
 

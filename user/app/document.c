@@ -6,11 +6,13 @@
 #include "user/base/cleanup.h"
 #include "user/base/error.h"
 #include "user/base/suggest.h"
+#include "user/core/breaker.h"
 #include "user/core/cidr.h"
 #include "user/core/health.h"
 #include "user/core/snapshot.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <string.h>
 
@@ -33,6 +35,14 @@ struct reader {
 	char path[96]; /* "services[0].probe" */
 	int ret;
 	struct gs_error *error;
+	struct ids *ids; /* of the list */
+};
+
+/* Which ids the objects of a list have: those they name, and the lowest others in their order. */
+struct ids {
+	uint8_t used[(UINT16_MAX + 1) / 8];
+	uint32_t next;
+	bool any_given;
 };
 
 /* ---- errors ----------------------------------------------------------------------------------*/
@@ -54,6 +64,26 @@ static void refuse(struct reader *reader, const char *key, const json_t *value, 
 	if (reader->ret == 0)
 		reader->ret = gs_error_set(-EINVAL, reader->error, "%s.%s: %s %s", reader->path,
 					   key, quote(value, quoted), what);
+}
+
+/* kind: of what nobody of that name is; suggests the one that was meant. */
+static void refuse_name(struct reader *reader, const char *key, const json_t *value,
+			const struct gs_snapshot *snapshot, enum gs_kind kind)
+{
+	uint32_t count = gs_kind_count(snapshot, kind);
+	GS_AUTO_FREE const char **names = calloc(count + 1u, sizeof(char *));
+	const char *closest = NULL;
+	char what[160];
+
+	for (uint32_t i = 0; names && i < count; i++)
+		names[i] = kind == GS_KIND_REGION   ? snapshot->regions[i].name
+			   : kind == GS_KIND_POLICY ? snapshot->policies[i].name
+						    : snapshot->services[i].name;
+	if (names && json_is_string(value))
+		closest = gs_suggest(json_string_value(value), names, count);
+	snprintf(what, sizeof(what), "is not the name of a %s%s%s%s", gs_kind_name(kind),
+		 closest ? ", did you mean \"" : "", closest ? closest : "", closest ? "\"?" : "");
+	refuse(reader, key, value, what);
 }
 
 static void refuse_key(struct reader *reader, const char *key, const char *const *known)
@@ -162,6 +192,59 @@ static double get_number(struct reader *reader, const char *key, double min, dou
 	return number;
 }
 
+/* The id it names, else the lowest that none of the list has. */
+static gs_id take_id(struct reader *reader, gs_id limit, bool *ret_is_given)
+{
+	struct ids *ids = reader->ids;
+	json_t *value = json_object_get(reader->object, "id");
+	json_int_t id = json_integer_value(value);
+
+	*ret_is_given = value != NULL;
+	if (value && (!json_is_integer(value) || id < 1 || id > limit)) {
+		char what[48];
+
+		snprintf(what, sizeof(what), "is not an id (1 to %u)", limit);
+		refuse(reader, "id", value, what);
+		return 0;
+	}
+	if (value)
+		return (gs_id)id;
+	do
+		ids->next++;
+	while (ids->next <= UINT16_MAX && ids->used[ids->next / 8] & 1 << ids->next % 8);
+	return (gs_id)ids->next;
+}
+
+/* What objects of a list name, before any of them is read. 0 or -EINVAL. */
+static int find_ids(const json_t *list, const char *name, struct ids *ids, struct gs_error *error)
+{
+	const json_t *object;
+	size_t i;
+
+	memset(ids, 0, sizeof(*ids));
+	json_array_foreach (list, i, object) {
+		json_int_t id = json_integer_value(json_object_get(object, "id"));
+
+		if (id < 1 || id > UINT16_MAX)
+			continue;
+		if (ids->used[id / 8] & 1 << id % 8)
+			return gs_error_set(-EINVAL, error, "%s[%zu].id: %lld is another one's too",
+					    name, i, (long long)id);
+		ids->used[id / 8] = (uint8_t)(ids->used[id / 8] | 1 << id % 8);
+		ids->any_given = true;
+	}
+	return 0;
+}
+
+static int compare_ids(const void *left, const void *right)
+{
+	gs_id a, b; /* every object begins with it */
+
+	memcpy(&a, left, sizeof(a));
+	memcpy(&b, right, sizeof(b));
+	return (int)a - (int)b;
+}
+
 static uint16_t get_port(struct reader *reader, const char *key)
 {
 	return (uint16_t)get_integer(reader, key, 0, 0, UINT16_MAX, "is not a port (0 to 65535)");
@@ -201,7 +284,7 @@ static gs_id region_id(struct reader *reader, const struct gs_snapshot *snapshot
 				      : NULL;
 
 	if (!region)
-		refuse(reader, key, value, "is not the name of a region of this document");
+		refuse_name(reader, key, value, snapshot, GS_KIND_REGION);
 	return region ? region->id : 0;
 }
 
@@ -218,14 +301,14 @@ static gs_id get_region(struct reader *reader, const struct gs_snapshot *snapsho
 static void read_region(struct reader *reader, struct gs_snapshot *snapshot, uint32_t i)
 {
 	static const char *const keys[] = {"name",     "latitude", "longitude", "cost",
-					   "capacity", "admin",	   NULL};
+					   "capacity", "admin",	   "id",	NULL};
 	struct gs_region *region = &snapshot->regions[i];
 
 	check_object(reader, keys);
 	get_name(reader, region->name);
 	need(reader, "latitude");
 	need(reader, "longitude");
-	region->id = (gs_id)(i + 1);
+	region->id = take_id(reader, GS_ID_MAX_REGION, &region->id_is_given);
 	region->coord.lat_deg =
 		get_number(reader, "latitude", -90, 90, "is not a latitude (-90 to 90)");
 	region->coord.lon_deg =
@@ -238,7 +321,7 @@ static void read_region(struct reader *reader, struct gs_snapshot *snapshot, uin
 
 static void read_policy(struct reader *reader, struct gs_snapshot *snapshot, uint32_t i)
 {
-	static const char *const keys[] = {"name", "kind", "order", NULL};
+	static const char *const keys[] = {"name", "kind", "order", "id", NULL};
 	struct gs_policy *policy = &snapshot->policies[i];
 	const char *kind;
 	json_t *order, *region;
@@ -248,7 +331,7 @@ static void read_policy(struct reader *reader, struct gs_snapshot *snapshot, uin
 	get_name(reader, policy->name);
 	need(reader, "kind");
 	need(reader, "order");
-	policy->id = (gs_id)(i + 1);
+	policy->id = take_id(reader, GS_ID_MAX_POLICY, &policy->id_is_given);
 	kind = get_word(reader, "kind", "is not one of geo and failover");
 	if (kind && gs_policy_kind_parse(kind, &policy->kind) != 0)
 		refuse(reader, "kind", json_object_get(reader->object, "kind"),
@@ -325,10 +408,46 @@ static void read_probe(struct reader *parent, json_t *object, struct gs_probe_sp
 	parent->ret = reader.ret;
 }
 
+static void read_breaker(struct reader *parent, json_t *object, struct gs_breaker_spec *spec)
+{
+	struct reader reader = {.object = object, .error = parent->error, .ret = parent->ret};
+	const char *keys[GS_BREAKER_FIELDS + 1] = {NULL};
+
+	*spec = gs_breaker_spec_default();
+	if (!object)
+		return;
+	snprintf(reader.path, sizeof(reader.path), "%.80s.breaker", parent->path);
+	for (uint32_t f = 0; f < GS_BREAKER_FIELDS; f++)
+		keys[f] = gs_breaker_field(f)->name;
+	check_object(&reader, keys);
+	for (uint32_t f = 0; reader.ret == 0 && f < GS_BREAKER_FIELDS; f++) {
+		const struct gs_breaker_field *field = gs_breaker_field(f);
+		json_t *value = json_object_get(object, field->name);
+		char what[64];
+
+		if (f == 0 && value && !json_is_boolean(value)) {
+			refuse(&reader, field->name, value, "is not true or false");
+		} else if (f == 0) {
+			spec->enabled = !value || json_is_true(value);
+		} else {
+			snprintf(what, sizeof(what), "is not a whole number from %lld to %lld",
+				 (long long)field->min, (long long)field->max);
+			gs_breaker_field_set(spec, f,
+					     get_integer(&reader, field->name,
+							 gs_breaker_field_get(spec, f), field->min,
+							 field->max, what));
+		}
+	}
+	if (reader.ret == 0 && spec->open_max_ms < spec->open_ms)
+		refuse(&reader, "open_max_ms", json_object_get(object, "open_max_ms"),
+		       "is less than open_ms");
+	parent->ret = reader.ret;
+}
+
 static void read_service(struct reader *reader, struct gs_snapshot *snapshot, uint32_t i)
 {
-	static const char *const keys[] = {"name",   "vip",   "port", "protocol",
-					   "policy", "probe", NULL};
+	static const char *const keys[] = {"name",  "vip",     "port", "protocol", "policy",
+					   "probe", "breaker", "id",   NULL};
 	struct gs_service *service = &snapshot->services[i];
 	const struct gs_policy *policy = NULL;
 	const char *word;
@@ -339,27 +458,28 @@ static void read_service(struct reader *reader, struct gs_snapshot *snapshot, ui
 	need(reader, "port");
 	need(reader, "protocol");
 	need(reader, "policy");
-	service->id = (gs_id)(i + 1);
+	service->id = take_id(reader, GS_ID_MAX_SERVICE, &service->id_is_given);
 	service->port = get_port(reader, "port");
 	word = get_word(reader, "protocol", "is not one of tcp and udp");
 	if (word && gs_protocol_parse(word, &service->protocol) != 0)
 		refuse(reader, "protocol", json_object_get(reader->object, "protocol"),
 		       "is not one of tcp and udp");
-	word = get_word(reader, "policy", "is not the name of a policy of this document");
+	word = get_word(reader, "policy", "is not the name of a policy");
 	if (word)
 		policy = gs_snapshot_policy_named(snapshot, word);
 	if (policy)
 		service->policy = policy->id;
 	else if (word)
-		refuse(reader, "policy", json_object_get(reader->object, "policy"),
-		       "is not the name of a policy of this document");
+		refuse_name(reader, "policy", json_object_get(reader->object, "policy"), snapshot,
+			    GS_KIND_POLICY);
 	read_probe(reader, json_object_get(reader->object, "probe"), &service->probe);
+	read_breaker(reader, json_object_get(reader->object, "breaker"), &service->breaker);
 }
 
 static void read_backend(struct reader *reader, struct gs_snapshot *snapshot, uint32_t i)
 {
 	static const char *const keys[] = {"name",   "service", "region", "address",
-					   "weight", "admin",	NULL};
+					   "weight", "admin",	"id",	  NULL};
 	struct gs_backend *backend = &snapshot->backends[i];
 	const struct gs_service *service = NULL;
 	const char *word;
@@ -367,15 +487,15 @@ static void read_backend(struct reader *reader, struct gs_snapshot *snapshot, ui
 	check_object(reader, keys);
 	get_name(reader, backend->name);
 	need(reader, "service");
-	backend->id = (gs_id)(i + 1);
-	word = get_word(reader, "service", "is not the name of a service of this document");
+	backend->id = take_id(reader, GS_ID_MAX_BACKEND, &backend->id_is_given);
+	word = get_word(reader, "service", "is not the name of a service");
 	if (word)
 		service = gs_snapshot_service_named(snapshot, word);
 	if (service)
 		backend->service = service->id;
 	else if (word)
-		refuse(reader, "service", json_object_get(reader->object, "service"),
-		       "is not the name of a service of this document");
+		refuse_name(reader, "service", json_object_get(reader->object, "service"), snapshot,
+			    GS_KIND_SERVICE);
 	backend->region = get_region(reader, snapshot);
 	get_addr(reader, "address", &backend->addr);
 	backend->weight = (uint16_t)get_integer(reader, "weight", 100, 1, 1000,
@@ -408,14 +528,17 @@ static const struct {
 	const char *name;
 	void (*read)(struct reader *reader, struct gs_snapshot *snapshot, uint32_t i);
 } lists[] = {
-	{"regions", read_region},   {"policies", read_policy},	  {"services", read_service},
-	{"backends", read_backend}, {"overrides", read_override},
+	[GS_KIND_REGION] = {"regions", read_region},
+	[GS_KIND_POLICY] = {"policies", read_policy},
+	[GS_KIND_SERVICE] = {"services", read_service},
+	[GS_KIND_BACKEND] = {"backends", read_backend},
+	[GS_KIND_OVERRIDE] = {"overrides", read_override},
 };
 
 static int check_lists(json_t *json, struct gs_error *error)
 {
-	static const char *const keys[] = {"regions",  "policies",  "services",
-					   "backends", "overrides", NULL};
+	static const char *const keys[] = {"regions",	"policies",	  "services", "backends",
+					   "overrides", "selection_seed", NULL};
 	struct reader reader = {.object = json, .path = "document", .error = error};
 	char quoted[48];
 
@@ -439,7 +562,66 @@ static int check_lists(json_t *json, struct gs_error *error)
 	return reader.ret;
 }
 
-static int read_document(json_t *json, struct gs_snapshot **ret_snapshot, struct gs_error *error)
+static int read_seed(const json_t *json, struct gs_snapshot *snapshot, struct gs_error *error)
+{
+	const json_t *value = json_object_get(json, "selection_seed");
+	const char *text = json_string_value(value);
+	char quoted[48];
+
+	if (!value)
+		return 0;
+	if (!text || strlen(text) != 16 || strspn(text, "0123456789abcdef") != 16)
+		return gs_error_set(-EINVAL, error,
+				    "selection_seed: %s is not 16 hexadecimal digits (0-9, a-f)",
+				    quote(value, quoted));
+	snapshot->selection_seed = strtoull(text, NULL, 16);
+	snapshot->seed_is_given = true;
+	return 0;
+}
+
+/* As gs_snapshot wants them; with ids of its own choosing they are sorted already. */
+static void sort_list(struct gs_snapshot *snapshot, size_t list, uint32_t count)
+{
+	switch (list) {
+	case GS_KIND_REGION:
+		qsort(snapshot->regions, count, sizeof(*snapshot->regions), compare_ids);
+		break;
+	case GS_KIND_POLICY:
+		qsort(snapshot->policies, count, sizeof(*snapshot->policies), compare_ids);
+		break;
+	case GS_KIND_SERVICE:
+		qsort(snapshot->services, count, sizeof(*snapshot->services), compare_ids);
+		break;
+	case GS_KIND_BACKEND:
+		qsort(snapshot->backends, count, sizeof(*snapshot->backends), compare_ids);
+		break;
+	default:
+		break;
+	}
+}
+
+static int read_list(const json_t *json, size_t l, struct gs_snapshot *snapshot,
+		     struct gs_error *error)
+{
+	const json_t *list = json_object_get(json, lists[l].name);
+	uint32_t count = (uint32_t)json_array_size(list);
+	struct ids ids;
+	int ret = find_ids(list, lists[l].name, &ids, error);
+
+	for (uint32_t i = 0; ret == 0 && i < count; i++) {
+		struct reader reader = {
+			.object = json_array_get(list, i), .error = error, .ids = &ids};
+
+		snprintf(reader.path, sizeof(reader.path), "%s[%u]", lists[l].name, i);
+		lists[l].read(&reader, snapshot, i);
+		ret = reader.ret;
+	}
+	if (ret == 0 && ids.any_given)
+		sort_list(snapshot, l, count);
+	return ret;
+}
+
+int gs_document_read(json_t *json, struct gs_snapshot **ret_snapshot, struct gs_error *error)
 {
 	GS_CLEANUP(free_snapshot_ptr) struct gs_snapshot *snapshot = NULL;
 	struct gs_snapshot counts = {0};
@@ -454,19 +636,10 @@ static int read_document(json_t *json, struct gs_snapshot **ret_snapshot, struct
 	counts.override_count = (uint32_t)json_array_size(json_object_get(json, "overrides"));
 	if (gs_snapshot_new(&counts, &snapshot) != 0)
 		return gs_error_set(-ENOMEM, error, "no memory for the document");
-	for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
-		json_t *list = json_object_get(json, lists[l].name);
-
-		for (uint32_t i = 0; i < json_array_size(list); i++) {
-			struct reader reader = {.object = json_array_get(list, i), .error = error};
-
-			snprintf(reader.path, sizeof(reader.path), "%s[%u]", lists[l].name, i);
-			lists[l].read(&reader, snapshot, i);
-			if (reader.ret)
-				return reader.ret;
-		}
-	}
-	ret = gs_snapshot_check(snapshot, error);
+	ret = read_seed(json, snapshot, error);
+	for (size_t l = 0; ret == 0 && l < ARRAY_SIZE(lists); l++)
+		ret = read_list(json, l, snapshot, error);
+	ret = ret ? ret : gs_snapshot_check(snapshot, error);
 	if (ret)
 		return ret;
 	*ret_snapshot = gs_take_ptr(snapshot);
@@ -483,7 +656,7 @@ int gs_document_parse(const char *text, size_t length, const char *name,
 
 	if (!json)
 		return gs_error_set(-EINVAL, error, "%s:%d: %s", name, syntax.line, syntax.text);
-	ret = read_document(json, ret_snapshot, &why);
+	ret = gs_document_read(json, ret_snapshot, &why);
 	if (ret)
 		return gs_error_set(ret, error, "%s:%d: %s", name,
 				    gs_json_line(text, length, why.text), why.text);
@@ -537,4 +710,87 @@ int gs_document_load(const char *path, struct gs_snapshot **ret_snapshot, struct
 				    ret == -EIO ? "cannot be read" : strerror(-ret));
 	return gs_document_parse(text, length, is_stdin ? "standard input" : path, ret_snapshot,
 				 error);
+}
+
+/* ---- back to a document ----------------------------------------------------------------------*/
+
+static gs_id id_of(const struct gs_snapshot *snapshot, enum gs_kind kind, uint32_t index)
+{
+	switch (kind) {
+	case GS_KIND_REGION:
+		return snapshot->regions[index].id;
+	case GS_KIND_POLICY:
+		return snapshot->policies[index].id;
+	case GS_KIND_SERVICE:
+		return snapshot->services[index].id;
+	case GS_KIND_BACKEND:
+		return snapshot->backends[index].id;
+	default:
+		return 0; /* overrides have none */
+	}
+}
+
+/* "probe_kind" goes into "probe" as "kind"; true if the field is of that group. */
+static bool put_grouped(json_t *object, const char *group, const char *name, json_t *value)
+{
+	size_t length = strlen(group);
+	json_t *inner;
+
+	if (strncmp(name, group, length) != 0 || name[length] != '_')
+		return false;
+	inner = json_object_get(object, group);
+	if (!inner) {
+		inner = json_object();
+		json_object_set_new(object, group, inner);
+	}
+	json_object_set(inner, name + length + 1, value);
+	return true;
+}
+
+json_t *gs_document_object(const struct gs_snapshot *snapshot, enum gs_kind kind, uint32_t index,
+			   bool exact)
+{
+	GS_AUTO_FREE struct gs_fields *fields = malloc(sizeof(*fields));
+	AUTO_JSON json_t *flat = NULL;
+	json_t *object = json_object(), *value;
+	const char *name;
+
+	if (!fields || !object)
+		return NULL;
+	gs_fields_get(snapshot, kind, index, fields);
+	flat = gs_fields_json(fields);
+	if (!flat) {
+		json_decref(object);
+		return NULL;
+	}
+	json_object_foreach (flat, name, value)
+		if (!put_grouped(object, "probe", name, value) &&
+		    !put_grouped(object, "breaker", name, value))
+			json_object_set(object, name, value);
+	if (exact && kind != GS_KIND_OVERRIDE)
+		json_object_set_new(object, "id", json_integer(id_of(snapshot, kind, index)));
+	return object;
+}
+
+json_t *gs_document_json(const struct gs_snapshot *snapshot, bool exact)
+{
+	json_t *document = json_object();
+	char seed[17];
+
+	snprintf(seed, sizeof(seed), "%016" PRIx64, snapshot->selection_seed);
+	if (exact)
+		json_object_set_new(document, "selection_seed", json_string(seed));
+	for (size_t l = 0; document && l < ARRAY_SIZE(lists); l++) {
+		json_t *list = json_array();
+		int failed = json_object_set_new(document, lists[l].name, list);
+
+		for (uint32_t i = 0; !failed && i < gs_kind_count(snapshot, (enum gs_kind)l); i++)
+			failed = json_array_append_new(
+				list, gs_document_object(snapshot, (enum gs_kind)l, i, exact));
+		if (failed) {
+			json_decref(document);
+			return NULL;
+		}
+	}
+	return document;
 }

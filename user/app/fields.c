@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "user/app/fields.h"
 
+#include "user/core/breaker.h"
 #include "user/core/cidr.h"
 #include "user/core/snapshot.h"
 
@@ -109,6 +110,20 @@ static void policy_fields(const struct gs_snapshot *snapshot, uint32_t i, struct
 					   region_name(snapshot, policy->order[place]));
 }
 
+static void add_breaker(struct gs_fields *fields, const struct gs_breaker_spec *spec)
+{
+	static const char *const names[GS_BREAKER_FIELDS] = {
+		"breaker_enabled",     "breaker_min_volume", "breaker_failure_percent",
+		"breaker_consecutive", "breaker_open_ms",    "breaker_open_max_ms",
+		"breaker_trials",      "breaker_successes",  "breaker_ramp_ms"};
+
+	for (uint32_t f = 0; f < GS_BREAKER_FIELDS; f++)
+		add_integer(fields, names[f], (uint64_t)gs_breaker_field_get(spec, f));
+	/* The one that is no number, but true or false. */
+	snprintf(fields->field[fields->count - GS_BREAKER_FIELDS].text, GS_FIELD_TEXT_MAX, "%s",
+		 spec->enabled ? "true" : "false");
+}
+
 static void service_fields(const struct gs_snapshot *snapshot, uint32_t i, struct gs_fields *fields)
 {
 	const struct gs_service *service = &snapshot->services[i];
@@ -132,6 +147,7 @@ static void service_fields(const struct gs_snapshot *snapshot, uint32_t i, struc
 	add_integer(fields, "probe_rise", probe->rise);
 	add_integer(fields, "probe_fall", probe->fall);
 	add_integer(fields, "probe_clear", probe->clear);
+	add_breaker(fields, &service->breaker);
 }
 
 static void backend_fields(const struct gs_snapshot *snapshot, uint32_t i, struct gs_fields *fields)

@@ -20,11 +20,15 @@ enum gs_kind {
 };
 
 enum {
-	GS_FIELDS_MAX = 18,
+	GS_FIELDS_MAX = 28,
 	GS_FIELD_TEXT_MAX = GS_POLICY_ORDER_MAX * GS_NAME_MAX + 64,
 };
 
-enum gs_field_type { GS_FIELD_TEXT, GS_FIELD_NUMBER, GS_FIELD_LIST /* comma-separated names */ };
+enum gs_field_type {
+	GS_FIELD_TEXT,
+	GS_FIELD_NUMBER /* or true, false */,
+	GS_FIELD_LIST /* comma-separated names */
+};
 
 struct gs_field {
 	const char *name;

@@ -3,6 +3,7 @@
 
 #include "user/base/cleanup.h"
 #include "user/base/error.h"
+#include "user/core/breaker.h"
 #include "user/core/cidr.h"
 #include "user/core/snapshot.h"
 
@@ -39,6 +40,7 @@ void gs_snapshot_free(struct gs_snapshot *snapshot)
 	free(snapshot->services);
 	free(snapshot->backends);
 	free(snapshot->overrides);
+	free(snapshot->forces);
 	free(snapshot);
 }
 
@@ -61,8 +63,9 @@ int gs_snapshot_new(const struct gs_snapshot *counts, struct gs_snapshot **ret_s
 	made->services = calloc(counts->service_count + 1u, sizeof(*made->services));
 	made->backends = calloc(counts->backend_count + 1u, sizeof(*made->backends));
 	made->overrides = calloc(counts->override_count + 1u, sizeof(*made->overrides));
+	made->forces = calloc(counts->force_count + 1u, sizeof(*made->forces));
 	if (!made->regions || !made->policies || !made->services || !made->backends ||
-	    !made->overrides)
+	    !made->overrides || !made->forces)
 		return -ENOMEM;
 	*ret_snapshot = gs_take_ptr(made);
 	return 0;
@@ -87,6 +90,9 @@ int gs_snapshot_copy(const struct gs_snapshot *snapshot, uint32_t spare_override
 	       snapshot->backend_count * sizeof(*copy->backends));
 	memcpy(copy->overrides, snapshot->overrides,
 	       snapshot->override_count * sizeof(*copy->overrides));
+	if (snapshot->force_count > 0)
+		memcpy(copy->forces, snapshot->forces,
+		       snapshot->force_count * sizeof(*copy->forces));
 	*ret_copy = copy;
 	return 0;
 }
@@ -114,6 +120,16 @@ static json_t *policy_json(const struct gs_snapshot *snapshot, uint32_t i)
 			 gs_policy_kind_name(policy->kind), "order", order);
 }
 
+static json_t *breaker_json(const struct gs_breaker_spec *spec)
+{
+	json_t *json = json_object();
+
+	for (uint32_t f = 0; f < GS_BREAKER_FIELDS; f++)
+		json_object_set_new(json, gs_breaker_field(f)->name,
+				    json_integer(gs_breaker_field_get(spec, f)));
+	return json;
+}
+
 static json_t *service_json(const struct gs_snapshot *snapshot, uint32_t i)
 {
 	const struct gs_service *service = &snapshot->services[i];
@@ -121,15 +137,15 @@ static json_t *service_json(const struct gs_snapshot *snapshot, uint32_t i)
 	char vip[GS_ADDR_TEXT_MAX];
 
 	return json_pack(
-		"{s:i,s:s,s:s,s:i,s:s,s:i,s:{s:s,s:i,s:s,s:s,s:I,s:I,s:I,s:I,s:i,s:i,s:i}}", "id",
-		service->id, "name", service->name, "vip", gs_addr_format(&service->vip, vip),
+		"{s:i,s:s,s:s,s:i,s:s,s:i,s:{s:s,s:i,s:s,s:s,s:I,s:I,s:I,s:I,s:i,s:i,s:i},s:o}",
+		"id", service->id, "name", service->name, "vip", gs_addr_format(&service->vip, vip),
 		"port", service->port, "protocol", gs_protocol_name(service->protocol), "policy",
 		service->policy, "probe", "kind", gs_probe_kind_name(probe->kind), "port",
 		probe->port, "path", probe->path, "host", probe->host, "interval_ms",
 		(json_int_t)probe->interval_ms, "timeout_ms", (json_int_t)probe->timeout_ms,
 		"fast_interval_ms", (json_int_t)probe->fast_interval_ms, "down_interval_ms",
 		(json_int_t)probe->down_interval_ms, "rise", probe->rise, "fall", probe->fall,
-		"clear", probe->clear);
+		"clear", probe->clear, "breaker", breaker_json(&service->breaker));
 }
 
 static json_t *backend_json(const struct gs_snapshot *snapshot, uint32_t i)
@@ -152,6 +168,16 @@ static json_t *override_json(const struct gs_snapshot *snapshot, uint32_t i)
 			 "region", override->region, "reason", override->reason);
 }
 
+static json_t *force_json(const struct gs_snapshot *snapshot, uint32_t i)
+{
+	const struct gs_force *force = &snapshot->forces[i];
+
+	return json_pack("{s:i,s:i,s:s,s:b,s:I,s:s,s:s}", "service", force->service, "region",
+			 force->region, "edge", force->edge, "open", force->open, "expires_unix_ms",
+			 (json_int_t)force->expires_unix_ms, "reason", force->reason, "actor",
+			 force->actor);
+}
+
 static json_t *list_json(const struct gs_snapshot *snapshot, uint32_t count,
 			 json_t *(*make)(const struct gs_snapshot *snapshot, uint32_t i))
 {
@@ -171,13 +197,15 @@ static json_t *snapshot_json(const struct gs_snapshot *snapshot)
 	char seed[17];
 
 	snprintf(seed, sizeof(seed), "%016" PRIx64, snapshot->selection_seed);
-	return json_pack("{s:I,s:s,s:o,s:o,s:o,s:o,s:o}", "revision",
-			 (json_int_t)snapshot->revision, "selection_seed", seed, "regions",
+	return json_pack("{s:I,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o}", "revision",
+			 (json_int_t)snapshot->revision, "selection_seed", seed, "actor",
+			 snapshot->actor, "regions",
 			 list_json(snapshot, snapshot->region_count, region_json), "policies",
 			 list_json(snapshot, snapshot->policy_count, policy_json), "services",
 			 list_json(snapshot, snapshot->service_count, service_json), "backends",
 			 list_json(snapshot, snapshot->backend_count, backend_json), "overrides",
-			 list_json(snapshot, snapshot->override_count, override_json));
+			 list_json(snapshot, snapshot->override_count, override_json), "forces",
+			 list_json(snapshot, snapshot->force_count, force_json));
 }
 
 /* FNV-1a (Fowler, Noll, Vo): against torn and rotten files, not against forgers. */
@@ -393,6 +421,32 @@ static int read_probe(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
 			 error);
 }
 
+/* A file of before there were breakers has none. */
+static int read_breaker(const json_t *json, struct gs_snapshot *snapshot, uint32_t i,
+			struct gs_error *error)
+{
+	struct gs_breaker_spec *spec = &snapshot->services[i].breaker;
+
+	*spec = gs_breaker_spec_default();
+	if (!json)
+		return 0;
+	if (json_object_size(json) != GS_BREAKER_FIELDS)
+		return gs_error_set(-EINVAL, error, "services[%u].breaker: not its %d members", i,
+				    GS_BREAKER_FIELDS);
+	for (uint32_t f = 0; f < GS_BREAKER_FIELDS; f++) {
+		const struct gs_breaker_field *field = gs_breaker_field(f);
+		json_t *value = json_object_get(json, field->name);
+
+		if (!json_is_integer(value) || json_integer_value(value) < field->min ||
+		    json_integer_value(value) > field->max)
+			return gs_error_set(-EINVAL, error,
+					    "services[%u].breaker.%s: missing, or out of range", i,
+					    field->name);
+		gs_breaker_field_set(spec, f, json_integer_value(value));
+	}
+	return 0;
+}
+
 static int read_service(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
 			struct gs_error *error)
 {
@@ -400,11 +454,12 @@ static int read_service(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
 	const char *name, *vip, *protocol;
 	json_int_t id, port, policy;
 	json_error_t why;
-	json_t *probe;
+	json_t *probe, *breaker = NULL;
+	int ret;
 
-	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:I,s:s,s:s,s:I,s:s,s:I,s:o}", "id", &id,
+	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:I,s:s,s:s,s:I,s:s,s:I,s:o,s?o}", "id", &id,
 			   "name", &name, "vip", &vip, "port", &port, "protocol", &protocol,
-			   "policy", &policy, "probe", &probe) != 0)
+			   "policy", &policy, "probe", &probe, "breaker", &breaker) != 0)
 		return shape_error("services", i, &why, error);
 	const struct number numbers[] = {
 		{"id", id, UINT16_MAX}, {"port", port, UINT16_MAX}, {"policy", policy, UINT16_MAX}};
@@ -422,7 +477,8 @@ static int read_service(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
 	if (copy_text(service->name, sizeof(service->name), "services", i, "name", name, error) !=
 	    0)
 		return -EINVAL;
-	return read_probe(probe, snapshot, i, error);
+	ret = read_probe(probe, snapshot, i, error);
+	return ret ? ret : read_breaker(breaker, snapshot, i, error);
 }
 
 static int read_backend(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
@@ -477,14 +533,44 @@ static int read_override(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
 			 reason, error);
 }
 
-/* The lists, in the order of the file. */
-enum { LIST_COUNT = 5 };
+static int read_force(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
+		      struct gs_error *error)
+{
+	struct gs_force *force = &snapshot->forces[i];
+	const char *edge, *reason, *actor;
+	json_int_t service, region, expires;
+	json_error_t why;
+	int open;
+
+	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:I,s:I,s:s,s:b,s:I,s:s,s:s}", "service",
+			   &service, "region", &region, "edge", &edge, "open", &open,
+			   "expires_unix_ms", &expires, "reason", &reason, "actor", &actor) != 0)
+		return shape_error("forces", i, &why, error);
+	const struct number numbers[] = {{"service", service, UINT16_MAX},
+					 {"region", region, UINT16_MAX},
+					 {"expires_unix_ms", expires, INT64_MAX}};
+
+	if (check_numbers("forces", i, numbers, ARRAY_SIZE(numbers), error) != 0)
+		return -EINVAL;
+	force->service = (gs_id)service;
+	force->region = (gs_id)region;
+	force->open = open;
+	force->expires_unix_ms = expires;
+	if (copy_text(force->edge, sizeof(force->edge), "forces", i, "edge", edge, error) != 0 ||
+	    copy_text(force->reason, sizeof(force->reason), "forces", i, "reason", reason, error) !=
+		    0)
+		return -EINVAL;
+	return copy_text(force->actor, sizeof(force->actor), "forces", i, "actor", actor, error);
+}
+
+/* The lists, in the order of the file. A file of before there were forces has none. */
+enum { LIST_COUNT = 6 };
 static const struct {
 	const char *name;
 	int (*read)(json_t *json, struct gs_snapshot *snapshot, uint32_t i, struct gs_error *error);
 } lists[LIST_COUNT] = {
 	{"regions", read_region},   {"policies", read_policy},	  {"services", read_service},
-	{"backends", read_backend}, {"overrides", read_override},
+	{"backends", read_backend}, {"overrides", read_override}, {"forces", read_force},
 };
 
 static int parse_seed(const char *text, uint64_t *ret_seed)
@@ -498,22 +584,27 @@ static int parse_seed(const char *text, uint64_t *ret_seed)
 static int read_snapshot(json_t *json, struct gs_snapshot **ret_snapshot, struct gs_error *error)
 {
 	AUTO_SNAPSHOT struct gs_snapshot *snapshot = NULL;
-	json_t *arrays[LIST_COUNT];
+	json_t *arrays[LIST_COUNT] = {NULL};
 	uint32_t sizes[LIST_COUNT];
 	struct gs_snapshot counts = {0};
 	json_int_t revision;
 	json_error_t why;
-	const char *seed;
+	const char *seed, *actor = "";
 
-	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:I,s:s,s:o,s:o,s:o,s:o,s:o}", "revision",
-			   &revision, "selection_seed", &seed, lists[0].name, &arrays[0],
-			   lists[1].name, &arrays[1], lists[2].name, &arrays[2], lists[3].name,
-			   &arrays[3], lists[4].name, &arrays[4]) != 0)
+	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:I,s:s,s?s,s:o,s:o,s:o,s:o,s:o,s?o}",
+			   "revision", &revision, "selection_seed", &seed, "actor", &actor,
+			   lists[0].name, &arrays[0], lists[1].name, &arrays[1], lists[2].name,
+			   &arrays[2], lists[3].name, &arrays[3], lists[4].name, &arrays[4],
+			   lists[5].name, &arrays[5]) != 0)
 		return gs_error_set(-EINVAL, error, "%s", why.text);
 	if (revision < 0 || parse_seed(seed, &counts.selection_seed) != 0)
 		return gs_error_set(-EINVAL, error, "revision or selection_seed is no number");
+	if (!gs_text_is_valid(actor, sizeof(counts.actor) - 1))
+		return gs_error_set(-EINVAL, error, "actor: no clean text of up to %zu bytes",
+				    sizeof(counts.actor) - 1);
+	memcpy(counts.actor, actor, strlen(actor) + 1);
 	for (size_t l = 0; l < LIST_COUNT; l++) {
-		if (!json_is_array(arrays[l]))
+		if (arrays[l] && !json_is_array(arrays[l]))
 			return gs_error_set(-EINVAL, error, "%s: not a list", lists[l].name);
 		sizes[l] = (uint32_t)json_array_size(arrays[l]);
 	}
@@ -523,6 +614,7 @@ static int read_snapshot(json_t *json, struct gs_snapshot **ret_snapshot, struct
 	counts.service_count = sizes[2];
 	counts.backend_count = sizes[3];
 	counts.override_count = sizes[4];
+	counts.force_count = sizes[5];
 	if (gs_snapshot_new(&counts, &snapshot) != 0)
 		return gs_error_set(-ENOMEM, error, "no memory for the snapshot");
 	for (size_t l = 0; l < LIST_COUNT; l++)

@@ -20,6 +20,63 @@ enum { RAMP_STEPS = sizeof(RAMP_PERCENT) / sizeof(RAMP_PERCENT[0]) };
 
 enum { EXPONENT_MAX = 31 };
 
+/* ---- the spec -------------------------------------------------------------------------------- */
+
+static const struct {
+	struct gs_breaker_field field;
+	uint8_t offset, size;
+} FIELDS[GS_BREAKER_FIELDS] = {
+#define FIELD(name, min, max)                                                        \
+	{                                                                            \
+		{#name, min, max}, __builtin_offsetof(struct gs_breaker_spec, name), \
+			sizeof(((struct gs_breaker_spec *)0)->name)                  \
+	}
+	FIELD(enabled, 0, 1),	    FIELD(min_volume, 1, 1000000), FIELD(failure_percent, 1, 100),
+	FIELD(consecutive, 0, 100), FIELD(open_ms, 100, 3600000),  FIELD(open_max_ms, 100, 3600000),
+	FIELD(trials, 1, 10000),    FIELD(successes, 1, 100),	   FIELD(ramp_ms, 0, 3600000),
+#undef FIELD
+};
+
+const struct gs_breaker_field *gs_breaker_field(uint32_t index)
+{
+	return &FIELDS[index].field;
+}
+
+int64_t gs_breaker_field_get(const struct gs_breaker_spec *spec, uint32_t index)
+{
+	const char *at = (const char *)spec + FIELDS[index].offset;
+	uint8_t small;
+	uint16_t medium;
+	uint32_t large;
+
+	switch (FIELDS[index].size) {
+	case sizeof(small):
+		memcpy(&small, at, sizeof(small));
+		return small;
+	case sizeof(medium):
+		memcpy(&medium, at, sizeof(medium));
+		return medium;
+	default:
+		memcpy(&large, at, sizeof(large));
+		return large;
+	}
+}
+
+void gs_breaker_field_set(struct gs_breaker_spec *spec, uint32_t index, int64_t value)
+{
+	char *at = (char *)spec + FIELDS[index].offset;
+	uint8_t small = (uint8_t)value;
+	uint16_t medium = (uint16_t)value;
+	uint32_t large = (uint32_t)value;
+
+	if (FIELDS[index].size == sizeof(small))
+		memcpy(at, &small, sizeof(small));
+	else if (FIELDS[index].size == sizeof(medium))
+		memcpy(at, &medium, sizeof(medium));
+	else
+		memcpy(at, &large, sizeof(large));
+}
+
 struct gs_breaker_spec gs_breaker_spec_default(void)
 {
 	return (struct gs_breaker_spec){

@@ -46,6 +46,18 @@ enum gs_breaker_force { GS_BREAKER_AUTO, GS_BREAKER_FORCED_OPEN, GS_BREAKER_FORC
 #define GS_BREAKER_SUCCESSES 4u
 #define GS_BREAKER_RAMP_MS 4000u
 
+/* One number of a spec by name: documents, SQL and checks go through these. enabled: 0 or 1. */
+enum { GS_BREAKER_FIELDS = 9 };
+struct gs_breaker_field {
+	const char *name;
+	int64_t min, max;
+};
+/* index < GS_BREAKER_FIELDS */
+const struct gs_breaker_field *gs_breaker_field(uint32_t index);
+int64_t gs_breaker_field_get(const struct gs_breaker_spec *spec, uint32_t index);
+/* value: min .. max */
+void gs_breaker_field_set(struct gs_breaker_spec *spec, uint32_t index, int64_t value);
+
 /* The defaults above, enabled. */
 struct gs_breaker_spec gs_breaker_spec_default(void);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Does a snapshot make sense? Rows and files are hostile, whatever constraints once stood. */
+#include "breaker.h"
 #include "cidr.h"
 #include "geo.h"
 #include "maps/gs_maps.h"
@@ -16,7 +17,13 @@ enum {
 	PROBE_TIMEOUT_MAX_MS = 60000,
 	PROBE_COUNT_MAX = 100,
 	WEIGHT_MAX = 1000,
+	FORCES_MAX = 4096,
 };
+
+_Static_assert(GS_ID_MAX_REGION == GS_MAX_REGIONS - 1 && GS_ID_MAX_POLICY == GS_MAX_POLICIES - 1 &&
+		       GS_ID_MAX_SERVICE == GS_MAX_SERVICES - 1 &&
+		       GS_ID_MAX_BACKEND == GS_MAX_BACKENDS - 1,
+	       "ids are what the maps hold");
 
 /* Sets *error and is -EINVAL. */
 #define refuse(error, ...) (snprintf((error)->text, sizeof((error)->text), __VA_ARGS__), -EINVAL)
@@ -314,6 +321,24 @@ static int check_probe(const struct gs_service *service, uint32_t i, struct gs_e
 	return check_probe_times(probe, i, error);
 }
 
+static int check_breaker(const struct gs_service *service, uint32_t i, struct gs_error *error)
+{
+	for (uint32_t f = 0; f < GS_BREAKER_FIELDS; f++) {
+		const struct gs_breaker_field *field = gs_breaker_field(f);
+		int64_t value = gs_breaker_field_get(&service->breaker, f);
+
+		if (value < field->min || value > field->max)
+			return refuse(error, "services[%u].breaker.%s: %lld is not %lld to %lld", i,
+				      field->name, (long long)value, (long long)field->min,
+				      (long long)field->max);
+	}
+	if (service->breaker.open_max_ms < service->breaker.open_ms)
+		return refuse(error,
+			      "services[%u].breaker.open_max_ms: %u is less than open_ms (%u)", i,
+			      service->breaker.open_max_ms, service->breaker.open_ms);
+	return 0;
+}
+
 static int check_service(const struct gs_snapshot *snapshot, uint32_t i, struct gs_error *error)
 {
 	const struct gs_service *service = &snapshot->services[i];
@@ -340,7 +365,8 @@ static int check_service(const struct gs_snapshot *snapshot, uint32_t i, struct 
 			return refuse(error, "services[%u]: same VIP, port and protocol as %s", i,
 				      other->name);
 	}
-	return check_probe(service, i, error);
+	ret = check_probe(service, i, error);
+	return ret ? ret : check_breaker(service, i, error);
 }
 
 static int check_backend(const struct gs_snapshot *snapshot, uint32_t i, struct gs_error *error)
@@ -395,6 +421,33 @@ static int check_override(const struct gs_snapshot *snapshot, uint32_t i, struct
 	return 0;
 }
 
+/* Sorted by service, region and edge, each once. */
+static int compare_forces(const struct gs_force *a, const struct gs_force *b)
+{
+	if (a->service != b->service)
+		return a->service < b->service ? -1 : 1;
+	if (a->region != b->region)
+		return a->region < b->region ? -1 : 1;
+	return strcmp(a->edge, b->edge);
+}
+
+static int check_force(const struct gs_snapshot *snapshot, uint32_t i, struct gs_error *error)
+{
+	const struct gs_force *force = &snapshot->forces[i];
+
+	if (!gs_snapshot_service(snapshot, force->service))
+		return refuse(error, "forces[%u].service: no service has id %u", i, force->service);
+	if (!gs_snapshot_region(snapshot, force->region))
+		return refuse(error, "forces[%u].region: no region has id %u", i, force->region);
+	if (!gs_text_is_valid(force->edge, sizeof(force->edge) - 1) ||
+	    !gs_text_is_valid(force->reason, sizeof(force->reason) - 1) ||
+	    !gs_text_is_valid(force->actor, sizeof(force->actor) - 1))
+		return refuse(error, "forces[%u]: edge, reason or actor is no clean text", i);
+	if (i > 0 && compare_forces(force - 1, force) >= 0)
+		return refuse(error, "forces[%u]: not sorted, or twice", i);
+	return 0;
+}
+
 /* ---- whole lists -----------------------------------------------------------------------------*/
 
 static int check_counts(const struct gs_snapshot *snapshot, struct gs_error *error)
@@ -408,6 +461,7 @@ static int check_counts(const struct gs_snapshot *snapshot, struct gs_error *err
 		{"services", snapshot->service_count, GS_MAX_SERVICES - 1},
 		{"backends", snapshot->backend_count, GS_MAX_BACKENDS - 1},
 		{"overrides", snapshot->override_count, 2 * GS_MAX_OVERRIDES},
+		{"forces", snapshot->force_count, FORCES_MAX},
 	};
 	uint32_t overrides4 = 0;
 
@@ -437,6 +491,7 @@ static int check_objects(const struct gs_snapshot *snapshot, struct gs_error *er
 		{snapshot->service_count, check_service},
 		{snapshot->backend_count, check_backend},
 		{snapshot->override_count, check_override},
+		{snapshot->force_count, check_force},
 	};
 
 	for (size_t l = 0; l < sizeof(lists) / sizeof(lists[0]); l++)

@@ -19,6 +19,14 @@ enum {
 /* Ids are small, come from the database, and index the maps. 0 is no object (location: unknown). */
 typedef uint16_t gs_id;
 
+/* The highest ids of each kind: they index the maps. */
+enum {
+	GS_ID_MAX_REGION = 255,
+	GS_ID_MAX_POLICY = 255,
+	GS_ID_MAX_SERVICE = 1023,
+	GS_ID_MAX_BACKEND = 16383,
+};
+
 /* An error for people: what is wrong and where ("file:line: ...", "services.port: ..."). */
 struct gs_error {
 	char text[GS_ERROR_MAX];
@@ -88,6 +96,7 @@ struct gs_breaker_spec {
 struct gs_region {
 	gs_id id;
 	char name[GS_NAME_MAX];
+	bool id_is_given; /* by a document: not for the database to choose */
 	struct gs_coord coord;
 	double cost;	   /* per GB, any currency; 0: free */
 	uint64_t capacity; /* new connections a second; 0: not stated */
@@ -99,6 +108,7 @@ enum gs_policy_kind { GS_POLICY_GEO, GS_POLICY_FAILOVER, GS_POLICY__COUNT };
 struct gs_policy {
 	gs_id id;
 	char name[GS_NAME_MAX];
+	bool id_is_given;	  /* by a document: not for the database to choose */
 	enum gs_policy_kind kind; /* geo: nearest first; failover: `order` for everybody */
 	uint8_t order_count;
 	gs_id order[GS_POLICY_ORDER_MAX]; /* default order of regions, for unknown locations */
@@ -107,6 +117,7 @@ struct gs_policy {
 struct gs_service {
 	gs_id id;
 	char name[GS_NAME_MAX];
+	bool id_is_given; /* by a document: not for the database to choose */
 	struct gs_addr vip;
 	uint16_t port; /* host byte order; 0: every port */
 	enum gs_protocol protocol;
@@ -118,6 +129,7 @@ struct gs_service {
 struct gs_backend {
 	gs_id id;
 	char name[GS_NAME_MAX];
+	bool id_is_given; /* by a document: not for the database to choose */
 	gs_id service;
 	gs_id region;
 	struct gs_addr addr;
@@ -153,6 +165,7 @@ struct gs_force {
 struct gs_snapshot {
 	uint64_t revision;
 	uint64_t selection_seed;
+	bool seed_is_given;	 /* by a document */
 	char actor[GS_NAME_MAX]; /* who made this revision, as they said; "": not known */
 	uint32_t region_count, policy_count, service_count, backend_count, override_count;
 	uint32_t force_count;
