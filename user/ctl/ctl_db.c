@@ -16,7 +16,7 @@ struct gs_pg_admin *gs_ctl_db_open(const struct gs_ctl *ctl)
 	struct gs_pg_admin *admin = NULL;
 	struct gs_error error = {0};
 
-	if (gs_pg_admin_open(ctl->conninfo, &admin, &error) != 0) {
+	if (gs_pg_admin_open(ctl->conninfo, NULL, &admin, &error) != 0) {
 		gs_ctl_fail("%s", error.text);
 		return NULL;
 	}
@@ -81,7 +81,10 @@ int gs_ctl_db_edit(const struct gs_ctl *ctl,
 
 	if (!admin)
 		return GS_CTL_FAILED;
-	if (gs_pg_admin_edit(admin, make, context, dry_run, &edit, &error) != 0)
+	if (gs_pg_admin_edit(
+		    admin,
+		    &(struct gs_pg_change){.make = make, .context = context, .dry_run = dry_run},
+		    &edit, &error) != 0)
 		return gs_ctl_fail("%s", error.text);
 	return ctl->json ? print_edit_json(&edit, dry_run) : print_edit(&edit, dry_run);
 }
