@@ -184,7 +184,7 @@ objects() { # COUNT FORMAT: # is the number, %A.%B two bytes of an address
 		"$(objects 16000 '{"name":"b#","service":"s%B","region":"r%A","address":"10.1.%A.%B"}')" \
 		"$(objects 20000 '{"prefix":"100.%A.%B.0/24","region":"r1"}')"
 } >"$TAP_WORK/full.json"
-sql "TRUNCATE geostream.overrides, geostream.backends, geostream.services, geostream.policy_regions, geostream.policies, geostream.regions; DELETE FROM geostream.retired_ids"
+sql "TRUNCATE geostream.overrides, geostream.backends, geostream.services, geostream.breaker_forces, geostream.policy_regions, geostream.policies, geostream.regions; DELETE FROM geostream.retired_ids"
 ok "255 regions, 1,023 services, 16,000 backends, 20,000 overrides" ctl apply -f "$TAP_WORK/full.json"
 is "are there" "$(sql 'SELECT (SELECT count(*) FROM geostream.backends), (SELECT max(id) FROM geostream.services), (SELECT count(*) FROM geostream.overrides)')" "16000|1023|20000"
 like "again: nothing to change" "$(ctl apply -f "$TAP_WORK/full.json")" '^nothing to change'

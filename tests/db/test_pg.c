@@ -90,7 +90,9 @@ static const char base_state[] =
 	"BEGIN;"
 	"TRUNCATE geostream.regions, geostream.policies, geostream.policy_regions,"
 	" geostream.services, geostream.backends, geostream.overrides, geostream.retired_ids,"
-	" geostream.edges, geostream.generations, geostream.transitions, geostream.health_states;"
+	" geostream.edges, geostream.generations, geostream.transitions, geostream.health_states,"
+	" geostream.breaker_forces, geostream.breaker_states, geostream.probe_minutes,"
+	" geostream.audit;"
 	"DELETE FROM geostream.retired_ids;"
 	"INSERT INTO geostream.regions (name, latitude, longitude, cost, capacity)"
 	" VALUES ('eu', 50.1, 8.7, 0.02, 1000), ('us', 39, -77, 0, 0);"
@@ -148,6 +150,9 @@ struct world {
 	uint64_t want_revision;
 	const char *want_why;
 	const char *want_sql, *want_value;
+	int breaker_calls;
+	uint32_t breaker_count;
+	struct gs_breaker_record breaker; /* the first one */
 };
 
 static void on_snapshot(void *context, struct gs_snapshot *snapshot)
@@ -195,6 +200,17 @@ static bool until(struct world *world, bool (*is_done)(const struct world *world
 	return !world->timed_out;
 }
 
+static void on_breakers(void *context, const struct gs_breaker_record *records, uint32_t count)
+{
+	struct world *world = context;
+
+	assert_int_equal(world->snapshots, 0); /* they come first */
+	world->breaker_calls++;
+	world->breaker_count = count;
+	if (count > 0)
+		world->breaker = records[0];
+}
+
 static bool has_revision(const struct world *world)
 {
 	return world->snapshot && world->snapshot->revision == world->want_revision;
@@ -235,7 +251,9 @@ static bool until_value(struct world *world, const char *sql, const char *want)
 
 static void world_open(struct world *world, const char *database)
 {
-	static const struct gs_store_events events = {on_snapshot, on_connection};
+	static const struct gs_store_events events = {.on_snapshot = on_snapshot,
+						      .on_breakers = on_breakers,
+						      .on_connection = on_connection};
 	struct gs_error error = {{0}};
 
 	*world = (struct world){.look = {.on_due = look, .context = world}};
@@ -653,6 +671,145 @@ static void test_silent_server_is_given_up(void **state)
 	assert_string_equal(what_is_wrong_with_transitions(10), "fine");
 }
 
+/* ---- breakers, forces, minutes ---------------------------------------------------------------*/
+
+static void test_breakers_come_back_after_a_restart(void **state)
+{
+	struct world *world = *state, again;
+	struct gs_transition transition = {
+		.unix_ms = 1700000000000,
+		.kind = GS_OBJECT_BREAKER,
+		.region = "eu",
+		.service = "web",
+		.from = "closed",
+		.to = "open",
+		.why = "5 connections failed in a row",
+		.actor = "alice",
+		.breaker = {.state = GS_BREAKER_OPEN, .exponent = 3, .epoch = 8, .left_ms = 4711},
+	};
+
+	assert_int_equal(world->breaker_calls, 1);
+	assert_int_equal(world->breaker_count, 0);
+	transition.breaker.left_ms = 1;
+	world->store.ops->record_transition(world->store.self, &transition);
+	transition.breaker.left_ms = 4711;
+	world->store.ops->record_transition(world->store.self, &transition);
+	assert_true(until_value(world, "SELECT count(*) FROM geostream.transitions", "2"));
+	assert_string_equal(value("SELECT state || exponent || actor FROM geostream.breaker_states"
+				  " JOIN geostream.transitions ON kind = 'breaker' LIMIT 1"),
+			    "open3alice");
+	assert_string_equal(value("SELECT count(*) FROM geostream.health_states"), "0");
+
+	world_open(&again, conninfo);
+	assert_true(until_current(&again));
+	assert_int_equal(again.breaker_calls, 1);
+	assert_int_equal(again.breaker_count, 1);
+	assert_string_equal(again.breaker.service, "web");
+	assert_string_equal(again.breaker.region, "eu");
+	assert_int_equal(again.breaker.saved.state, GS_BREAKER_OPEN);
+	assert_int_equal(again.breaker.saved.exponent, 3);
+	assert_int_equal(again.breaker.saved.epoch, 8);
+	assert_int_equal(again.breaker.saved.left_ms, 4711);
+	assert_true(again.breaker.unix_ms == 1700000000000);
+	/* Told once, whatever happens to the connection. */
+	run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+	    " WHERE application_name = 'geostream:edge-1'");
+	assert_true(until(&again, is_away));
+	assert_true(until(&again, is_connected));
+	assert_int_equal(again.breaker_calls, 1);
+	world_close(&again);
+}
+
+static void test_forces_come_with_the_snapshot(void **state)
+{
+	struct world *world = *state;
+	const struct gs_snapshot *s;
+
+	run("SET geostream.actor = 'alice@desk'; INSERT INTO geostream.breaker_forces"
+	    " (service, region, edge, state, expires_at, reason) VALUES"
+	    " ('web', 'us', '', 'open', now() + interval '1 hour', 'ticket 7'),"
+	    " ('web', 'eu', 'fra1', 'closed', now() + interval '2 hours', '')");
+	assert_true(until_current(world));
+	s = world->snapshot;
+	assert_int_equal(s->force_count, 2);
+	assert_int_equal(s->forces[0].region, 1);
+	assert_string_equal(s->forces[0].edge, "fra1");
+	assert_false(s->forces[0].open);
+	assert_int_equal(s->forces[1].region, 2);
+	assert_true(s->forces[1].open);
+	assert_string_equal(s->forces[1].reason, "ticket 7");
+	assert_string_equal(s->forces[1].actor, "alice@desk");
+	assert_string_equal(s->actor, "alice@desk");
+	assert_int_equal(s->forces[1].expires_unix_ms / 1000,
+			 strtoll(value("SELECT floor(extract(epoch FROM expires_at))"
+				       " FROM geostream.breaker_forces WHERE edge = ''"),
+				 NULL, 10));
+	run("DELETE FROM geostream.breaker_forces");
+	assert_true(until_current(world));
+	assert_int_equal(world->snapshot->force_count, 0);
+}
+
+static void test_minutes_are_written_and_the_fuller_one_stays(void **state)
+{
+	struct world *world = *state;
+	struct gs_probe_minute rows[2] = {
+		{.unix_s = 1700000040,
+		 .service = "web",
+		 .region = "eu",
+		 .backend = "eu-1",
+		 .count = 150,
+		 .failures = 3,
+		 .local = 1,
+		 .p50_us = 900,
+		 .p90_us = 1500,
+		 .p99_us = 4000,
+		 .max_us = 4100},
+		{.unix_s = 1700000040,
+		 .service = "web",
+		 .region = "us",
+		 .backend = "us-1",
+		 .count = 10,
+		 .failures = 10},
+	};
+
+	world->store.ops->record_probes(world->store.self, rows, 2);
+	assert_true(until_value(world, "SELECT count(*) FROM geostream.probe_minutes", "2"));
+	assert_string_equal(value("SELECT concat_ws(' ', extract(epoch FROM minute)::bigint, edge,"
+				  " probes, failures, local_failures, p50_us, p90_us, p99_us,"
+				  " max_us) FROM geostream.probe_minutes WHERE backend = 'eu-1'"),
+			    "1700000040 edge-1 150 3 1 900 1500 4000 4100");
+	assert_string_equal(value("SELECT p50_us IS NULL AND max_us IS NULL"
+				  " FROM geostream.probe_minutes WHERE backend = 'us-1'"),
+			    "t");
+	rows[0].count = 20;
+	rows[1].count = 20;
+	world->store.ops->record_probes(world->store.self, rows, 2);
+	assert_true(until_value(
+		world, "SELECT probes FROM geostream.probe_minutes WHERE backend = 'us-1'", "20"));
+	assert_string_equal(
+		value("SELECT probes FROM geostream.probe_minutes WHERE backend = 'eu-1'"), "150");
+}
+
+static void test_minutes_wait_for_the_database(void **state)
+{
+	struct gs_pg_minutes minutes = {0};
+	struct gs_probe_minute row = {.backend = "b"};
+	(void)state;
+
+	for (row.unix_s = 0; row.unix_s < GS_PG_MINUTES_MAX + 7; row.unix_s++)
+		gs_pg_minutes_add(&minutes, &row, 1);
+	assert_int_equal(minutes.count, GS_PG_MINUTES_MAX);
+	assert_int_equal(minutes.dropped, 7);
+	assert_int_equal(minutes.rows[0].unix_s, 7);
+	minutes.in_flight = 5;
+	gs_pg_minutes_sent(&minutes, true);
+	assert_int_equal(minutes.count, GS_PG_MINUTES_MAX);
+	minutes.in_flight = 5;
+	gs_pg_minutes_sent(&minutes, false);
+	assert_int_equal(minutes.rows[0].unix_s, 12);
+	gs_pg_minutes_done(&minutes);
+}
+
 /* The commit happened, the answer was lost: sent again, it is written once. */
 static void test_resent_batch_is_written_once(void **state)
 {
@@ -831,6 +988,14 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_killed_connections_lose_and_double_nothing,
 						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_silent_server_is_given_up, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_breakers_come_back_after_a_restart, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_forces_come_with_the_snapshot, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_minutes_are_written_and_the_fuller_one_stays,
+						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_minutes_wait_for_the_database, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(test_resent_batch_is_written_once, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_poisonous_transition_is_discarded, set_up,

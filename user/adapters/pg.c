@@ -29,6 +29,7 @@ enum {
 	TICKS_PER_SNAPSHOT = 3,
 	RETRY_BASE_MS = 200,
 	RETRY_CAP_MS = 10000,
+	TICKS_PER_MAINTENANCE = 360, /* an hour */
 };
 
 enum activity {
@@ -36,9 +37,12 @@ enum activity {
 	AWAY,	 /* not connected; the retry timer runs */
 	CONNECTING,
 	LISTENING,
+	READING_BREAKERS,
 	READING,
 	WRITING_TRANSITIONS,
+	WRITING_MINUTES,
 	WRITING_EDGE,
+	MAINTAINING,
 };
 
 struct pg {
@@ -73,7 +77,10 @@ struct pg {
 	uint64_t given_digest; /* of the snapshot in force */
 	char refusal[GS_ERROR_MAX];
 
+	bool breakers_read; /* once, before the first snapshot */
 	struct gs_pg_writes writes;
+	struct gs_pg_minutes minutes;
+	bool maintenance_due;
 	bool writes_paused; /* until the next tick: the database refuses them */
 	struct gs_edge_report report;
 	bool edge_due;
@@ -107,6 +114,7 @@ static void disconnect(struct pg *pg)
 	pg->activity = AWAY;
 	clear_results(pg);
 	gs_pg_writes_refused(&pg->writes, NULL);
+	gs_pg_minutes_sent(&pg->minutes, true);
 }
 
 /* Ends the connection and tries again later. why may be of the connection that ends. */
@@ -279,7 +287,8 @@ static void take_result(struct pg *pg, PGresult *result)
 {
 	ExecStatusType status = PQresultStatus(result);
 
-	if (status == PGRES_TUPLES_OK && pg->activity == READING &&
+	if (status == PGRES_TUPLES_OK &&
+	    (pg->activity == READING || pg->activity == READING_BREAKERS) &&
 	    pg->result_count < GS_PG_RESULT__COUNT) {
 		pg->results[pg->result_count++] = result;
 		return;
@@ -299,15 +308,35 @@ static bool is_schema_error(const char *sqlstate)
 	       strcmp(sqlstate, "42703") == 0;
 }
 
+/* What is written, for a log line; NULL: it reads. */
+static const char *written(enum activity activity)
+{
+	switch (activity) {
+	case WRITING_TRANSITIONS:
+		return "transitions";
+	case WRITING_MINUTES:
+		return "probe minutes";
+	case WRITING_EDGE:
+		return "edge";
+	case MAINTAINING:
+		return "partitions";
+	default:
+		return NULL;
+	}
+}
+
 static void fail_activity(struct pg *pg, enum activity activity)
 {
 	char why[2 * GS_ERROR_MAX];
 
-	if (activity == WRITING_TRANSITIONS || activity == WRITING_EDGE) {
+	if (written(activity)) {
 		gs_log_limited(GS_LOG_WARNING, "store_write_failed", "what=%s why=%s",
-			       activity == WRITING_EDGE ? "edge" : "transitions", pg->failure);
+			       written(activity), pg->failure);
 		if (activity == WRITING_TRANSITIONS)
 			pg->writes_paused = !gs_pg_writes_refused(&pg->writes, pg->sqlstate);
+		/* A minute that is refused is not worth a second try. */
+		if (activity == WRITING_MINUTES)
+			gs_pg_minutes_sent(&pg->minutes, false);
 		clear_results(pg);
 		return;
 	}
@@ -318,6 +347,19 @@ static void fail_activity(struct pg *pg, enum activity activity)
 			: "",
 		pg->failure);
 	lose(pg, why);
+}
+
+static void finish_breakers(struct pg *pg)
+{
+	GS_AUTO_FREE struct gs_breaker_record *records = NULL;
+	uint32_t count = 0;
+
+	pg->breakers_read = true;
+	if (pg->result_count == 1 && gs_pg_breaker_records(pg->results[0], &records, &count) == 0 &&
+	    pg->events->on_breakers)
+		pg->events->on_breakers(pg->context, records, count);
+	clear_results(pg);
+	pg->want_snapshot = true;
 }
 
 static void finish_activity(struct pg *pg)
@@ -337,6 +379,9 @@ static void finish_activity(struct pg *pg)
 		pg->edge_is_first = true;
 		pg->writes_paused = false;
 		break;
+	case READING_BREAKERS:
+		finish_breakers(pg);
+		break;
 	case READING:
 		if (!pg->told_connected) {
 			pg->told_connected = true;
@@ -347,6 +392,10 @@ static void finish_activity(struct pg *pg)
 		break;
 	case WRITING_TRANSITIONS:
 		gs_pg_writes_committed(&pg->writes);
+		clear_results(pg);
+		break;
+	case WRITING_MINUTES:
+		gs_pg_minutes_sent(&pg->minutes, false);
 		clear_results(pg);
 		break;
 	default:
@@ -360,7 +409,9 @@ static void pump(struct pg *pg)
 {
 	if (pg->activity != NOTHING)
 		return;
-	if (pg->want_snapshot) {
+	if (pg->want_snapshot && !pg->breakers_read) {
+		begin(pg, READING_BREAKERS, gs_pg_send_breakers(pg->connection, pg->edge) == 0);
+	} else if (pg->want_snapshot) {
 		pg->want_snapshot = false;
 		begin(pg, READING, PQsendQuery(pg->connection, gs_pg_read_query));
 	} else if (pg->writes.count > 0 && !pg->writes_paused) {
@@ -371,6 +422,13 @@ static void pump(struct pg *pg)
 		      gs_pg_send_edge(pg->connection, pg->edge, &pg->report, pg->edge_is_first) ==
 			      0);
 		pg->edge_is_first = false;
+	} else if (pg->minutes.count > 0) {
+		begin(pg, WRITING_MINUTES,
+		      gs_pg_minutes_send(&pg->minutes, pg->edge, pg->connection) == 0);
+	} else if (pg->maintenance_due) {
+		pg->maintenance_due = false;
+		begin(pg, MAINTAINING,
+		      PQsendQuery(pg->connection, "SELECT FROM geostream.maintain()"));
 	}
 }
 
@@ -439,6 +497,8 @@ static void on_tick(struct gs_timer *timer)
 	pg->writes_paused = false;
 	if (++pg->ticks % TICKS_PER_SNAPSHOT == 0)
 		pg->want_snapshot = true;
+	if (pg->ticks % TICKS_PER_MAINTENANCE == 0)
+		pg->maintenance_due = true;
 	pump(pg);
 }
 
@@ -463,6 +523,14 @@ static void record_transition(void *self, const struct gs_transition *transition
 	pump(pg);
 }
 
+static void record_probes(void *self, const struct gs_probe_minute *minutes, uint32_t count)
+{
+	struct pg *pg = self;
+
+	gs_pg_minutes_add(&pg->minutes, minutes, count);
+	pump(pg);
+}
+
 static void report_edge(void *self, const struct gs_edge_report *report)
 {
 	struct pg *pg = self;
@@ -480,6 +548,7 @@ static void close_store(void *self)
 	gs_loop_timer_clear(pg->loop, &pg->retry_timer);
 	gs_loop_timer_clear(pg->loop, &pg->tick_timer);
 	gs_pg_writes_done(&pg->writes);
+	gs_pg_minutes_done(&pg->minutes);
 	free(pg->conninfo);
 	free(pg->edge);
 	free(pg->application);
@@ -499,6 +568,7 @@ int gs_pg_open(struct gs_loop *loop, const char *conninfo, const char *edge,
 	static const struct gs_store_ops ops = {
 		.start = start,
 		.record_transition = record_transition,
+		.record_probes = record_probes,
 		.report_edge = report_edge,
 		.close = close_store,
 	};
@@ -522,6 +592,9 @@ int gs_pg_open(struct gs_loop *loop, const char *conninfo, const char *edge,
 	pg->tick_timer = (struct gs_timer){.on_due = on_tick, .context = pg};
 	gs_retry_init(&pg->retry, RETRY_BASE_MS, RETRY_CAP_MS, random_seed());
 	gs_pg_writes_init(&pg->writes, pg->edge);
+	/* Edges that start together keep house at different times. */
+	pg->ticks = (uint32_t)(random_seed() % (TICKS_PER_MAINTENANCE / TICKS_PER_SNAPSHOT)) *
+		    TICKS_PER_SNAPSHOT;
 	if (!pg->conninfo || !pg->edge || !pg->application) {
 		close_store(pg);
 		return gs_error_set(-ENOMEM, error, "database: no memory");

@@ -35,8 +35,7 @@ struct gs_probe_minutes {
 
 static void hand_over(struct gs_probe_minutes *m)
 {
-	/* Stores without are on their way out. */
-	if (m->row_count > 0 && m->store->ops->record_probes)
+	if (m->row_count > 0)
 		m->store->ops->record_probes(m->store->self, m->rows, m->row_count);
 	free(gs_take_ptr(m->rows));
 	m->row_count = 0;
