@@ -50,12 +50,12 @@ SQL      := $(sort $(wildcard user/migrations/*.sql))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help build run test check check-db check-bpf check-e2e bench bench-quick lint format \
-        clean install deps migrate-up geoip
+.PHONY: all help build run test test-integration test-race test-coverage check check-db check-bpf \
+        check-e2e benchmark bench bench-quick lint format clean install deps migrate-up geoip
 all: build
 
 help: ## what one can do here
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 deps: $(BUILD)/.deps
 $(BUILD)/.deps: .ci/packages.sh
@@ -175,9 +175,29 @@ check-bpf: build ## packets through the real program (root)
 check-e2e: build ## the lab, the loader, other kernels (root)
 	@$(MAKE) --no-print-directory lab-tools
 	@BUILD=$(BUILD) tests/run.sh e2e
-test: build ## everything: lint, unit, database, packets, end to end (root)
-	@$(MAKE) --no-print-directory unit-tests db-tests bpf-tests lab-tools
+test-integration: build ## database and end to end, with nothing faked (root)
+	@$(MAKE) --no-print-directory db-tests lab-tools
+	@BUILD=$(BUILD) tests/run.sh db e2e
+test: build ## everything: lint, unit, races, database, packets, end to end (root)
+	@$(MAKE) --no-print-directory unit-tests db-tests bpf-tests lab-tools race-tests
 	@BUILD=$(BUILD) tests/run.sh all
+
+# The same tests built another way are the same goals in another build folder.
+RACE_TESTS := $(addprefix $(BUILD)/race/tests/,race/racy $(shell sed '/^\#/d' tests/race/threads))
+test-race: build ## the tests with threads, under ThreadSanitizer
+	@$(MAKE) --no-print-directory race-tests
+	@BUILD=$(BUILD) tests/run.sh race
+race-tests:
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/race CFLAGS='-O1 -g' SANITIZE=-fsanitize=thread $(RACE_TESTS)
+$(BUILD)/tests/race/%: tests/race/%.c
+	$(call msg,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(SANITIZE) $^ -lpthread -o $@
+test-coverage: build ## lines the unit and database tests reach, by folder
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/cov CFLAGS='-O0 -g --coverage' SANITIZE= $(BUILD)/cov/geostreamd \
+		$(BUILD)/cov/geostreamctl geoip unit-tests db-tests
+	@tests/coverage.sh $(BUILD)/cov
+.PHONY: race-tests
 
 # ---- the lab ---------------------------------------------------------------------------------
 $(BUILD)/lab-flowgen: $(call OBJ,tests/lab/flowgen.c)
@@ -210,6 +230,7 @@ install: build ## programs, BPF objects, GeoIP data under $(DESTDIR)$(PREFIX)
 
 # ---- benchmarks: never tests, they only print (tests/bench/README.md) -------------------------
 BENCH_FLAGS ?=
+benchmark: bench ## the same as bench
 bench: build ## ns a packet of the data path, net of the driver (root)
 	@$(MAKE) --no-print-directory $(BUILD)/bench/bench_xdp
 	@BUILD=$(BUILD) tests/bench/run.sh $(BENCH_FLAGS)

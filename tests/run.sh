@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Runs tests and counts: tests/run.sh lint|unit|db|bpf|e2e|all, or the tests themselves by path.
+# Runs tests and counts: tests/run.sh lint|unit|race|db|bpf|e2e|all, or the tests themselves by path.
 #
 # Every test speaks TAP (cmocka's, or tests/e2e/lib.sh's). Failed counts: "not ok", "# SKIP" (a test
 # that did not run has shown nothing), a plan not kept, no plan, an exit that contradicts the lines,
@@ -17,6 +17,7 @@ unset MAKEFLAGS MAKELEVEL MFLAGS
 
 passed=0
 failed=0
+wrapper=() # what every test is run by
 
 # Reads TAP; prints "PASSED FAILED", then what failed and why. Plans add up: a cmocka program has
 # one a group. Lines that are no TAP belong to the test before them.
@@ -64,7 +65,7 @@ run_test() { # PROGRAM
 		failed=$((failed + 1))
 		return
 	fi
-	timeout -k 20 "$TEST_TIMEOUT" "$program" </dev/null >"$log.tap" 2>"$log.err" || status=$?
+	timeout -k 20 "$TEST_TIMEOUT" "${wrapper[@]}" "$program" </dev/null >"$log.tap" 2>"$log.err" || status=$?
 	result=$(judge "$status" <"$log.tap")
 	read -ra counts <<<"${result%%$'\n'*}"
 	passed=$((passed + counts[0]))
@@ -120,6 +121,18 @@ suite_tests() { # SUITE
 	done
 }
 
+# The tests with threads, again: built with ThreadSanitizer, in a build folder of their own. It wants
+# its memory where it expects it, which the address randomness of some kernels denies it.
+run_race() {
+	local BUILD=$BUILD/race LOG=$LOG/race wrapper=(setarch -R) tests threads
+	export TSAN_OPTIONS=halt_on_error=1
+	mkdir -p "$LOG"
+	mapfile -t tests < <(suite_tests race)
+	mapfile -t threads < <(sed '/^#/d' tests/race/threads)
+	run_suite race "${tests[@]}" "${threads[@]/#/$BUILD/tests/}"
+	unset TSAN_OPTIONS
+}
+
 # Where programs and maps are pinned. Systemd mounts it; a container may not have it yet.
 need_bpffs() {
 	if (($(id -u) == 0)) && ! mountpoint -q /sys/fs/bpf; then
@@ -151,8 +164,8 @@ mkdir -p "$LOG"
 suites=()
 for argument in "$@"; do
 	case $argument in
-	all) suites+=(lint unit db bpf e2e) ;;
-	lint | unit | db | bpf | e2e) suites+=("$argument") ;;
+	all) suites+=(lint unit race db bpf e2e) ;;
+	lint | unit | race | db | bpf | e2e) suites+=("$argument") ;;
 	*/*) suites+=("$argument") ;;
 	*) usage ;;
 	esac
@@ -161,6 +174,7 @@ need_bpffs
 for suite in "${suites[@]}"; do
 	case $suite in
 	lint) run_lint ;;
+	race) run_race ;;
 	*/*) run_suite "${suite##*/}" "$suite" ;;
 	*)
 		mapfile -t tests < <(suite_tests "$suite")

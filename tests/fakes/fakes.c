@@ -125,20 +125,14 @@ void fake_nexthop_init(struct fake_nexthop *fake, struct gs_nexthop *ret_nexthop
 
 /* ---- dataplane ------------------------------------------------------------------------------- */
 
-static int dataplane_publish(void *self, const struct gs_tables *tables, const struct gs_hop *hops,
-			     struct gs_dataplane_info *ret_info, struct gs_error *error)
+static int publish_locked(struct fake_dataplane *fake, const struct gs_tables *tables,
+			  const struct gs_hop *hops, struct gs_dataplane_info *ret_info,
+			  struct gs_error *error)
 {
-	struct fake_dataplane *fake = self;
-
-	__atomic_fetch_add(&fake->publishes, 1, __ATOMIC_RELAXED);
-	pthread_mutex_lock(&fake->gate);
-	pthread_mutex_unlock(&fake->gate);
 	for (uint32_t i = 0; i < GS_MAX_BACKENDS; i++)
-		fake->published_backend[i] =
-			__atomic_load_n(&fake->backends[i].state, __ATOMIC_RELAXED);
+		fake->published_backend[i] = fake->backends[i].state;
 	for (uint32_t i = 0; i < GS_MAX_REGIONS; i++)
-		fake->published_region[i] =
-			__atomic_load_n(&fake->regions[i].state, __ATOMIC_RELAXED);
+		fake->published_region[i] = fake->regions[i].state;
 	if (fake->publish_error) {
 		int result = fake->publish_error;
 
@@ -155,6 +149,22 @@ static int dataplane_publish(void *self, const struct gs_tables *tables, const s
 	fake->last_hop_mtu = tables->snapshot->backend_count ? hops[0].mtu : 0;
 	*ret_info = fake->info;
 	return 0;
+}
+
+/* On the worker, as the real one. */
+static int dataplane_publish(void *self, const struct gs_tables *tables, const struct gs_hop *hops,
+			     struct gs_dataplane_info *ret_info, struct gs_error *error)
+{
+	struct fake_dataplane *fake = self;
+	int result;
+
+	__atomic_fetch_add(&fake->publishes, 1, __ATOMIC_RELAXED);
+	pthread_mutex_lock(&fake->gate);
+	pthread_mutex_unlock(&fake->gate);
+	pthread_mutex_lock(&fake->lock);
+	result = publish_locked(fake, tables, hops, ret_info, error);
+	pthread_mutex_unlock(&fake->lock);
+	return result;
 }
 
 static struct gs_usable *word_of(struct fake_dataplane *fake, enum gs_object_kind kind,
@@ -175,11 +185,13 @@ static void dataplane_set_usable(void *self, enum gs_object_kind kind, uint32_t 
 {
 	struct fake_dataplane *fake = self;
 
+	pthread_mutex_lock(&fake->lock);
 	if (fake->write_count < FAKE_LOG_MAX)
 		fake->writes[fake->write_count] =
 			(struct fake_write){.kind = kind, .index = index, .word = usable};
 	fake->write_count++;
 	*word_of(fake, kind, index) = usable;
+	pthread_mutex_unlock(&fake->lock);
 }
 
 static struct gs_usable dataplane_get_usable(void *self, enum gs_object_kind kind, uint32_t index)
@@ -201,7 +213,9 @@ static void dataplane_info(void *self, struct gs_dataplane_info *ret_info)
 {
 	struct fake_dataplane *fake = self;
 
+	pthread_mutex_lock(&fake->lock);
 	*ret_info = fake->info;
+	pthread_mutex_unlock(&fake->lock);
 }
 
 static int dataplane_count(void *self, struct gs_counters *ret_counters)
@@ -243,7 +257,12 @@ void fake_dataplane_init(struct fake_dataplane *fake, struct gs_dataplane *ret_d
 		.heartbeat = dataplane_heartbeat,
 		.close = nothing_to_close,
 	};
+	pthread_mutexattr_t recursive;
 
+	pthread_mutexattr_init(&recursive);
+	pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+	pthread_mutex_init(&fake->lock, &recursive);
+	pthread_mutexattr_destroy(&recursive);
 	pthread_mutex_init(&fake->gate, NULL);
 	*ret_dataplane = (struct gs_dataplane){.ops = &ops, .self = fake};
 }

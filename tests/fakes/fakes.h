@@ -73,6 +73,8 @@ struct fake_dataplane {
 	uint16_t published_backend[GS_MAX_BACKENDS];
 	uint16_t published_region[GS_MAX_REGIONS];
 	pthread_mutex_t gate; /* a publish takes it: hold it to keep the worker busy */
+	pthread_mutex_t
+		lock; /* recursive; of all the rest: hold it to look while a publish may run */
 
 	uint32_t hop_sets;
 	uint32_t hop_mtu;

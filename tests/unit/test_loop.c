@@ -326,7 +326,7 @@ static void run_slow(struct gs_job *job)
 	char byte;
 
 	assert_int_equal(read(s->gate[0], &byte, 1), 1);
-	s->finished = true;
+	__atomic_store_n(&s->finished, true, __ATOMIC_RELEASE);
 }
 
 static void run_never(struct gs_job *job)
@@ -354,7 +354,7 @@ static void the_end_waits_for_the_job_under_way(void **state)
 	s.job = (struct gs_job){.run = run_slow, .done = never_done, .context = &s};
 	gs_loop_work(f->loop, &s.job);
 	assert_int_equal(write(s.gate[1], "x", 1), 1);
-	while (!__atomic_load_n(&s.finished, __ATOMIC_RELAXED))
+	while (!__atomic_load_n(&s.finished, __ATOMIC_ACQUIRE))
 		sched_yield();
 	gs_loop_end_worker(f->loop);
 	s.next = (struct gs_job){.run = run_never, .done = never_done, .context = &s};

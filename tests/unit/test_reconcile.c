@@ -83,8 +83,12 @@ static int reopen(void *context, struct gs_error *error)
 static void on_poll(struct gs_timer *timer)
 {
 	struct scene *scene = timer->context;
+	bool is_so;
 
-	if (scene->until(scene))
+	pthread_mutex_lock(&scene->dataplane_fake.lock);
+	is_so = scene->until(scene);
+	pthread_mutex_unlock(&scene->dataplane_fake.lock);
+	if (is_so)
 		gs_loop_stop(scene->loop);
 	else
 		gs_loop_timer_set(scene->loop, timer, 2);
