@@ -46,6 +46,7 @@ OBJ       = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 ASAN_OBJ  = $(patsubst %.c,$(BUILD)/asan/%.o,$(1))
 BPF_OBJ   = $(patsubst %.bpf.c,$(BUILD)/bpf/%.bpf.o,$(notdir $(1)))
 PROGRAMS := $(BUILD)/geostreamd $(BUILD)/geostreamctl $(BUILD)/geostream-loader
+MAN_PAGES := $(patsubst docs/man/%.scd,$(BUILD)/man/%,$(wildcard docs/man/*.scd))
 SQL      := $(sort $(wildcard user/migrations/*.sql))
 
 .DELETE_ON_ERROR:
@@ -64,8 +65,8 @@ $(BUILD)/.deps: .ci/packages.sh
 	@touch $@
 
 # The goals come again, so that variables which ask pkg-config see what was just installed.
-build: deps ## programs, BPF objects, GeoIP database of this machine's packages
-	@$(MAKE) --no-print-directory programs bpf geoip
+build: deps ## programs, BPF objects, manual pages, GeoIP database of this machine's packages
+	@$(MAKE) --no-print-directory programs bpf geoip man
 programs: $(PROGRAMS); @:
 bpf: $(call BPF_OBJ,$(BPF_SRC) $(TEST_BPF_SRC)); @:
 .PHONY: programs bpf
@@ -131,6 +132,13 @@ $(BUILD)/geostreamctl: $(call OBJ,$(CTL_SRC)) $(BUILD)/libgs.a $(BUILD)/libgscor
 $(BUILD)/geostream-loader: $(call OBJ,loader/geostream-loader.c) $(BUILD)/libloader.a
 	$(call msg,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $^ $(shell pkg-config --libs libbpf libxdp jansson 2>/dev/null) -o $@
+
+man: $(MAN_PAGES); @:
+$(BUILD)/man/%: docs/man/%.scd docs/man/page.sh $(BUILD)/geostreamctl
+	$(call msg,MAN,$@)
+	@mkdir -p $(@D)
+	$(Q)docs/man/page.sh $< $(BUILD)/geostreamctl | scdoc > $@
+.PHONY: man
 
 # ---- tests -----------------------------------------------------------------------------------
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(UNIT_SRC))
@@ -220,9 +228,12 @@ format: ## put the C files into the project's shape
 	clang-format -i $$(git ls-files -co --exclude-standard '*.c' '*.h')
 clean: ## remove build/
 	rm -rf $(BUILD)
-install: build ## programs, BPF objects, GeoIP data under $(DESTDIR)$(PREFIX)
+install: build ## programs, BPF objects, manual pages, GeoIP data under $(DESTDIR)$(PREFIX)
 	install -D -t $(DESTDIR)$(PREFIX)/sbin $(BUILD)/geostreamd $(BUILD)/geostream-loader
 	install -D -t $(DESTDIR)$(PREFIX)/bin $(BUILD)/geostreamctl
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 $(filter %.1,$(MAN_PAGES))
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man5 $(filter %.5,$(MAN_PAGES))
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 $(filter %.8,$(MAN_PAGES))
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/geostream/bpf $(call BPF_OBJ,$(BPF_SRC))
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/geostream $(BUILD)/geoip/geostream-country.mmdb
 	install -D -m 644 docs/geostream.conf $(DESTDIR)$(PREFIX)/share/doc/geostream/geostream.conf

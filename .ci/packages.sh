@@ -10,7 +10,7 @@
 set -eu
 
 PACKAGES="
-	make gcc libc6-dev pkg-config git
+	make gcc libc6-dev pkg-config git scdoc
 	clang llvm libclang-rt-14-dev clang-format clang-tidy shellcheck
 	libbpf-dev libxdp-dev xdp-tools bpftool
 	libpq-dev libmaxminddb-dev libjansson-dev libmnl-dev libcmocka-dev

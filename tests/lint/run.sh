@@ -49,6 +49,7 @@ check layers tests/lint/layers.sh
 check purity tests/lint/pure.sh
 check headers tests/lint/headers.sh
 check text tests/lint/text.sh
+check man tests/lint/man.sh
 check shellcheck shellcheck -x "${sh_files[@]}"
 check clang-format clang-format --dry-run -Werror "${c_files[@]}"
 check clang clang_all
