@@ -52,7 +52,7 @@ SQL      := $(sort $(wildcard user/migrations/*.sql))
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all help build run test test-integration test-race test-coverage check check-db check-bpf \
-        check-e2e benchmark bench bench-quick lint format clean install deps migrate-up geoip
+        check-e2e benchmark bench bench-quick lint format clean install deps migrate-up geoip vagrant-up
 all: build
 
 help: ## what one can do here
@@ -216,6 +216,9 @@ lab-tools: $(BUILD)/lab-flowgen; @:
 run: build ## the lab and its story, until Ctrl-C; ONCE=1: leave after it; IFACE= CONFIG= MODE=: a real NIC (root)
 	@$(MAKE) --no-print-directory lab-tools
 	@BUILD=$(BUILD) tests/lab/run.sh
+
+vagrant-up: ## an edge, two regions and a client as virtual machines (vagrant/README.md)
+	cd vagrant && vagrant up && vagrant ssh client -c /vagrant/vagrant/try.sh
 
 # Without DATABASE: libpq's own PGHOST, PGSERVICE, ... The recipe is not shown: it may hold a password.
 migrate-up: build ## bring a database's schema up to date: DATABASE="host=... dbname=..." or a URI

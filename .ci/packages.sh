@@ -11,7 +11,7 @@ set -eu
 
 PACKAGES="
 	make gcc libc6-dev pkg-config git scdoc
-	clang llvm libclang-rt-14-dev clang-format clang-tidy shellcheck
+	clang llvm libclang-rt-14-dev clang-format clang-tidy shellcheck ruby
 	libbpf-dev libxdp-dev xdp-tools bpftool
 	libpq-dev libmaxminddb-dev libjansson-dev libmnl-dev libcmocka-dev
 	postgresql-15 postgresql-client-15 nginx-light
