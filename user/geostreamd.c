@@ -152,6 +152,7 @@ static int wire(struct daemon *d, struct gs_error *error)
 	/* Made if it is not there; what goes wrong with it is told when a snapshot is saved. */
 	mkdir(d->config.state_dir, 0750);
 	strcpy(settings.geoip, d->config.geoip);
+	strcpy(settings.edge, d->config.edge);
 	snprintf(settings.last_good, sizeof(settings.last_good), "%s/last-good.json",
 		 d->config.state_dir);
 	err = gs_reconcile_new(&ports, &settings, &d->reconcile);

@@ -302,6 +302,9 @@ struct gs_snapshot *fake_snapshot(uint64_t revision)
 		abort();
 	s->policies[0] = (struct gs_policy){
 		.id = 1, .name = "nearest", .order_count = 3, .order = {FAKE_EU, FAKE_US, FAKE_AP}};
+	struct gs_breaker_spec breaker = gs_breaker_spec_default();
+
+	breaker.enabled = false; /* who tests breakers switches them on */
 	s->services[0] = (struct gs_service){.id = FAKE_WEB,
 					     .name = "web",
 					     .vip = gs_addr_from_v4(0xc633640a),
@@ -309,7 +312,7 @@ struct gs_snapshot *fake_snapshot(uint64_t revision)
 					     .protocol = GS_PROTOCOL_TCP,
 					     .policy = 1,
 					     .probe = quick_spec(),
-					     .breaker = gs_breaker_spec_default()};
+					     .breaker = breaker};
 	for (gs_id r = 1; r <= FAKE_REGIONS; r++) {
 		s->regions[r - 1] = (struct gs_region){.id = r, .coord = PLACES[r - 1]};
 		snprintf(s->regions[r - 1].name, GS_NAME_MAX, "region-%d", r);

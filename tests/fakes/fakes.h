@@ -90,8 +90,8 @@ void fake_dataplane_init(struct fake_dataplane *fake, struct gs_dataplane *ret_d
 enum { FAKE_EU = 1, FAKE_US, FAKE_AP, FAKE_REGIONS = 3, FAKE_PER_REGION = 2, FAKE_WEB = 1 };
 
 /*
- * region-1 (Frankfurt), region-2 (Virginia), region-3 (Singapore), backend-REGION-N, quick probes.
- * gs_snapshot_free frees it; aborts if there is no memory.
+ * region-1 (Frankfurt), region-2 (Virginia), region-3 (Singapore), backend-REGION-N, quick probes,
+ * breakers switched off. gs_snapshot_free frees it; aborts if there is no memory.
  */
 struct gs_snapshot *fake_snapshot(uint64_t revision);
 /* n: 0 or 1 */

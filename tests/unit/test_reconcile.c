@@ -578,7 +578,139 @@ static void a_restart_does_not_flap(void **state)
 	}
 	/* Nothing has changed, so nothing is told. */
 	for (uint32_t i = 0; i < scene->store_fake.transition_count; i++)
-		assert_string_equal(scene->store_fake.transitions[i].region, "region-2");
+		if (scene->store_fake.transitions[i].kind != GS_OBJECT_GENERATION)
+			assert_string_equal(scene->store_fake.transitions[i].region, "region-2");
+}
+
+/* ---- breakers, generations ------------------------------------------------------------------- */
+
+static struct gs_snapshot *with_breakers(uint64_t revision)
+{
+	struct gs_snapshot *snapshot = fake_snapshot(revision);
+	struct gs_breaker_spec *spec = &snapshot->services[0].breaker;
+
+	*spec = gs_breaker_spec_default();
+	spec->open_ms = spec->open_max_ms = 100;
+	spec->ramp_ms = 300;
+	snprintf(snapshot->actor, sizeof(snapshot->actor), "alice");
+	return snapshot;
+}
+
+static uint16_t eu_pool(struct scene *scene)
+{
+	return scene->dataplane_fake.pools[gs_pool_index(FAKE_WEB, FAKE_EU)].state;
+}
+
+static bool eu_pool_is_on_trial(struct scene *scene)
+{
+	return eu_pool(scene) == GS_USABLE_TRIAL;
+}
+
+static bool eu_pool_is_whole(struct scene *scene)
+{
+	return eu_pool(scene) == GS_USABLE_UP &&
+	       scene->dataplane_fake.pools[gs_pool_index(FAKE_WEB, FAKE_EU)].accept == UINT16_MAX;
+}
+
+static uint32_t breaker_transitions(const struct scene *scene, const char *to)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < scene->store_fake.transition_count; i++)
+		count += scene->store_fake.transitions[i].kind == GS_OBJECT_BREAKER &&
+			 strcmp(scene->store_fake.transitions[i].to, to) == 0;
+	return count;
+}
+
+/* Down by health, then held back by its breaker: trials, a ramp, everything. */
+static void a_region_comes_back_by_trials(void **state)
+{
+	struct scene *scene = *state;
+	bool ramped = false;
+
+	start(scene);
+	give(scene, with_breakers(1));
+	run_until(scene, is_idle);
+	run_until(scene, eu_is_up);
+	answer(scene, FAKE_EU, GS_PROBE_REFUSED);
+	run_until(scene, eu_is_down);
+	assert_true(breaker_transitions(scene, "open") >= 1);
+	scene->dataplane_fake.write_count = 0;
+	answer(scene, FAKE_EU, GS_PROBE_OK);
+	run_until(scene, eu_pool_is_on_trial);
+	assert_int_equal(scene->dataplane_fake.pools[gs_pool_index(FAKE_WEB, FAKE_EU)].trials,
+			 GS_BREAKER_TRIALS);
+	run_until(scene, eu_pool_is_whole);
+	for (uint32_t i = 0; i < scene->dataplane_fake.write_count; i++)
+		ramped |= scene->dataplane_fake.writes[i].kind == GS_OBJECT_POOL &&
+			  scene->dataplane_fake.writes[i].word.state == GS_USABLE_UP &&
+			  scene->dataplane_fake.writes[i].word.accept == UINT16_MAX / 10;
+	assert_true(ramped);
+	assert_true(breaker_transitions(scene, "closed") >= 1);
+}
+
+static bool us_and_ap_are_down(struct scene *scene)
+{
+	return region_word(scene, FAKE_US) == GS_USABLE_DOWN &&
+	       region_word(scene, FAKE_AP) == GS_USABLE_DOWN;
+}
+
+/* A force holds as long as it is there; one that nobody made never takes the last pool. */
+static void forces_hold_whoever_is_left(void **state)
+{
+	struct scene *scene = *state;
+	struct gs_snapshot *snapshot = with_breakers(1);
+
+	snapshot->force_count = 1;
+	free(snapshot->forces);
+	snapshot->forces = calloc(1, sizeof(*snapshot->forces));
+	snapshot->forces[0] = (struct gs_force){.service = FAKE_WEB,
+						.region = FAKE_EU,
+						.open = true,
+						.expires_unix_ms = INT64_MAX / 2,
+						.actor = "bob"};
+	start(scene);
+	give(scene, snapshot);
+	run_until(scene, is_idle);
+	run_until(scene, all_known);
+	assert_int_equal(eu_pool(scene), GS_USABLE_DRAIN);
+	assert_int_equal(breaker_transitions(scene, "forced_open"), 1);
+	answer(scene, FAKE_US, GS_PROBE_REFUSED);
+	answer(scene, FAKE_AP, GS_PROBE_REFUSED);
+	run_until(scene, us_and_ap_are_down);
+	assert_int_equal(eu_pool(scene), GS_USABLE_DRAIN);
+}
+
+static void generations_and_plans_are_told(void **state)
+{
+	struct scene *scene = *state;
+	struct gs_snapshot *second = with_breakers(2);
+	uint32_t told = 0, plans = 0;
+
+	start(scene);
+	give(scene, with_breakers(1));
+	run_until(scene, is_idle);
+	second->regions[FAKE_EU - 1].admin = GS_ADMIN_MAINTENANCE;
+	give(scene, second);
+	run_until(scene, revision_2);
+	run_until(scene, is_idle);
+	for (uint32_t i = 0; i < scene->store_fake.transition_count; i++) {
+		const struct gs_transition *t = &scene->store_fake.transitions[i];
+
+		if (t->kind == GS_OBJECT_GENERATION) {
+			assert_string_equal(t->actor, "alice");
+			assert_non_null(strstr(t->why, "revision "));
+			told++;
+		}
+		if (t->kind == GS_OBJECT_PLAN) {
+			assert_string_equal(t->service, "web");
+			assert_non_null(strstr(t->from, " locations"));
+			assert_string_not_equal(t->from, t->to);
+			plans++;
+		}
+	}
+	assert_int_equal(told, 2);
+	assert_true(plans >= 2); /* what one region has lost, another one has */
 }
 
 static bool from_last_good(struct scene *scene)
@@ -947,6 +1079,9 @@ int main(void)
 		SCENE(a_region_of_unknown_backends_is_left_before_the_flip),
 		SCENE(words_ahead_are_taken_back_if_it_fails),
 		SCENE(a_restart_does_not_flap),
+		SCENE(a_region_comes_back_by_trials),
+		SCENE(forces_hold_whoever_is_left),
+		SCENE(generations_and_plans_are_told),
 		SCENE(the_last_good_file_serves_while_the_database_is_away),
 		SCENE(without_a_snapshot_nothing_is_touched),
 		SCENE(a_broken_last_good_file_is_refused),

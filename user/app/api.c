@@ -117,6 +117,7 @@ static const struct {
 } COMMANDS[] = {
 	{"status", gs_api_status, NULL},
 	{"route.get", gs_api_route, NULL},
+	{"breaker.list", gs_api_breaker_list, NULL},
 	{"geo.show", gs_api_geo_show, NULL},
 	{"geo.load", NULL, geo_load},
 };

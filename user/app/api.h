@@ -28,10 +28,13 @@ struct gs_api {
 void gs_api_handle(const struct gs_api *api, const char *request, size_t length,
 		   void (*reply)(void *context, json_t *reply), void *context);
 
-/* api_status.c, api_route.c. `request` has passed as an object; new references. */
+/* api_status.c, api_route.c, api_breaker.c. `request` has passed as an object; new references. */
 json_t *gs_api_status(const struct gs_api *api, const json_t *request);
 json_t *gs_api_route(const struct gs_api *api, const json_t *request);
 json_t *gs_api_geo_show(const struct gs_api *api, const json_t *request);
+json_t *gs_api_breaker_list(const struct gs_api *api, const json_t *request);
+/* One breaker as an object. */
+json_t *gs_api_breaker(const struct gs_api *api, const struct gs_breakers_status *status);
 
 /* {"error": text} */
 json_t *gs_api_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

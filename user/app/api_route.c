@@ -33,8 +33,13 @@ static const char *why_not(const struct gs_reconcile_state *state, const struct 
 	pool = gs_usable_view_pool(state->view, service->id, region_id);
 	if (!pool)
 		return "the service has no backend there";
+	if (pool->word.state == GS_USABLE_TRIAL)
+		return "its breaker is half open: some trials only";
 	if (pool->word.state == GS_USABLE_DRAIN)
-		return "its backends are draining";
+		return gs_breakers_permit(state->breakers, service->id, region_id).kind ==
+				       GS_PERMIT_NONE
+			       ? "its breaker is open: known flows only"
+			       : "its backends are draining";
 	return pool->word.state == GS_USABLE_UP ? NULL : "none of the service's backends is up";
 }
 
@@ -44,6 +49,18 @@ static double distance_km(const struct route *route, gs_id region_id)
 	const struct gs_region *region = gs_snapshot_region(route->state->snapshot, region_id);
 
 	return route->from && region ? gs_geo_distance_km(route->from, &region->coord) : -1.0;
+}
+
+/* A breaker that is closing takes a share of the new flows; the others go where spare says. */
+static void add_ramp(const struct route *route, gs_id region_id, json_t *json)
+{
+	const struct gs_usable_pool *pool =
+		gs_usable_view_pool(route->state->view, route->service->id, region_id);
+
+	if (pool && pool->word.state == GS_USABLE_UP && pool->word.accept < UINT16_MAX)
+		json_object_set_new(
+			json, "accept_percent",
+			json_integer((pool->word.accept * 100 + UINT16_MAX / 2) / UINT16_MAX));
 }
 
 static json_t *candidates_json(struct route *route)
@@ -70,6 +87,7 @@ static json_t *candidates_json(struct route *route)
 					    json_real(distance_km(route, plan->region[i])));
 		if (why)
 			json_object_set_new(json, "why", json_string(why));
+		add_ramp(route, plan->region[i], json);
 		json_array_append_new(list, json);
 		before = plan->share[i];
 	}

@@ -157,6 +157,21 @@ static json_t *backends_json(const struct gs_api *api, const struct gs_reconcile
 	return list;
 }
 
+/* Those that are not plainly closed. */
+static json_t *troubled_breakers(const struct gs_api *api, const struct gs_reconcile_state *state)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < gs_breakers_count(state->breakers); i++) {
+		struct gs_breakers_status status;
+
+		gs_breakers_get(state->breakers, i, &status);
+		if (status.state != GS_BREAKER_CLOSED || status.force)
+			json_array_append_new(list, gs_api_breaker(api, &status));
+	}
+	return list;
+}
+
 static json_t *reasons_json(const struct gs_counters *counters)
 {
 	json_t *json = json_object();
@@ -196,6 +211,7 @@ json_t *gs_api_status(const struct gs_api *api, const json_t *request)
 		json_object_set_new(json, "services", services_json(state, &counters));
 		json_object_set_new(json, "regions", regions_json(api, state, &counters));
 		json_object_set_new(json, "backends", backends_json(api, state, &counters));
+		json_object_set_new(json, "breakers", troubled_breakers(api, state));
 	}
 	free(counters.reasons);
 	free(counters.services);

@@ -44,6 +44,14 @@ static void on_snapshot(void *context, struct gs_snapshot *snapshot)
 	gs_reconcile_consider_now(r);
 }
 
+static void on_breakers(void *context, const struct gs_breaker_record *records, uint32_t count)
+{
+	struct gs_reconcile *r = context;
+
+	if (gs_breakers_restore(r->breakers, records, count))
+		gs_log(GS_LOG_ERROR, "breakers_forgotten", "why=%s", "out of memory");
+}
+
 static void load_last_good(struct gs_reconcile *r)
 {
 	struct gs_snapshot *snapshot;
@@ -129,6 +137,7 @@ int gs_reconcile_new(const struct gs_reconcile_ports *ports,
 {
 	const struct gs_monitor_events events = {.on_verdict = gs_reconcile_on_verdict,
 						 .on_result = gs_reconcile_on_result};
+	const struct gs_breakers_events breaker_events = {.on_change = gs_reconcile_on_breaker};
 	struct gs_reconcile *r = calloc(1, sizeof(*r));
 	int err;
 
@@ -143,9 +152,13 @@ int gs_reconcile_new(const struct gs_reconcile_ports *ports,
 	gs_retry_init(&r->retry, RETRY_BASE_MS, RETRY_CAP_MS, settings->seed);
 	err = gs_probe_minutes_new(ports->loop, ports->store, settings->seed, &r->minutes);
 	if (!err)
+		err = gs_breakers_new(ports->loop, settings->edge, &breaker_events, r,
+				      settings->seed ^ 0xb7ea4e5u, &r->breakers);
+	if (!err)
 		err = gs_monitor_new(ports->loop, ports->prober, &events, r, settings->seed,
 				     &r->monitor);
 	if (err) {
+		gs_breakers_free(r->breakers);
 		gs_probe_minutes_free(r->minutes);
 		free(r);
 		return err;
@@ -160,6 +173,7 @@ int gs_reconcile_start(struct gs_reconcile *r)
 {
 	static const struct gs_store_events events = {
 		.on_snapshot = on_snapshot,
+		.on_breakers = on_breakers,
 		.on_connection = on_connection,
 	};
 	int err;
@@ -188,6 +202,7 @@ const struct gs_reconcile_state *gs_reconcile_look(struct gs_reconcile *r)
 	r->state.geo = r->geo;
 	r->state.view = r->view;
 	r->state.monitor = r->monitor;
+	r->state.breakers = r->breakers;
 	r->state.working = r->publishing || r->loading || r->saving;
 	return &r->state;
 }
@@ -208,9 +223,12 @@ void gs_reconcile_free(struct gs_reconcile *r)
 	gs_loop_timer_clear(r->ports.loop, &r->last_good_timer);
 	gs_reconcile_answer_load(r, -ECANCELED, "the daemon is stopping");
 	gs_monitor_free(r->monitor);
+	gs_breakers_free(r->breakers);
 	gs_probe_minutes_free(r->minutes);
 	gs_tables_free(r->tables);
+	free(r->counts);
 	if (r->publishing) { /* its done() will not come */
+		free(r->publish.counts);
 		gs_tables_free(r->publish.tables);
 		gs_usable_view_free(r->publish.ahead);
 		free(r->publish.hops);

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "breakers.h"
 #include "monitor.h"
 #include "tables.h"
 #include "usable.h"
@@ -33,6 +34,7 @@ struct gs_reconcile_ports {
 struct gs_reconcile_settings {
 	char geoip[GS_PATH_MAX];	  /* "": none */
 	char last_good[GS_PATH_MAX + 32]; /* file of the last good snapshot */
+	char edge[GS_NAME_MAX];		  /* this edge's name */
 	uint64_t seed;			  /* any value; differs between edges and starts */
 };
 
@@ -43,6 +45,7 @@ struct gs_reconcile_state {
 	const struct gs_geodata *geo;	    /* behind the tables; NULL: none */
 	const struct gs_usable_view *view;  /* NULL: none yet */
 	struct gs_monitor *monitor;
+	struct gs_breakers *breakers;
 	uint64_t region_since_ms[GS_MAX_REGIONS]; /* gs_loop_now_ms of its word's last change */
 	struct gs_dataplane_info info;		  /* the generation in force */
 	bool connected;				  /* to the store */

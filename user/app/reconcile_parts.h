@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "plan_counts.h"
 #include "probe_minutes.h"
 #include "reconcile.h"
 #include "user/base/error.h"
@@ -30,6 +31,7 @@ struct gs_publish {
 	struct gs_usable_view *ahead; /* words written ahead; NULL: none */
 	/* out */
 	struct gs_tables *tables;
+	struct gs_plan_counts *counts; /* NULL: no memory for them */
 	struct gs_dataplane_info info;
 	int err;
 	struct gs_error error;
@@ -57,6 +59,8 @@ struct gs_reconcile {
 	struct gs_reconcile_state state;
 	struct gs_monitor *monitor;
 	struct gs_probe_minutes *minutes;
+	struct gs_breakers *breakers;
+	struct gs_plan_counts *counts; /* of the tables; NULL: none yet */
 
 	struct gs_snapshot *snapshot; /* the words follow it */
 	struct gs_tables *tables;     /* published; of `snapshot` and `geo` */
@@ -95,6 +99,9 @@ struct gs_reconcile {
 /* Writes the words of `snapshot` as health and admin states have them now, then tells the changes.
  * first: the backend whose first verdict it is, or 0. */
 void gs_reconcile_apply_words(struct gs_reconcile *r, gs_id first, const char *why);
+/* What decides the words: health, and what breakers let through. */
+struct gs_usable_health gs_reconcile_usable_health(struct gs_reconcile *r);
+void gs_reconcile_on_breaker(void *context, const struct gs_breakers_change *change);
 /* What the monitor says of a backend; context: the reconcile. */
 enum gs_health_state gs_reconcile_health(void *context, gs_id backend);
 void gs_reconcile_on_verdict(void *context, const struct gs_monitor_verdict *verdict);

@@ -6,6 +6,7 @@
 #include "reconcile_parts.h"
 
 #include "snapshot_io.h"
+#include "tell.h"
 #include "user/base/cleanup.h"
 #include "user/base/log.h"
 #include "user/core/cidr.h"
@@ -23,6 +24,8 @@ static void run_publish(struct gs_job *job)
 	const struct gs_dataplane *dataplane = r->ports.dataplane;
 
 	p->err = gs_tables_build(p->snapshot, p->geo, &p->tables, &p->error);
+	if (!p->err)
+		p->counts = gs_plan_counts_new(p->tables);
 	if (!p->err)
 		p->err = dataplane->ops->publish(dataplane->self, p->tables, p->hops, &p->info,
 						 &p->error);
@@ -91,6 +94,7 @@ static void publish_failed(struct gs_reconcile *r)
 	       (unsigned long)p->snapshot->revision, (unsigned long)r->state.info.generation,
 	       p->error.text);
 	gs_tables_free(p->tables);
+	free(gs_take_ptr(p->counts));
 	/* Who loaded a database hears whether it stands; beside a new snapshot that is not known.
 	 */
 	if (p->geo && p->geo == r->load_geo && (p->snapshot == r->snapshot || !r->snapshot))
@@ -152,11 +156,40 @@ static void save(struct gs_reconcile *r)
 	gs_loop_work(r->ports.loop, &r->save.job);
 }
 
+/* Before the words: they ask the breakers of the snapshot's own pools. */
+static void follow_breakers(struct gs_reconcile *r)
+{
+	if (gs_breakers_set(r->breakers, r->snapshot))
+		gs_log(GS_LOG_ERROR, "breakers_kept", "why=%s", "out of memory");
+}
+
+static void tell_generation(struct gs_reconcile *r, uint64_t before, bool new_geo)
+{
+	const struct gs_publish *p = &r->publish;
+	struct gs_generation_telling telling = {
+		.store = r->ports.store,
+		.snapshot = r->snapshot,
+		.before = before,
+		.after = p->info.generation,
+		.counts_before = r->counts,
+		.counts_after = p->counts,
+	};
+
+	if (new_geo && p->geo)
+		snprintf(telling.why, sizeof(telling.why), "revision %lu, GeoIP %.60s",
+			 (unsigned long)r->snapshot->revision, p->geo->path);
+	else
+		snprintf(telling.why, sizeof(telling.why), "revision %lu",
+			 (unsigned long)r->snapshot->revision);
+	gs_tell_generation(&telling);
+}
+
 static void publish_succeeded(struct gs_reconcile *r)
 {
 	struct gs_publish *p = &r->publish;
 	bool is_new = p->info.generation != r->state.info.generation;
 	bool new_geo = p->geo != r->geo;
+	uint64_t before = r->state.info.generation;
 
 	gs_tables_free(r->tables);
 	r->tables = p->tables;
@@ -171,6 +204,7 @@ static void publish_succeeded(struct gs_reconcile *r)
 	r->state.publish_problem[0] = '\0';
 	r->again = false;
 	gs_retry_reset(&r->retry);
+	follow_breakers(r);
 	gs_reconcile_apply_words(r, 0, "configuration");
 	gs_log(GS_LOG_INFO, is_new ? "generation_in_force" : "generation_unchanged",
 	       "generation=%lu revision=%lu digest=%016lx plans=%u locations=%u slot=%u from=%s",
@@ -178,6 +212,10 @@ static void publish_succeeded(struct gs_reconcile *r)
 	       (unsigned long)p->info.digest, gs_plan_set_count(p->tables->plans),
 	       p->tables->location_count, p->info.slot,
 	       r->publishing_file ? "last-good file" : "database");
+	if (is_new)
+		tell_generation(r, before, new_geo);
+	free(r->counts);
+	r->counts = gs_take_ptr(p->counts);
 	report(r);
 	if (p->save)
 		save(r);
@@ -220,7 +258,7 @@ static void close_moved(struct gs_reconcile *r, const struct gs_snapshot *snapsh
 
 static void write_ahead(struct gs_reconcile *r, const struct gs_snapshot *snapshot)
 {
-	const struct gs_usable_health health = {.get = gs_reconcile_health, .context = r};
+	const struct gs_usable_health health = gs_reconcile_usable_health(r);
 
 	if (!r->view || gs_usable_view_new(snapshot, &health, &r->publish.ahead))
 		return; /* a moment later will do */
@@ -269,6 +307,7 @@ static void follow(struct gs_reconcile *r, struct gs_snapshot *snapshot, bool is
 		gs_snapshot_free(r->snapshot);
 		r->snapshot = snapshot;
 		r->viewed = NULL;
+		follow_breakers(r);
 	}
 	r->state.from_last_good = is_file;
 	gs_reconcile_apply_words(r, 0, "configuration");

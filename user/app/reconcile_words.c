@@ -22,6 +22,19 @@ enum gs_health_state gs_reconcile_health(void *context, gs_id backend)
 	return gs_monitor_get(r->monitor, backend, &status) ? status.state : GS_HEALTH_UNKNOWN;
 }
 
+static struct gs_permit permit_of(void *context, gs_id service, gs_id region)
+{
+	struct gs_reconcile *r = context;
+
+	return gs_breakers_permit(r->breakers, service, region);
+}
+
+struct gs_usable_health gs_reconcile_usable_health(struct gs_reconcile *r)
+{
+	return (struct gs_usable_health){
+		.get = gs_reconcile_health, .permit = permit_of, .context = r};
+}
+
 /* Since when each region is what it is, for people. */
 static void note_since(struct gs_reconcile *r, const struct gs_usable_view *before)
 {
@@ -34,7 +47,7 @@ static void note_since(struct gs_reconcile *r, const struct gs_usable_view *befo
 /* The words first, the telling afterwards. */
 void gs_reconcile_apply_words(struct gs_reconcile *r, gs_id first, const char *why)
 {
-	const struct gs_usable_health health = {.get = gs_reconcile_health, .context = r};
+	const struct gs_usable_health health = gs_reconcile_usable_health(r);
 	struct gs_usable_view *before = r->view, *after;
 	int err;
 
@@ -89,8 +102,31 @@ void gs_reconcile_on_result(void *context, const struct gs_monitor_result *resul
 {
 	struct gs_reconcile *r = context;
 
-	if (r->snapshot)
-		gs_probe_minutes_add(r->minutes, r->snapshot, result);
+	const struct gs_backend *backend;
+
+	if (!r->snapshot)
+		return;
+	gs_probe_minutes_add(r->minutes, r->snapshot, result);
+	backend = gs_snapshot_backend(r->snapshot, result->backend);
+	if (backend && (backend->admin == GS_ADMIN_AUTO || backend->admin == GS_ADMIN_DRAIN))
+		gs_breakers_on_probe(r->breakers, backend->service, backend->region, result->class,
+				     result->began_ms);
+}
+
+void gs_reconcile_on_breaker(void *context, const struct gs_breakers_change *change)
+{
+	struct gs_reconcile *r = context;
+	const struct gs_service *service;
+	const struct gs_region *region;
+	char why[96];
+
+	service = r->snapshot ? gs_snapshot_service(r->snapshot, change->service) : NULL;
+	region = r->snapshot ? gs_snapshot_region(r->snapshot, change->region) : NULL;
+	if (!service || !region) /* of a snapshot that is being built */
+		return;
+	snprintf(why, sizeof(why), "breaker %s: %.60s", change->to, change->why);
+	gs_reconcile_apply_words(r, 0, why);
+	gs_tell_breaker(r->ports.store, service->name, region->name, change);
 }
 
 /* ---- targets --------------------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
 #include "user/core/snapshot.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static void record(const struct gs_telling *t, enum gs_object_kind kind, const char *region,
 		   const char *service, const char *backend, const char *from, const char *to)
@@ -134,4 +135,88 @@ void gs_tell_changes(const struct gs_telling *telling)
 	tell_backends(telling);
 	tell_pools(telling);
 	tell_regions(telling);
+}
+
+/* ---- breakers -------------------------------------------------------------------------------- */
+
+void gs_tell_breaker(const struct gs_store *store, const char *service, const char *region,
+		     const struct gs_breakers_change *change)
+{
+	struct gs_transition transition = {.unix_ms = gs_unix_ms(), .kind = GS_OBJECT_BREAKER};
+
+	gs_log(strcmp(change->to, "closed") == 0 ? GS_LOG_INFO : GS_LOG_WARNING, "breaker_state",
+	       "service=%s region=%s from=%s to=%s why=%s actor=%s", service, region, change->from,
+	       change->to, change->why, change->actor);
+	if (strcmp(change->from, change->to) == 0)
+		return;
+	snprintf(transition.region, sizeof(transition.region), "%s", region);
+	snprintf(transition.service, sizeof(transition.service), "%s", service);
+	snprintf(transition.from, sizeof(transition.from), "%s", change->from);
+	snprintf(transition.to, sizeof(transition.to), "%s", change->to);
+	snprintf(transition.why, sizeof(transition.why), "%s", change->why);
+	snprintf(transition.actor, sizeof(transition.actor), "%s", change->actor);
+	transition.breaker = change->saved;
+	store->ops->record_transition(store->self, &transition);
+}
+
+/* ---- generations ----------------------------------------------------------------------------- */
+
+/* As many as are worth reading; a new GeoIP database may change all of thousands. */
+enum { PLANS_TOLD_MAX = 500 };
+
+static void record_plan(const struct gs_generation_telling *t, gs_id service_id, gs_id region_id,
+			uint32_t before, uint32_t after)
+{
+	const struct gs_service *service = gs_snapshot_service(t->snapshot, service_id);
+	const struct gs_region *region = gs_snapshot_region(t->snapshot, region_id);
+	struct gs_transition transition = {.unix_ms = gs_unix_ms(), .kind = GS_OBJECT_PLAN};
+
+	if (!service || !region)
+		return;
+	snprintf(transition.service, sizeof(transition.service), "%s", service->name);
+	snprintf(transition.region, sizeof(transition.region), "%s", region->name);
+	snprintf(transition.from, sizeof(transition.from), "%u locations", before);
+	snprintf(transition.to, sizeof(transition.to), "%u locations", after);
+	snprintf(transition.why, sizeof(transition.why), "generation %lu: %.60s",
+		 (unsigned long)t->after, t->why);
+	snprintf(transition.actor, sizeof(transition.actor), "%s", t->snapshot->actor);
+	t->store->ops->record_transition(t->store->self, &transition);
+}
+
+/* Both are sorted by service and region. */
+static void record_plans(const struct gs_generation_telling *t)
+{
+	const struct gs_plan_counts *a = t->counts_before, *b = t->counts_after;
+	uint32_t i = 0, j = 0, told = 0;
+
+	while ((i < a->count || j < b->count) && told < PLANS_TOLD_MAX) {
+		const struct gs_plan_count *was = i < a->count ? &a->counts[i] : NULL;
+		const struct gs_plan_count *is = j < b->count ? &b->counts[j] : NULL;
+		int order = !was ? 1 : !is ? -1 : gs_plan_count_compare(was, is);
+
+		if (order != 0 || was->locations != is->locations) {
+			record_plan(t, order <= 0 ? was->service : is->service,
+				    order <= 0 ? was->region : is->region,
+				    order <= 0 ? was->locations : 0,
+				    order >= 0 ? is->locations : 0);
+			told++;
+		}
+		i += order <= 0;
+		j += order >= 0;
+	}
+	if (told == PLANS_TOLD_MAX)
+		gs_log(GS_LOG_INFO, "plans_changed", "told=%u more=%s", told, "not in the history");
+}
+
+void gs_tell_generation(const struct gs_generation_telling *telling)
+{
+	struct gs_transition transition = {.unix_ms = gs_unix_ms(), .kind = GS_OBJECT_GENERATION};
+
+	snprintf(transition.from, sizeof(transition.from), "%lu", (unsigned long)telling->before);
+	snprintf(transition.to, sizeof(transition.to), "%lu", (unsigned long)telling->after);
+	snprintf(transition.why, sizeof(transition.why), "%s", telling->why);
+	snprintf(transition.actor, sizeof(transition.actor), "%s", telling->snapshot->actor);
+	telling->store->ops->record_transition(telling->store->self, &transition);
+	if (telling->counts_before && telling->counts_after)
+		record_plans(telling);
 }

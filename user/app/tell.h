@@ -2,6 +2,8 @@
 /* Every automatic change, told: one log line for people, one transition for the store. */
 #pragma once
 
+#include "breakers.h"
+#include "plan_counts.h"
 #include "usable.h"
 #include "user/ports.h"
 
@@ -16,3 +18,17 @@ struct gs_telling {
 
 /* Backends, pools, regions: those whose state differs. */
 void gs_tell_changes(const struct gs_telling *telling);
+
+/* A breaker of this edge; what changes nothing but its permit is told in the log alone. */
+void gs_tell_breaker(const struct gs_store *store, const char *service, const char *region,
+		     const struct gs_breakers_change *change);
+
+/* A new generation, and how many locations have which region first now. */
+struct gs_generation_telling {
+	const struct gs_store *store;
+	const struct gs_snapshot *snapshot;
+	uint64_t before, after; /* numbers */
+	char why[96];
+	const struct gs_plan_counts *counts_before, *counts_after; /* NULL: not known */
+};
+void gs_tell_generation(const struct gs_generation_telling *telling);

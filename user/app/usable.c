@@ -17,6 +17,8 @@ const char *gs_usable_name(struct gs_usable word)
 	switch (word.state) {
 	case GS_USABLE_UP:
 		return "up";
+	case GS_USABLE_TRIAL:
+		return "trial";
 	case GS_USABLE_DRAIN:
 		return "drain";
 	default:
@@ -150,6 +152,69 @@ static void judge_backends(struct gs_usable_view *view, const struct gs_snapshot
 	}
 }
 
+/* ---- breakers -------------------------------------------------------------------------------- */
+
+static bool takes_clients(const struct gs_usable_view *view, const struct gs_usable_pool *pool)
+{
+	return pool->word.state == GS_USABLE_UP &&
+	       view->regions[pool->region].state == GS_USABLE_UP;
+}
+
+static void limit_pool(struct gs_usable *word, struct gs_permit permit)
+{
+	switch (permit.kind) {
+	case GS_PERMIT_NONE: /* known flows stay; those of dead backends are moved by their words */
+		word->state = GS_USABLE_DRAIN;
+		break;
+	case GS_PERMIT_TRIALS:
+		word->state = GS_USABLE_TRIAL;
+		word->trials = permit.trials;
+		break;
+	case GS_PERMIT_SHARE:
+		word->accept = permit.accept;
+		break;
+	default:
+		break;
+	}
+}
+
+/*
+ * The pools of one service. A breaker turns clients away only while another pool takes everybody:
+ * the last one that is left is better than nothing. What an operator forces holds.
+ */
+static void limit_service(struct gs_usable_view *view, struct gs_usable_pool *pools, uint32_t count,
+			  const struct gs_usable_health *health)
+{
+	bool has_other = false;
+
+	for (uint32_t i = 0; i < count && !has_other; i++)
+		has_other =
+			takes_clients(view, &pools[i]) &&
+			health->permit(health->context, pools[i].service, pools[i].region).kind ==
+				GS_PERMIT_ALL;
+	for (uint32_t i = 0; i < count; i++) {
+		struct gs_permit permit;
+
+		if (pools[i].word.state != GS_USABLE_UP)
+			continue;
+		permit = health->permit(health->context, pools[i].service, pools[i].region);
+		if (has_other || permit.forced)
+			limit_pool(&pools[i].word, permit);
+	}
+}
+
+static void limit_pools(struct gs_usable_view *view, const struct gs_usable_health *health)
+{
+	uint32_t first = 0;
+
+	for (uint32_t i = 1; i <= view->pool_count; i++) {
+		if (i < view->pool_count && view->pools[i].service == view->pools[first].service)
+			continue;
+		limit_service(view, &view->pools[first], i - first, health);
+		first = i;
+	}
+}
+
 static struct gs_usable_view *allocate_view(uint32_t pools, uint32_t backends)
 {
 	struct gs_usable_view *view = calloc(1, sizeof(*view));
@@ -181,6 +246,8 @@ static void judge(struct gs_usable_view *view, const struct gs_snapshot *snapsho
 		view->regions[region->id].state =
 			region_state(region->admin, view->regions[region->id].state);
 	}
+	if (health->permit && view->pool_count > 0)
+		limit_pools(view, health);
 }
 
 int gs_usable_view_new(const struct gs_snapshot *snapshot, const struct gs_usable_health *health,

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What regions, pools and backends may be given: health x admin -> usable words. A function of a
- * snapshot and of what the monitor says; writing the words is reconcile's.
+ * What regions, pools and backends may be given: health x admin x breakers -> usable words. A
+ * function of a snapshot and of what the monitor says; writing the words is reconcile's.
  */
 #pragma once
 
+#include "user/core/breaker.h"
 #include "user/core/health.h"
 #include "user/core/types.h"
 #include "user/ports.h"
@@ -23,9 +24,12 @@ struct gs_usable_view {
 	uint32_t *pool_of; /* of the snapshot's i-th backend, an index into pools */
 };
 
-/* health(context, backend): what is known of a backend; UNKNOWN if nothing is. */
+/* What decides besides the snapshot. */
 struct gs_usable_health {
+	/* What is known of a backend; UNKNOWN if nothing is. */
 	enum gs_health_state (*get)(void *context, gs_id backend);
+	/* What a pool's breaker lets through; NULL: everything. */
+	struct gs_permit (*permit)(void *context, gs_id service, gs_id region);
 	void *context;
 };
 
@@ -39,7 +43,7 @@ void gs_usable_view_free(struct gs_usable_view *view);
 /* NULL: no backend of the service is in the region. */
 const struct gs_usable_pool *gs_usable_view_pool(const struct gs_usable_view *view, gs_id service,
 						 gs_id region);
-const char *gs_usable_name(struct gs_usable word); /* up drain down */
+const char *gs_usable_name(struct gs_usable word); /* up trial drain down */
 
 /*
  * Writes what differs between two views (before may be NULL: everything), in an order in which a
