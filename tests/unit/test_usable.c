@@ -12,6 +12,7 @@
 
 #include "tests/fakes/fakes.h"
 #include "tests/fakes/world.h"
+#include "user/app/snapshot_io.h"
 #include "user/app/usable.h"
 #include "user/base/cleanup.h"
 #include "user/base/loop.h"
@@ -391,12 +392,140 @@ static void what_is_gone_is_closed(void **state)
 	free(fake);
 }
 
+/* ---- breakers: service 1 in regions 1, 2 and 3, one backend each ----------------------------- */
+
+struct limits {
+	struct healths healths;
+	struct gs_permit of[4]; /* by region */
+};
+
+static enum gs_health_state get_limited_health(void *context, gs_id backend)
+{
+	return get_health(&((struct limits *)context)->healths, backend);
+}
+
+static struct gs_permit get_permit(void *context, gs_id service, gs_id region)
+{
+	assert_int_equal(service, FAKE_WEB);
+	return ((struct limits *)context)->of[region];
+}
+
+/* a: all, n: none, t: trials, s: a share, N: forced open, A: forced closed */
+static struct gs_permit permit_of(char letter)
+{
+	struct gs_permit permit = {.kind = GS_PERMIT_ALL, .accept = UINT16_MAX};
+
+	permit.forced = letter == 'N' || letter == 'A';
+	if (letter == 'n' || letter == 'N')
+		permit.kind = GS_PERMIT_NONE;
+	if (letter == 't')
+		permit = (struct gs_permit){.kind = GS_PERMIT_TRIALS, .trials = 9};
+	if (letter == 's')
+		permit = (struct gs_permit){.kind = GS_PERMIT_SHARE, .accept = 6553};
+	return permit;
+}
+
+/* U: up, for all; R: known flows only; T: nine trials; S: a share; D: down */
+static char word_letter(struct gs_usable word)
+{
+	switch (word.state) {
+	case GS_USABLE_UP:
+		return word.accept == UINT16_MAX ? 'U' : 'S';
+	case GS_USABLE_TRIAL:
+		return word.trials == 9 ? 'T' : '?';
+	case GS_USABLE_DRAIN:
+		return 'R';
+	default:
+		return 'D';
+	}
+}
+
+static void breakers_limit_what_is_up(void **state)
+{
+	static const struct {
+		const char *permits, *health; /* of regions 1 to 3: u up, d down, m: maintenance */
+		const char *want;
+	} rows[] = {
+		{"aaa", "uuu", "UUU"}, {"naa", "uuu", "RUU"}, {"tsa", "uuu", "TSU"},
+		{"nna", "uuu", "RRU"}, {"nnn", "uuu", "UUU"}, /* nobody left: better than nothing */
+		{"nts", "uuu", "UUU"}, /* a share alone would turn clients away */
+		{"nnA", "uuu", "RRU"}, {"Nnn", "uuu", "RUU"}, /* what an operator forces holds */
+		{"NNN", "uuu", "RRR"}, {"naa", "duu", "DUU"}, /* down stays down */
+		{"nna", "uud", "UUD"}, /* the one that takes everybody is down */
+		{"nna", "uum", "UUU"}, /* its region is closed */
+		{"Nna", "uud", "RUD"},
+	};
+	struct limits *limits = calloc(1, sizeof(*limits));
+	const struct gs_usable_health health = {
+		.get = get_limited_health, .permit = get_permit, .context = limits};
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct gs_snapshot *snapshot = fake_snapshot(1);
+		struct gs_usable_view *view;
+		char got[4] = "";
+
+		for (gs_id r = 1; r <= FAKE_REGIONS; r++) {
+			limits->of[r] = permit_of(rows[i].permits[r - 1]);
+			if (rows[i].health[r - 1] == 'm')
+				snapshot->regions[r - 1].admin = GS_ADMIN_MAINTENANCE;
+			for (int n = 0; n < FAKE_PER_REGION; n++)
+				limits->healths.of[fake_backend(r, n)] =
+					rows[i].health[r - 1] == 'd' ? GS_HEALTH_DOWN
+								     : GS_HEALTH_UP;
+		}
+		assert_int_equal(gs_usable_view_new(snapshot, &health, &view), 0);
+		for (gs_id r = 1; r <= FAKE_REGIONS; r++)
+			got[r - 1] = word_letter(gs_usable_view_pool(view, FAKE_WEB, r)->word);
+		if (strcmp(got, rows[i].want) != 0)
+			fail_msg("permits %s, health %s: %s, not %s", rows[i].permits,
+				 rows[i].health, got, rows[i].want);
+		gs_usable_view_free(view);
+		gs_snapshot_free(snapshot);
+	}
+	free(limits);
+}
+
+/* What packets have taken of a quota is no reason to write the word, and with it a new one, again.
+ */
+static void a_running_trial_is_not_written_again(void **state)
+{
+	static struct fake_dataplane fake;
+	struct gs_snapshot *snapshot = fake_snapshot(1);
+	struct limits *limits = calloc(1, sizeof(*limits));
+	const struct gs_usable_health health = {
+		.get = get_limited_health, .permit = get_permit, .context = limits};
+	struct gs_usable_view *first, *second;
+	struct gs_dataplane dataplane;
+	(void)state;
+
+	fake_dataplane_init(&fake, &dataplane);
+	for (gs_id backend = 0; backend < GS_MAX_BACKENDS; backend++)
+		limits->healths.of[backend] = GS_HEALTH_UP;
+	limits->of[1] = permit_of('t');
+	limits->of[2] = limits->of[3] = permit_of('a');
+	assert_int_equal(gs_usable_view_new(snapshot, &health, &first), 0);
+	gs_usable_write(&dataplane, NULL, first);
+	assert_int_equal(fake.pools[gs_pool_index(FAKE_WEB, 1)].trials, 9);
+	fake.write_count = 0;
+	limits->of[1].trials = 4;
+	assert_int_equal(gs_usable_view_next(first, snapshot, &health, &second), 0);
+	gs_usable_write(&dataplane, first, second);
+	assert_int_equal(fake.write_count, 0);
+	gs_usable_view_free(first);
+	gs_usable_view_free(second);
+	gs_snapshot_free(snapshot);
+	free(limits);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(eligibility),
 		cmocka_unit_test(never_less_than_both_views),
 		cmocka_unit_test(what_is_gone_is_closed),
+		cmocka_unit_test(breakers_limit_what_is_up),
+		cmocka_unit_test(a_running_trial_is_not_written_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
