@@ -32,6 +32,16 @@ while IFS= read -r file; do
 	fail "$file: name it after what it does"
 done < <(git ls-files -co --exclude-standard | grep -E '(^|/)(common|utils?|misc|helpers?)(\.[ch]|/)' || true)
 
+# Links to files, and to headings of the same page.
+while IFS=: read -r file target; do
+	case $target in
+	http*) ;;
+	'#'*) sed -nE 's/^#+ //p' "$file" | tr '[:upper:] ' '[:lower:]-' | tr -d ".,?'" |
+		grep -qxF -- "${target#\#}" || fail "$file: links to $target, which is no heading" ;;
+	*) [[ -e $(dirname "$file")/${target%%#*} ]] || fail "$file: links to $target, which is not there" ;;
+	esac
+done < <(git ls-files -co --exclude-standard '*.md' | xargs grep -oE '\]\([^) ]+\)' | sed 's/](//; s/)$//')
+
 for folder in bpf maps loader tests vagrant user user/core user/app user/adapters user/base user/ctl; do
 	[[ -d $folder && -n $(git ls-files "$folder") && ! -f $folder/README.md ]] &&
 		fail "$folder: no README.md"
