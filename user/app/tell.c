@@ -183,26 +183,42 @@ static void record_plan(const struct gs_generation_telling *t, gs_id service_id,
 	t->store->ops->record_transition(t->store->self, &transition);
 }
 
-/* Both are sorted by service and region. */
-static void record_plans(const struct gs_generation_telling *t)
+/*
+ * The next pool of either list, which are sorted by service and region; what one of them lacks has
+ * no locations there. False at the end of both.
+ */
+static bool next_pool(const struct gs_generation_telling *t, uint32_t *i, uint32_t *j,
+		      struct gs_plan_count *ret_was, struct gs_plan_count *ret_is)
 {
 	const struct gs_plan_counts *a = t->counts_before, *b = t->counts_after;
+	const struct gs_plan_count *was = *i < a->count ? &a->counts[*i] : NULL;
+	const struct gs_plan_count *is = *j < b->count ? &b->counts[*j] : NULL;
+	int order;
+
+	if (!was && !is)
+		return false;
+	order = !was ? 1 : !is ? -1 : gs_plan_count_compare(was, is);
+	*ret_was = order <= 0 ? *was : *is;
+	*ret_is = order >= 0 ? *is : *was;
+	if (order > 0)
+		ret_was->locations = 0;
+	if (order < 0)
+		ret_is->locations = 0;
+	*i += order <= 0;
+	*j += order >= 0;
+	return true;
+}
+
+static void record_plans(const struct gs_generation_telling *t)
+{
+	struct gs_plan_count was, is;
 	uint32_t i = 0, j = 0, told = 0;
 
-	while ((i < a->count || j < b->count) && told < PLANS_TOLD_MAX) {
-		const struct gs_plan_count *was = i < a->count ? &a->counts[i] : NULL;
-		const struct gs_plan_count *is = j < b->count ? &b->counts[j] : NULL;
-		int order = !was ? 1 : !is ? -1 : gs_plan_count_compare(was, is);
-
-		if (order != 0 || was->locations != is->locations) {
-			record_plan(t, order <= 0 ? was->service : is->service,
-				    order <= 0 ? was->region : is->region,
-				    order <= 0 ? was->locations : 0,
-				    order >= 0 ? is->locations : 0);
-			told++;
-		}
-		i += order <= 0;
-		j += order >= 0;
+	while (told < PLANS_TOLD_MAX && next_pool(t, &i, &j, &was, &is)) {
+		if (was.locations == is.locations)
+			continue;
+		record_plan(t, is.service, is.region, was.locations, is.locations);
+		told++;
 	}
 	if (told == PLANS_TOLD_MAX)
 		gs_log(GS_LOG_INFO, "plans_changed", "told=%u more=%s", told, "not in the history");

@@ -209,7 +209,7 @@ static uint32_t ramp_step(const struct gs_breaker *breaker, const struct gs_brea
 /* One step down for each whole window that the breaker has been closed. */
 static void decay(struct gs_breaker *breaker, uint64_t now_ms)
 {
-	const uint64_t window_ms = GS_BREAKER_BUCKETS * GS_BREAKER_BUCKET_MS;
+	const uint64_t window_ms = (uint64_t)GS_BREAKER_BUCKETS * GS_BREAKER_BUCKET_MS;
 
 	while (breaker->exponent > 0 && now_ms >= breaker->decay_ms + window_ms) {
 		breaker->exponent--;
