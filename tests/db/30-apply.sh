@@ -52,7 +52,7 @@ like "the same again: nothing to change" "$(ctl apply -f "$doc")" '^nothing to c
 is "no revision, no row touched" "$(revision),$(everything)" "$((start + 1)),$once"
 is "from standard input too" "$(ctl apply -f - <"$doc")" "nothing to change, revision $((start + 1))"
 is "a dry run as JSON" "$(ctl -j apply --dry-run -f "$(change 's/0.02/0.5/')" | tr -d ' \n')" \
-	"{\"changes\":[{\"change\":\"update\",\"kind\":\"region\",\"name\":\"eu\",\"fields\":{\"cost\":{\"from\":0.02,\"to\":0.5}}}],\"revision\":$((start + 1)),\"dry_run\":true}"
+	"{\"changes\":[{\"change\":\"update\",\"kind\":\"region\",\"name\":\"eu\",\"fields\":{\"cost\":{\"from\":0.02,\"to\":0.5}}}],\"revision\":$((start + 1)),\"dry_run\":true,\"seed_changes\":false}"
 
 ids=$(sql "SELECT json_object_agg(name, id) FROM geostream.backends WHERE name <> 'us-1'")
 ctl apply -f "$(change 's/"us-1", \(.*\)10.2.0.11/"us-2", \1 10.2.0.12/; s/ 10.2/10.2/; s/"rise": 2/"fall": 5/; s/\["eu", "us"\]/["us", "eu"]/')" >"$TAP_WORK/out"
@@ -117,19 +117,19 @@ while IFS='|' read -r command want; do
 	is "exit 1: $command" "$?" 1
 	like "says why" "$said" "$want"
 done <<'ROWS'
-region set eu admin=sideways|admin=sideways: not one of auto, force_up
-region set eu cost=-1|cost=-1: not a number
-region set eu cost=nan|cost=nan: not a number
-region set eu capacity=1.5|capacity=1.5: not a whole number
-region set eu port=80|port: a region has no such setting
+region set eu admin=sideways|region eu.admin: "sideways" is not one of auto, force_up
+region set eu cost=-1|region eu.cost: -1 is not a cost
+region set eu cost=nan|region eu.cost: "nan" is not a cost
+region set eu capacity=1.5|region eu.capacity: 1.5 is not a capacity
+region set eu port=80|region eu: unknown key "port"
 region set mars admin=auto|no region is named "mars"
-backend set eu-1 weight=0|weight=0: not a whole number from 1 to 1000
-backend set eu-1 weight=99999999999999999999|weight=9
+backend set eu-1 weight=0|backend eu-1.weight: 0 is not a weight .1 to 1000.
+backend set eu-1 weight=99999999999999999999|backend eu-1.weight: "99999999999999999999" is not a weight
 backend set eu-9 weight=1|no backend is named "eu-9"
 override add 10.0.0.1/8 us|bits are set beyond
 override add 10.0.0.0/33 us|not a length
 override add mars us|not an IPv4 or IPv6 prefix
-override add 10.0.0.0/8 mars|no region is named "mars"
+override add 10.0.0.0/8 mars|"mars" is not the name of a region
 override remove 10.0.0.0/8|no override is for 10.0.0.0/8
 service show mars|no service is named "mars"
 ROWS
@@ -148,11 +148,11 @@ sql "INSERT INTO geostream.health_states (edge, kind, region, service, backend, 
 like "show: what the edges told" "$(ctl backend show eu-1)" \
 	'eu web eu-1: down since 2026-11-23T12:00:00.000Z, edge fra1: timeout'
 is "show as JSON" "$(ctl -j backend show eu-1 | tr -d ' \n')" \
-	'{"name":"eu-1","service":"web","region":"eu","address":"10.1.0.11","weight":100,"admin":"auto","health":[{"edge":"fra1","kind":"backend","region":"eu","service":"web","backend":"eu-1","state":"down","why":"timeout","since":"2026-11-23T12:00:00.000Z"}]}'
+	'{"name":"eu-1","service":"web","region":"eu","address":"10.1.0.11","weight":100,"admin":"auto","revision":'"$(revision)"',"health":[{"edge":"fra1","kind":"backend","region":"eu","service":"web","backend":"eu-1","state":"down","why":"timeout","since":"2026-11-23T12:00:00.000Z"}]}'
 
 # ---- other people ------------------------------------------------------------------------------
 mkfifo "$TAP_WORK/go"
-"$PSQL" "$DATABASE" -X -q >"$TAP_WORK/other" 2>&1 <<<"BEGIN; UPDATE geostream.regions SET cost = 0;
+"$PSQL" "$DATABASE" -X -q >"$TAP_WORK/other" 2>&1 <<<"BEGIN; UPDATE geostream.regions SET cost = 7;
 	\\! touch $TAP_WORK/locked; read _ <$TAP_WORK/go
 	COMMIT" &
 other=$!
@@ -166,9 +166,12 @@ mine=$!
 ok "a change waits" wait_for 30 someone_waits
 echo >"$TAP_WORK/go"
 wait "$mine"
-is "and is made on what the other one left" "$?" 0
+is "and is told that it is about what the other one has just changed" "$?" 1
+like "by whom, and what" "$(cat "$TAP_WORK/mine")" \
+	'region us has changed since revision [0-9]+: cost [0-9.]+ -> 7 \(by geostream, .*look again'
 wait "$other"
-is "both are there" "$(sql "SELECT string_agg(cost::text, ',' ORDER BY name) FROM geostream.regions")" "0,3"
+ok "repeated, it is made on what the other one left" ctl region set us cost=3
+is "both are there" "$(sql "SELECT string_agg(cost::text, ',' ORDER BY name) FROM geostream.regions")" "7,3"
 
 # ---- as much as the maps hold ------------------------------------------------------------------
 objects() { # COUNT FORMAT: # is the number, %A.%B two bytes of an address

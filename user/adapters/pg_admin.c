@@ -78,7 +78,8 @@ int gs_pg_admin_open(const char *conninfo, const char *actor, struct gs_pg_admin
 		ret = gs_pg_admin_execute(
 			admin,
 			"SET search_path = pg_catalog; SET lock_timeout = '10s';"
-			"SET statement_timeout = '60s'; SET client_min_messages = warning",
+			"SET statement_timeout = '60s'; SET client_min_messages = warning;"
+			"SET jit = off",
 			error);
 	ret = ret ? ret : set_actor(admin, actor, error);
 	if (ret) {

@@ -11,7 +11,7 @@
 enum { LIMIT_MAX = 100000 };
 
 /* A time as JSON has it. */
-#define UTC(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
+#define UTC(column) "to_char((" column ") AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
 #define ROWS_OF(query) \
 	"SELECT coalesce(json_agg(row_to_json(found)), '[]') FROM (" query ") AS found"
 #define MATCHES(column, number) "(" number "::text IS NULL OR " column " = " number ")"

@@ -6,6 +6,8 @@
 #include "user/app/document.h"
 #include "user/app/snapshot_io.h"
 #include "user/base/cleanup.h"
+#include "user/base/error.h"
+#include "user/base/suggest.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -16,7 +18,7 @@ struct gs_pg_admin *gs_ctl_db_open(const struct gs_ctl *ctl)
 	struct gs_pg_admin *admin = NULL;
 	struct gs_error error = {0};
 
-	if (gs_pg_admin_open(ctl->conninfo, NULL, &admin, &error) != 0) {
+	if (gs_pg_admin_open(ctl->conninfo, ctl->actor, &admin, &error) != 0) {
 		gs_ctl_fail("%s", error.text);
 		return NULL;
 	}
@@ -45,8 +47,9 @@ static int print_edit_json(const struct gs_pg_edit *edit, bool dry_run)
 	for (size_t c = 0; c < edit->difference.count; c++)
 		json_array_append_new(
 			changes, gs_change_json(&edit->difference, &edit->difference.changes[c]));
-	return gs_ctl_print_json(json_pack("{s:o,s:I,s:b}", "changes", changes, "revision",
-					   (json_int_t)edit->revision, "dry_run", dry_run));
+	return gs_ctl_print_json(json_pack("{s:o,s:I,s:b,s:b}", "changes", changes, "revision",
+					   (json_int_t)edit->revision, "dry_run", dry_run,
+					   "seed_changes", edit->seed_changes));
 }
 
 static int print_edit(const struct gs_pg_edit *edit, bool dry_run)
@@ -59,7 +62,11 @@ static int print_edit(const struct gs_pg_edit *edit, bool dry_run)
 			return gs_ctl_fail("no memory");
 		puts(text);
 	}
-	if (edit->difference.count == 0)
+	if (edit->seed_changes)
+		printf("~ selection seed: %016" PRIx64 " -> %016" PRIx64
+		       ": almost every client moves\n",
+		       edit->have->selection_seed, edit->want->selection_seed);
+	if (edit->difference.count == 0 && !edit->seed_changes)
 		printf("nothing to change, revision %" PRIu64 "\n", edit->revision);
 	else if (dry_run)
 		printf("%zu change%s, not made (dry run)\n", edit->difference.count,
@@ -70,10 +77,7 @@ static int print_edit(const struct gs_pg_edit *edit, bool dry_run)
 	return GS_CTL_DONE;
 }
 
-int gs_ctl_db_edit(const struct gs_ctl *ctl,
-		   int (*make)(const struct gs_snapshot *have, void *context,
-			       struct gs_snapshot **ret_want, struct gs_error *error),
-		   void *context, bool dry_run)
+int gs_ctl_db_edit(const struct gs_ctl *ctl, const struct gs_pg_change *change)
 {
 	GS_CLEANUP(gs_pg_edit_done) struct gs_pg_edit edit = {0};
 	GS_AUTO_ADMIN struct gs_pg_admin *admin = gs_ctl_db_open(ctl);
@@ -81,12 +85,59 @@ int gs_ctl_db_edit(const struct gs_ctl *ctl,
 
 	if (!admin)
 		return GS_CTL_FAILED;
-	if (gs_pg_admin_edit(
-		    admin,
-		    &(struct gs_pg_change){.make = make, .context = context, .dry_run = dry_run},
-		    &edit, &error) != 0)
+	if (gs_pg_admin_edit(admin, change, &edit, &error) != 0)
 		return gs_ctl_fail("%s", error.text);
-	return ctl->json ? print_edit_json(&edit, dry_run) : print_edit(&edit, dry_run);
+	return ctl->json ? print_edit_json(&edit, change->dry_run)
+			 : print_edit(&edit, change->dry_run);
+}
+
+int gs_ctl_take_change(const char *object, const char *verb, int *argc, char **argv,
+		       struct gs_pg_change *change)
+{
+	int kept = 0;
+
+	for (int i = 0; i < *argc; i++) {
+		char *end = NULL;
+
+		if (strcmp(argv[i], "--dry-run") == 0) {
+			change->dry_run = true;
+		} else if (strcmp(argv[i], "--since") == 0) {
+			const char *text = i + 1 < *argc ? argv[++i] : "";
+
+			errno = 0;
+			change->since_revision = strtoull(text, &end, 10);
+			if (errno || *text < '0' || *text > '9' || *end ||
+			    change->since_revision == 0)
+				return gs_ctl_usage(object, verb,
+						    "--since: '%s' is not a revision (1 or more)",
+						    text);
+		} else {
+			argv[kept++] = argv[i];
+		}
+	}
+	*argc = kept;
+	return GS_CTL_DONE;
+}
+
+int gs_ctl_no_object(const struct gs_snapshot *snapshot, enum gs_kind kind, const char *name,
+		     struct gs_error *error)
+{
+	uint32_t count = gs_kind_count(snapshot, kind);
+	GS_AUTO_FREE const char **names = calloc(count + 1u, sizeof(char *));
+	const char *nearest = NULL;
+
+	if (kind == GS_KIND_OVERRIDE)
+		return gs_error_set(-ENOENT, error, "no override is for %s", name);
+	for (uint32_t i = 0; names && i < count; i++)
+		names[i] = kind == GS_KIND_REGION    ? snapshot->regions[i].name
+			   : kind == GS_KIND_POLICY  ? snapshot->policies[i].name
+			   : kind == GS_KIND_SERVICE ? snapshot->services[i].name
+						     : snapshot->backends[i].name;
+	if (names)
+		nearest = gs_suggest(name, names, count);
+	return gs_error_set(-ENOENT, error, "no %s is named \"%s\"%s%s%s", gs_kind_name(kind), name,
+			    nearest ? "; did you mean \"" : "", nearest ? nearest : "",
+			    nearest ? "\"?" : "");
 }
 
 /* ---- apply -----------------------------------------------------------------------------------*/
@@ -107,14 +158,14 @@ static int apply(const struct gs_ctl *ctl, int argc, char **argv)
 {
 	struct gs_snapshot *document = NULL;
 	struct gs_error error = {0};
+	struct gs_pg_change change = {.make = take_document, .context = &document};
 	const char *file = NULL;
-	bool dry_run = false;
-	int ret;
+	int ret = gs_ctl_take_change("apply", "", &argc, argv, &change);
 
+	if (ret)
+		return ret;
 	for (int i = 0; i < argc; i++) {
-		if (strcmp(argv[i], "--dry-run") == 0)
-			dry_run = true;
-		else if (strcmp(argv[i], "-f") == 0 && i + 1 < argc)
+		if (strcmp(argv[i], "-f") == 0 && i + 1 < argc)
 			file = argv[++i];
 		else
 			return gs_ctl_usage("apply", "", "unexpected \"%s\"", argv[i]);
@@ -123,9 +174,71 @@ static int apply(const struct gs_ctl *ctl, int argc, char **argv)
 		return gs_ctl_usage("apply", "", "which file? (-f FILE, -f - for standard input)");
 	if (gs_document_load(file, &document, &error) != 0)
 		return gs_ctl_fail("%s", error.text);
-	ret = gs_ctl_db_edit(ctl, take_document, &document, dry_run);
+	ret = gs_ctl_db_edit(ctl, &change);
 	gs_snapshot_free(document);
 	return ret;
+}
+
+/* ---- export ----------------------------------------------------------------------------------*/
+
+/* With as few digits as bring every number back as it is: 50.1 and not 50.100000000000001. */
+static char *dump_document(const json_t *document)
+{
+	const size_t flags = JSON_INDENT(2) | JSON_PRESERVE_ORDER;
+	char *text = json_dumps(document, flags | JSON_REAL_PRECISION(15));
+	json_t *back = text ? json_loads(text, 0, NULL) : NULL;
+
+	if (back && !json_equal(document, back)) {
+		free(text);
+		text = json_dumps(document, flags | JSON_REAL_PRECISION(17));
+	}
+	json_decref(back);
+	return text;
+}
+
+static int write_document(const json_t *document, const char *path)
+{
+	GS_AUTO_FREE char *text = dump_document(document);
+	FILE *file = path ? fopen(path, "we") : stdout;
+	bool failed;
+
+	if (!text)
+		return gs_ctl_fail("no memory");
+	failed = !file || fprintf(file, "%s\n", text) < 0;
+	if (path && file && fclose(file) != 0)
+		failed = true;
+	return failed ? gs_ctl_fail("%s: %s", path ? path : "export", strerror(errno))
+		      : GS_CTL_DONE;
+}
+
+static int export_all(const struct gs_ctl *ctl, int argc, char **argv)
+{
+	GS_AUTO_ADMIN struct gs_pg_admin *admin = NULL;
+	struct gs_snapshot *snapshot = NULL;
+	struct gs_error error = {0};
+	const char *path = NULL;
+	bool portable = false;
+	json_t *document;
+	int result;
+
+	for (int i = 0; i < argc; i++) {
+		if (strcmp(argv[i], "--portable") == 0)
+			portable = true;
+		else if (strcmp(argv[i], "-o") == 0 && i + 1 < argc)
+			path = argv[++i];
+		else
+			return gs_ctl_usage("export", "", "unexpected \"%s\"", argv[i]);
+	}
+	admin = gs_ctl_db_open(ctl);
+	if (!admin)
+		return GS_CTL_FAILED;
+	if (gs_pg_admin_read(admin, &snapshot, &error) != 0)
+		return gs_ctl_fail("%s", error.text);
+	document = gs_document_json(snapshot, !portable);
+	gs_snapshot_free(snapshot);
+	result = document ? write_document(document, path) : gs_ctl_fail("no memory");
+	json_decref(document);
+	return result;
 }
 
 /* ---- db --------------------------------------------------------------------------------------*/
@@ -178,25 +291,51 @@ static int db_check(const struct gs_ctl *ctl, int argc, char **argv)
 /* ---- the table -------------------------------------------------------------------------------*/
 
 const struct gs_ctl_command gs_ctl_db_commands[] = {
-	{"apply", "", "-f FILE [--dry-run]",
+	{"apply", "", "-f FILE [--dry-run] [--since REVISION]",
 	 "make the database hold exactly this configuration document", apply},
+	{"export", "", "[-o FILE] [--portable]",
+	 "the whole configuration as a document (--portable: without ids and seed)", export_all},
 	{"service", "list", "", "services", gs_ctl_service_list},
 	{"service", "show", "NAME", "one service, and how its pools are", gs_ctl_service_show},
+	{"service", "add",
+	 "NAME vip=ADDRESS port=N protocol=tcp|udp policy=NAME [probe_...=] [breaker_...=]",
+	 "a new service", gs_ctl_service_add},
+	{"service", "set", "NAME FIELD=VALUE ... [--dry-run] [--since REVISION]",
+	 "change a service", gs_ctl_service_set},
+	{"service", "remove", "NAME [--dry-run] [--since REVISION]", "take a service away",
+	 gs_ctl_service_remove},
 	{"region", "list", "", "regions", gs_ctl_region_list},
 	{"region", "show", "NAME", "one region, and how the edges see it", gs_ctl_region_show},
-	{"region", "set", "NAME [admin=STATE] [cost=N] [capacity=N]",
-	 "change a region (STATE: auto, force_up, drain, maintenance, force_down)",
+	{"region", "add", "NAME latitude=N longitude=N [cost=N] [capacity=N] [admin=STATE]",
+	 "a new region", gs_ctl_region_add},
+	{"region", "set", "NAME FIELD=VALUE ... [--dry-run] [--since REVISION]", "change a region",
 	 gs_ctl_region_set},
+	{"region", "remove", "NAME [--dry-run] [--since REVISION]", "take a region away",
+	 gs_ctl_region_remove},
 	{"backend", "list", "", "backends", gs_ctl_backend_list},
 	{"backend", "show", "NAME", "one backend, and how the edges see it", gs_ctl_backend_show},
-	{"backend", "set", "NAME [admin=STATE] [weight=N]", "change a backend", gs_ctl_backend_set},
+	{"backend", "add", "NAME service=NAME region=NAME address=ADDRESS [weight=N] [admin=STATE]",
+	 "a new backend", gs_ctl_backend_add},
+	{"backend", "set", "NAME FIELD=VALUE ... [--dry-run] [--since REVISION]",
+	 "change a backend", gs_ctl_backend_set},
+	{"backend", "remove", "NAME [--dry-run] [--since REVISION]", "take a backend away",
+	 gs_ctl_backend_remove},
 	{"policy", "list", "", "policies and their default orders", gs_ctl_policy_list},
 	{"policy", "show", "NAME", "one policy", gs_ctl_policy_show},
+	{"policy", "add", "NAME kind=geo|failover order=REGION,...", "a new policy",
+	 gs_ctl_policy_add},
+	{"policy", "set", "NAME FIELD=VALUE ... [--dry-run] [--since REVISION]", "change a policy",
+	 gs_ctl_policy_set},
+	{"policy", "remove", "NAME [--dry-run] [--since REVISION]", "take a policy away",
+	 gs_ctl_policy_remove},
 	{"override", "list", "", "client prefixes sent to a region first", gs_ctl_override_list},
+	{"override", "show", "PREFIX", "one override", gs_ctl_override_show},
 	{"override", "add", "PREFIX REGION [[--reason] TEXT]",
 	 "send a client prefix to a region first", gs_ctl_override_add},
-	{"override", "remove", "PREFIX", "leave a client prefix to its policy again",
-	 gs_ctl_override_remove},
+	{"override", "set", "PREFIX FIELD=VALUE ... [--dry-run] [--since REVISION]",
+	 "change an override", gs_ctl_override_set},
+	{"override", "remove", "PREFIX [--dry-run] [--since REVISION]",
+	 "leave a client prefix to its policy again", gs_ctl_override_remove},
 	{"db", "migrate", "", "bring the database's schema up to this program's", db_migrate},
 	{"db", "check", "", "does the database's schema fit this program? (exit 1: no)", db_check},
 	{NULL, NULL, NULL, NULL, NULL},

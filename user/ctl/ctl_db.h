@@ -14,10 +14,16 @@ void gs_ctl_db_close_ptr(struct gs_pg_admin **admin);
  * Opens the database, makes the change (gs_pg_admin_edit), prints what changed or would change, as
  * +, - and ~ lines or as JSON. The exit code.
  */
-int gs_ctl_db_edit(const struct gs_ctl *ctl,
-		   int (*make)(const struct gs_snapshot *have, void *context,
-			       struct gs_snapshot **ret_want, struct gs_error *error),
-		   void *context, bool dry_run);
+int gs_ctl_db_edit(const struct gs_ctl *ctl, const struct gs_pg_change *change);
+/*
+ * Takes --dry-run and --since REVISION, which every change has, out of the arguments into *change.
+ * GS_CTL_USAGE: told what is wrong with them.
+ */
+int gs_ctl_take_change(const char *object, const char *verb, int *argc, char **argv,
+		       struct gs_pg_change *change);
+/* "no region is named "eo"; did you mean "eu"?"; -ENOENT */
+int gs_ctl_no_object(const struct gs_snapshot *snapshot, enum gs_kind kind, const char *name,
+		     struct gs_error *error);
 
 /* Prints and frees; GS_CTL_DONE. */
 int gs_ctl_print_json(json_t *json);
@@ -32,9 +38,15 @@ int gs_ctl_region_show(const struct gs_ctl *ctl, int argc, char **argv);
 int gs_ctl_policy_show(const struct gs_ctl *ctl, int argc, char **argv);
 int gs_ctl_service_show(const struct gs_ctl *ctl, int argc, char **argv);
 int gs_ctl_backend_show(const struct gs_ctl *ctl, int argc, char **argv);
+int gs_ctl_override_show(const struct gs_ctl *ctl, int argc, char **argv);
 
-/* ctl_db_set.c */
-int gs_ctl_region_set(const struct gs_ctl *ctl, int argc, char **argv);
-int gs_ctl_backend_set(const struct gs_ctl *ctl, int argc, char **argv);
-int gs_ctl_override_add(const struct gs_ctl *ctl, int argc, char **argv);
-int gs_ctl_override_remove(const struct gs_ctl *ctl, int argc, char **argv);
+/* ctl_edit.c */
+#define GS_CTL_EDITS(object)                                                        \
+	int gs_ctl_##object##_add(const struct gs_ctl *ctl, int argc, char **argv); \
+	int gs_ctl_##object##_set(const struct gs_ctl *ctl, int argc, char **argv); \
+	int gs_ctl_##object##_remove(const struct gs_ctl *ctl, int argc, char **argv)
+GS_CTL_EDITS(region);
+GS_CTL_EDITS(policy);
+GS_CTL_EDITS(service);
+GS_CTL_EDITS(backend);
+GS_CTL_EDITS(override);

@@ -12,10 +12,11 @@ static void free_snapshot_ptr(struct gs_snapshot **snapshot)
 }
 #define AUTO_SNAPSHOT GS_CLEANUP(free_snapshot_ptr)
 
-/* A service's probe is for `show`: a table of 16 columns nobody reads. */
+/* A service's probe is for `show`: a table of 25 columns nobody reads. */
 static bool is_listed(const struct gs_field *field)
 {
-	return strncmp(field->name, "probe_", 6) != 0 || strcmp(field->name, "probe_kind") == 0;
+	return (strncmp(field->name, "probe_", 6) != 0 || strcmp(field->name, "probe_kind") == 0) &&
+	       strncmp(field->name, "breaker_", 8) != 0;
 }
 
 static void measure(const struct gs_fields *fields, size_t *widths)
@@ -138,7 +139,7 @@ static void print_health(const struct gs_pg_health *row)
 	       row->why[0] ? ": " : "", row->why);
 }
 
-static int print_object(const struct gs_fields *fields, enum gs_kind kind,
+static int print_object(const struct gs_fields *fields, enum gs_kind kind, uint64_t revision,
 			const struct gs_pg_health *rows, size_t count, bool as_json)
 {
 	const char *name = fields->field[0].text;
@@ -148,6 +149,8 @@ static int print_object(const struct gs_fields *fields, enum gs_kind kind,
 	for (int f = 0; !as_json && f < fields->count; f++)
 		printf("%-24s %s\n", fields->field[f].name,
 		       fields->field[f].text[0] ? fields->field[f].text : "-");
+	if (!as_json)
+		printf("%-24s %lu\n", "revision", (unsigned long)revision);
 	for (size_t i = 0; i < count; i++) {
 		if (!concerns(&rows[i], kind, name))
 			continue;
@@ -159,6 +162,7 @@ static int print_object(const struct gs_fields *fields, enum gs_kind kind,
 	if (!as_json)
 		return GS_CTL_DONE;
 	object = gs_fields_json(fields);
+	json_object_set_new(object, "revision", json_integer((json_int_t)revision));
 	json_object_set_new(object, "health", health);
 	return gs_ctl_print_json(object);
 }
@@ -183,9 +187,11 @@ static int show(const struct gs_ctl *ctl, enum gs_kind kind, int argc, char **ar
 	for (uint32_t i = 0; i < gs_kind_count(snapshot, kind); i++) {
 		gs_fields_get(snapshot, kind, i, fields);
 		if (strcmp(fields->field[0].text, argv[0]) == 0)
-			return print_object(fields, kind, rows, count, ctl->json);
+			return print_object(fields, kind, snapshot->revision, rows, count,
+					    ctl->json);
 	}
-	return gs_ctl_fail("no %s is named \"%s\"", gs_kind_name(kind), argv[0]);
+	gs_ctl_no_object(snapshot, kind, argv[0], &error);
+	return gs_ctl_fail("%s", error.text);
 }
 
 /* ---- a command each --------------------------------------------------------------------------*/
@@ -205,3 +211,4 @@ COMMAND(region, show, GS_KIND_REGION)
 COMMAND(policy, show, GS_KIND_POLICY)
 COMMAND(service, show, GS_KIND_SERVICE)
 COMMAND(backend, show, GS_KIND_BACKEND)
+COMMAND(override, show, GS_KIND_OVERRIDE)

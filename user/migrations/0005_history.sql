@@ -194,7 +194,10 @@ RETURN (SELECT coalesce(jsonb_agg(geostream.region_name(o.region) ORDER BY o.pos
 -- that is taken back within it leaves no row.
 CREATE FUNCTION geostream.note_change(changed_kind text, changed_name text, was jsonb, now_is jsonb)
 RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
+SET jit = off -- one row, thousands of times: compiling costs more than it saves
+SET enable_seqscan = off -- a partition that is empty when this is planned holds thousands when it is run
+AS $$
 DECLARE
 	noted record;
 BEGIN

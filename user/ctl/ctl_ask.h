@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the commands share that ask, and print what was answered. */
+#pragma once
+
+#include "user/ctl/ctl.h"
+
+#include <jansson.h>
+#include <stdio.h>
+
+enum { GS_CTL_ASK_MS = 5000, GS_CTL_LOAD_MS = 120000 };
+
+void gs_ctl_decref_ptr(json_t **json);
+#define GS_AUTO_JSON GS_CLEANUP(gs_ctl_decref_ptr)
+
+/* Asks the daemon. Steals `request`. The reply, or NULL and the error is printed. */
+json_t *gs_ctl_ask(const struct gs_ctl *ctl, json_t *request, uint32_t timeout_ms);
+/* As JSON; GS_CTL_DONE. */
+int gs_ctl_print(const json_t *json);
+
+/* "" and 0 if there is none. */
+const char *gs_ctl_text(const json_t *object, const char *key);
+json_int_t gs_ctl_number(const json_t *object, const char *key);
+/* The state in its colour, padded by hand: escapes have no width. */
+void gs_ctl_print_state(const char *state, int width);
+/* Text of people, without what a terminal would act on. */
+void gs_ctl_print_text(const char *text);

@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * add, set and remove of every kind of object, one mechanism: the desired state as a document, one
+ * object of it changed, read again by the checks that documents go through.
+ */
+#include "user/app/document.h"
+#include "user/app/snapshot_io.h"
+#include "user/base/cleanup.h"
+#include "user/base/error.h"
+#include "user/core/cidr.h"
+#include "user/ctl/ctl_ask.h"
+#include "user/ctl/ctl_db.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum verb { ADD, SET, REMOVE };
+static const char *const VERBS[] = {"add", "set", "remove"};
+
+struct edit {
+	enum gs_kind kind;
+	enum verb verb;
+	const char *name;
+	int count;
+	char **assignments; /* "admin=drain" */
+};
+
+/* ---- one value -------------------------------------------------------------------------------*/
+
+static bool is_text_field(const char *key)
+{
+	static const char *const keys[] = {
+		"name",	      "admin",	    "kind",    "vip",	 "protocol", "policy", "probe_kind",
+		"probe_path", "probe_host", "service", "region", "address",  "prefix", "reason"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (strcmp(keys[i], key) == 0)
+			return true;
+	return false;
+}
+
+static json_t *list_of(const char *text)
+{
+	json_t *list = json_array();
+
+	while (*text) {
+		size_t length = strcspn(text, ",");
+
+		json_array_append_new(list, json_stringn(text, length));
+		text += length + (text[length] == ',');
+	}
+	return list;
+}
+
+/* A number or true and false if it is one and may be; else text, which the checks judge. NULL: it
+ * is no UTF-8. */
+static json_t *value_of(const char *key, const char *text)
+{
+	json_t *value = NULL;
+
+	if (strcmp(key, "order") == 0)
+		return list_of(text);
+	if (!is_text_field(key))
+		value = json_loads(text, JSON_DECODE_ANY, NULL);
+	if (value && (json_is_number(value) || json_is_boolean(value)))
+		return value;
+	json_decref(value);
+	return json_string(text);
+}
+
+/* "probe_kind" is "kind" of "probe". */
+static int put(json_t *object, const char *key, json_t *value)
+{
+	static const char *const groups[] = {"probe", "breaker"};
+
+	for (size_t g = 0; g < ARRAY_SIZE(groups); g++) {
+		size_t length = strlen(groups[g]);
+		json_t *inner = json_object_get(object, groups[g]);
+
+		if (strncmp(key, groups[g], length) != 0 || key[length] != '_')
+			continue;
+		if (!inner) {
+			inner = json_object();
+			json_object_set_new(object, groups[g], inner);
+		}
+		return json_object_set_new(inner, key + length + 1, value);
+	}
+	return json_object_set_new(object, key, value);
+}
+
+static int assign(json_t *object, const struct edit *edit, struct gs_error *error)
+{
+	for (int i = 0; i < edit->count; i++) {
+		const char *equals = strchr(edit->assignments[i], '=');
+		char key[32];
+		json_t *value;
+
+		if (equals - edit->assignments[i] >= (ptrdiff_t)sizeof(key))
+			return gs_error_set(-EINVAL, error, "%.40s...: no such field",
+					    edit->assignments[i]);
+		snprintf(key, sizeof(key), "%.*s", (int)(equals - edit->assignments[i]),
+			 edit->assignments[i]);
+		if (strcmp(key, "name") == 0 || strcmp(key, "prefix") == 0 ||
+		    strcmp(key, "id") == 0)
+			return gs_error_set(-EINVAL, error,
+					    "%s: cannot be set: it is what the object is known by",
+					    key);
+		value = value_of(key, equals + 1);
+		if (!value || put(object, key, value) != 0)
+			return gs_error_set(-EINVAL, error, "%s: the value is no UTF-8 text", key);
+	}
+	return 0;
+}
+
+/* ---- the document ----------------------------------------------------------------------------*/
+
+static size_t find_object(const json_t *list, const struct edit *edit)
+{
+	const char *key = edit->kind == GS_KIND_OVERRIDE ? "prefix" : "name";
+	const json_t *object;
+	size_t i;
+
+	json_array_foreach (list, i, object)
+		if (strcmp(gs_ctl_text(object, key), edit->name) == 0)
+			break;
+	return i;
+}
+
+/* "regions[3].latitude: ..." as people know it: "region eu.latitude: ..." */
+static void name_place(const json_t *document, struct gs_error *error)
+{
+	for (int k = 0; k < GS_KIND__COUNT; k++) {
+		const char *plural = gs_kind_plural((enum gs_kind)k);
+		size_t length = strlen(plural);
+		struct gs_error named;
+		const json_t *object;
+		const char *name;
+		char *end;
+
+		if (strncmp(error->text, plural, length) != 0 || error->text[length] != '[')
+			continue;
+		object = json_array_get(json_object_get(document, plural),
+					strtoul(error->text + length + 1, &end, 10));
+		name = gs_ctl_text(object, k == GS_KIND_OVERRIDE ? "prefix" : "name");
+		if (*end != ']' || !*name)
+			return;
+		snprintf(named.text, sizeof(named.text), "%s %.70s%.220s",
+			 gs_kind_name((enum gs_kind)k), name, end + 1);
+		*error = named;
+		return;
+	}
+}
+
+/* Who refers to an object that shall go: "backends eu-1, eu-2 and 7 more; policy nearest", or "".
+ */
+static void find_users(const struct gs_snapshot *have, const struct edit *edit, char *out,
+		       size_t room)
+{
+	static const struct {
+		enum gs_kind of, by;
+		const char *field;
+	} references[] = {{GS_KIND_REGION, GS_KIND_POLICY, "order"},
+			  {GS_KIND_REGION, GS_KIND_BACKEND, "region"},
+			  {GS_KIND_REGION, GS_KIND_OVERRIDE, "region"},
+			  {GS_KIND_POLICY, GS_KIND_SERVICE, "policy"},
+			  {GS_KIND_SERVICE, GS_KIND_BACKEND, "service"}};
+	GS_AUTO_FREE struct gs_fields *fields = malloc(sizeof(*fields));
+	size_t length = 0, name_length = strlen(edit->name);
+
+	out[0] = '\0';
+	for (size_t r = 0; fields && r < ARRAY_SIZE(references); r++) {
+		uint32_t found = 0;
+
+		if (references[r].of != edit->kind)
+			continue;
+		for (uint32_t i = 0; i < gs_kind_count(have, references[r].by); i++) {
+			const char *at;
+
+			gs_fields_get(have, references[r].by, i, fields);
+			at = gs_fields_text(fields, references[r].field);
+			while (at && (strncmp(at, edit->name, name_length) != 0 ||
+				      (at[name_length] && at[name_length] != ','))) {
+				at = strchr(at, ',');
+				at = at ? at + 1 : NULL;
+			}
+			if (!at)
+				continue;
+			if (found++ < 3 && length < room)
+				length += (size_t)snprintf(
+					out + length, room - length, "%s%s %s", length ? ", " : "",
+					gs_kind_name(references[r].by), fields->field[0].text);
+		}
+		if (found > 3 && length < room)
+			length += (size_t)snprintf(out + length, room - length, " and %u more",
+						   found - 3);
+	}
+}
+
+static int change_list(json_t *list, const struct gs_snapshot *have, const struct edit *edit,
+		       struct gs_error *error)
+{
+	size_t at = find_object(list, edit);
+	char users[200];
+	json_t *object;
+
+	if (edit->verb == ADD) {
+		/* Whoever sends a prefix somewhere says where it goes now, not that it is new. */
+		if (at < json_array_size(list) && edit->kind == GS_KIND_OVERRIDE)
+			return assign(json_array_get(list, at), edit, error);
+		if (at < json_array_size(list))
+			return gs_error_set(-EEXIST, error,
+					    "there is a %s %s already (set changes it)",
+					    gs_kind_name(edit->kind), edit->name);
+		object = json_object();
+		json_array_append_new(list, object);
+		if (json_object_set_new(object, edit->kind == GS_KIND_OVERRIDE ? "prefix" : "name",
+					json_string(edit->name)) != 0)
+			return gs_error_set(-EINVAL, error, "name: no UTF-8 text");
+		return assign(object, edit, error);
+	}
+	if (edit->verb == SET)
+		return assign(json_array_get(list, at), edit, error);
+	find_users(have, edit, users, sizeof(users));
+	if (users[0])
+		return gs_error_set(-EBUSY, error, "%s %s is still used by %s",
+				    gs_kind_name(edit->kind), edit->name, users);
+	json_array_remove(list, at);
+	return 0;
+}
+
+static int make(const struct gs_snapshot *have, void *context, struct gs_snapshot **ret_want,
+		struct gs_error *error)
+{
+	const struct edit *edit = context;
+	GS_AUTO_JSON json_t *document = gs_document_json(have, true);
+	json_t *list = json_object_get(document, gs_kind_plural(edit->kind));
+	int ret;
+
+	if (!document)
+		return gs_error_set(-ENOMEM, error, "no memory");
+	if (edit->verb != ADD && find_object(list, edit) == json_array_size(list))
+		return gs_ctl_no_object(have, edit->kind, edit->name, error);
+	ret = change_list(list, have, edit, error);
+	if (ret)
+		return ret;
+	ret = gs_document_read(document, ret_want, error);
+	if (ret)
+		name_place(document, error);
+	return ret;
+}
+
+/* ---- the commands ----------------------------------------------------------------------------*/
+
+static int edit_object(const struct gs_ctl *ctl, enum gs_kind kind, enum verb verb, int argc,
+		       char **argv)
+{
+	struct edit edit = {.kind = kind, .verb = verb};
+	struct gs_pg_change change = {.make = make, .context = &edit};
+	const char *object = gs_kind_name(kind);
+	int ret = gs_ctl_take_change(object, VERBS[verb], &argc, argv, &change);
+
+	if (ret)
+		return ret;
+	if (argc < 1)
+		return gs_ctl_usage(object, VERBS[verb], "which %s?", object);
+	edit.name = argv[0];
+	edit.count = argc - 1;
+	edit.assignments = argv + 1;
+	if (verb == REMOVE && edit.count > 0)
+		return gs_ctl_usage(object, VERBS[verb], "unexpected \"%s\"", argv[1]);
+	if (verb == SET && edit.count == 0)
+		return gs_ctl_usage(object, VERBS[verb], "set what of %s?", argv[0]);
+	for (int i = 0; i < edit.count; i++)
+		if (!strchr(edit.assignments[i], '='))
+			return gs_ctl_usage(object, VERBS[verb],
+					    "\"%s\" is not of the form FIELD=VALUE",
+					    edit.assignments[i]);
+	return gs_ctl_db_edit(ctl, &change);
+}
+
+#define EDIT(object, word, verb, kind)                                                \
+	int gs_ctl_##object##_##word(const struct gs_ctl *ctl, int argc, char **argv) \
+	{                                                                             \
+		return edit_object(ctl, kind, verb, argc, argv);                      \
+	}
+#define EDITS(object, kind)          \
+	EDIT(object, add, ADD, kind) \
+	EDIT(object, set, SET, kind) \
+	EDIT(object, remove, REMOVE, kind)
+
+EDITS(region, GS_KIND_REGION)
+EDITS(policy, GS_KIND_POLICY)
+EDITS(service, GS_KIND_SERVICE)
+EDITS(backend, GS_KIND_BACKEND)
+
+/* ---- overrides: known by a prefix, which may be spelled in many ways -------------------------*/
+
+static int parse_prefix(const char *text, char out[GS_PREFIX_TEXT_MAX])
+{
+	struct gs_prefix prefix;
+	int ret = gs_prefix_parse(text, &prefix);
+
+	if (ret == 0)
+		gs_prefix_format(&prefix, out);
+	return ret ? gs_ctl_fail("%s: %s", text,
+				 ret == -EDOM	  ? "bits are set beyond the prefix's length"
+				 : ret == -ERANGE ? "not a length an address of its family has"
+						  : "not an IPv4 or IPv6 prefix")
+		   : 0;
+}
+
+/* The rest of the arguments is the reason, quoted or not. */
+static int join_reason(int argc, char **argv, char *out, size_t room)
+{
+	size_t length = (size_t)snprintf(out, room, "reason=");
+
+	for (int i = 0; i < argc && length < room; i++)
+		length += (size_t)snprintf(out + length, room - length, "%s%s", i > 0 ? " " : "",
+					   argv[i]);
+	return length < room
+		       ? 0
+		       : gs_ctl_fail("reason: longer than %zu bytes", room - 1 - strlen("reason="));
+}
+
+int gs_ctl_override_add(const struct gs_ctl *ctl, int argc, char **argv)
+{
+	struct edit edit = {.kind = GS_KIND_OVERRIDE, .verb = ADD};
+	struct gs_pg_change change = {.make = make, .context = &edit};
+	char prefix[GS_PREFIX_TEXT_MAX], region[GS_NAME_MAX + 8];
+	char reason[sizeof("reason=") + GS_NAME_MAX * 2 - 1];
+	char *assignments[2] = {region, reason};
+	int first = 2, ret = gs_ctl_take_change("override", "add", &argc, argv, &change);
+
+	if (ret)
+		return ret;
+	if (argc < 2)
+		return gs_ctl_usage("override", "add", "which prefix, and to which region?");
+	if (parse_prefix(argv[0], prefix) != 0)
+		return GS_CTL_FAILED;
+	if (argc > 2 && strcmp(argv[2], "--reason") == 0)
+		first = 3;
+	if (argc > 2 && (first == argc || strncmp(argv[first], "--", 2) == 0))
+		return gs_ctl_usage("override", "add", "%s: a reason expected", argv[first - 1]);
+	if (join_reason(argc - first, argv + first, reason, sizeof(reason)) != 0)
+		return GS_CTL_FAILED;
+	snprintf(region, sizeof(region), "region=%.63s", argv[1]);
+	edit.name = prefix;
+	edit.count = 2;
+	edit.assignments = assignments;
+	return gs_ctl_db_edit(ctl, &change);
+}
+
+static int edit_override(const struct gs_ctl *ctl, enum verb verb, int argc, char **argv)
+{
+	char prefix[GS_PREFIX_TEXT_MAX];
+
+	for (int i = 0; i < argc; i++) {
+		if (argv[i][0] == '-' || strchr(argv[i], '='))
+			continue;
+		if (i > 0 && strncmp(argv[i - 1], "--since", 7) == 0)
+			continue;
+		if (parse_prefix(argv[i], prefix) != 0)
+			return GS_CTL_FAILED;
+		argv[i] = prefix;
+		break;
+	}
+	return edit_object(ctl, GS_KIND_OVERRIDE, verb, argc, argv);
+}
+
+int gs_ctl_override_set(const struct gs_ctl *ctl, int argc, char **argv)
+{
+	return edit_override(ctl, SET, argc, argv);
+}
+
+int gs_ctl_override_remove(const struct gs_ctl *ctl, int argc, char **argv)
+{
+	return edit_override(ctl, REMOVE, argc, argv);
+}

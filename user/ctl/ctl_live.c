@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Health and breakers as the daemon has them now, or as every edge last told of them. */
+#include "user/adapters/pg_history.h"
+#include "user/base/cleanup.h"
+#include "user/ctl/ctl_ask.h"
+#include "user/ctl/ctl_db.h"
+
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { WATCH_MS = 500 };
+
+/* ---- breakers --------------------------------------------------------------------------------*/
+
+static void print_breaker(const json_t *row)
+{
+	const json_t *forced = json_object_get(row, "forced");
+
+	printf("%-20s %-16s ", gs_ctl_text(row, "service"), gs_ctl_text(row, "region"));
+	gs_ctl_print_state(gs_ctl_text(row, "state"), 10);
+	printf("%6lld s  %5lld ok %5lld failed  pool ", gs_ctl_number(row, "since_s"),
+	       gs_ctl_number(row, "ok"), gs_ctl_number(row, "failed"));
+	gs_ctl_print_state(gs_ctl_text(row, "pool"), 6);
+	if (json_object_get(row, "half_open_in_ms"))
+		printf(" trials in %lld ms", gs_ctl_number(row, "half_open_in_ms"));
+	if (json_object_get(row, "trials"))
+		printf(" %lld of %lld trials left", gs_ctl_number(row, "trials_left"),
+		       gs_ctl_number(row, "trials"));
+	if (json_object_get(row, "accept_percent"))
+		printf(" takes %lld %% of new flows", gs_ctl_number(row, "accept_percent"));
+	if (forced)
+		printf(" forced %s until %s by %s", gs_ctl_text(forced, "state"),
+		       gs_ctl_text(forced, "expires"), gs_ctl_text(forced, "actor"));
+	if (*gs_ctl_text(row, "why")) {
+		fputs(" (", stdout);
+		gs_ctl_print_text(gs_ctl_text(row, "why"));
+		putchar(')');
+	}
+	putchar('\n');
+}
+
+static int list_of_edges(const struct gs_ctl *ctl)
+{
+	GS_AUTO_ADMIN struct gs_pg_admin *admin = gs_ctl_db_open(ctl);
+	GS_AUTO_JSON json_t *states = NULL;
+	GS_AUTO_JSON json_t *forces = NULL;
+	struct gs_error error = {0};
+	const json_t *row;
+	size_t i;
+
+	if (!admin)
+		return GS_CTL_FAILED;
+	if (gs_pg_admin_breakers(admin, &states, &forces, &error) != 0)
+		return gs_ctl_fail("%s", error.text);
+	if (ctl->json)
+		return gs_ctl_print_json(
+			json_pack("{s:O,s:O}", "breakers", states, "forces", forces));
+	json_array_foreach (states, i, row) {
+		printf("%-16s %-20s %-16s ", gs_ctl_text(row, "edge"), gs_ctl_text(row, "service"),
+		       gs_ctl_text(row, "region"));
+		gs_ctl_print_state(gs_ctl_text(row, "state"), 10);
+		printf("since %s: %s\n", gs_ctl_text(row, "since"), gs_ctl_text(row, "why"));
+	}
+	json_array_foreach (forces, i, row)
+		printf("%-16s %-20s %-16s forced %s until %s by %s: %s\n",
+		       *gs_ctl_text(row, "edge") ? gs_ctl_text(row, "edge") : "all edges",
+		       gs_ctl_text(row, "service"), gs_ctl_text(row, "region"),
+		       gs_ctl_text(row, "forced"), gs_ctl_text(row, "expires"),
+		       gs_ctl_text(row, "actor"), gs_ctl_text(row, "reason"));
+	return GS_CTL_DONE;
+}
+
+static int breaker_list(const struct gs_ctl *ctl, int argc, char **argv)
+{
+	GS_AUTO_JSON json_t *reply = NULL;
+	const json_t *row;
+	size_t i;
+
+	if (argc == 1 && strcmp(argv[0], "--edges") == 0)
+		return list_of_edges(ctl);
+	if (argc > 0)
+		return gs_ctl_usage("breaker", "list", "unexpected \"%s\"", argv[0]);
+	reply = gs_ctl_ask(ctl, json_pack("{s:s}", "command", "breaker.list"), GS_CTL_ASK_MS);
+	if (!reply)
+		return GS_CTL_FAILED;
+	if (ctl->json)
+		return gs_ctl_print(reply);
+	json_array_foreach (json_object_get(reply, "breakers"), i, row)
+		print_breaker(row);
+	return GS_CTL_DONE;
+}
+
+/* ---- health ----------------------------------------------------------------------------------*/
+
+static void print_backend(const json_t *row)
+{
+	printf("%-20s %-16s %-12s ", gs_ctl_text(row, "name"), gs_ctl_text(row, "service"),
+	       gs_ctl_text(row, "region"));
+	gs_ctl_print_state(gs_ctl_text(row, "state"), 6);
+	printf("%-10s %7lld us  for %lld s%s%s\n", gs_ctl_text(row, "health"),
+	       gs_ctl_number(row, "latency_us"), gs_ctl_number(row, "since_s"),
+	       *gs_ctl_text(row, "last_failure") ? ", last failure: " : "",
+	       gs_ctl_text(row, "last_failure"));
+}
+
+static int health_of_edges(const struct gs_ctl *ctl)
+{
+	GS_AUTO_ADMIN struct gs_pg_admin *admin = gs_ctl_db_open(ctl);
+	GS_AUTO_FREE struct gs_pg_health *rows = NULL;
+	json_t *list = json_array();
+	struct gs_error error = {0};
+	size_t count = 0;
+
+	if (!admin || gs_pg_admin_health(admin, &rows, &count, &error) != 0) {
+		json_decref(list);
+		return admin ? gs_ctl_fail("%s", error.text) : GS_CTL_FAILED;
+	}
+	for (size_t i = 0; i < count; i++) {
+		const struct gs_pg_health *row = &rows[i];
+
+		if (ctl->json) {
+			json_array_append_new(list, json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}",
+							      "edge", row->edge, "kind", row->kind,
+							      "region", row->region, "service",
+							      row->service, "backend", row->backend,
+							      "state", row->state, "why", row->why,
+							      "since", row->since));
+			continue;
+		}
+		printf("%-16s %-8s %-12s %-16s %-20s ", row->edge, row->kind, row->region,
+		       row->service, row->backend);
+		gs_ctl_print_state(row->state, 8);
+		printf("since %s: ", row->since);
+		gs_ctl_print_text(row->why);
+		putchar('\n');
+	}
+	if (ctl->json)
+		return gs_ctl_print_json(list);
+	json_decref(list);
+	return GS_CTL_DONE;
+}
+
+/* What is worth a line when it changes. */
+static bool is_same(const json_t *a, const json_t *b)
+{
+	return strcmp(gs_ctl_text(a, "health"), gs_ctl_text(b, "health")) == 0 &&
+	       strcmp(gs_ctl_text(a, "state"), gs_ctl_text(b, "state")) == 0;
+}
+
+static const json_t *find_backend(const json_t *list, const char *name)
+{
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach (list, i, row)
+		if (strcmp(gs_ctl_text(row, "name"), name) == 0)
+			return row;
+	return NULL;
+}
+
+/* On a terminal the whole list in its place; elsewhere a line for what has changed. */
+static void show_backends(const struct gs_ctl *ctl, const json_t *before, const json_t *now,
+			  bool in_place)
+{
+	const json_t *row;
+	size_t i;
+
+	if (in_place)
+		fputs("\033[H\033[2J", stdout);
+	json_array_foreach (now, i, row) {
+		const json_t *was = find_backend(before, gs_ctl_text(row, "name"));
+
+		if (!in_place && was && is_same(was, row))
+			continue;
+		if (ctl->json) {
+			json_dumpf(row, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
+			putchar('\n');
+		} else {
+			print_backend(row);
+		}
+	}
+	fflush(stdout);
+}
+
+static json_t *ask_backends(const struct gs_ctl *ctl)
+{
+	GS_AUTO_JSON json_t *reply =
+		gs_ctl_ask(ctl, json_pack("{s:s}", "command", "status"), GS_CTL_ASK_MS);
+	json_t *backends = json_object_get(reply, "backends");
+
+	return reply ? (backends ? json_incref(backends) : json_array()) : NULL;
+}
+
+/* Until the reader goes away, or the daemon. */
+static int watch(const struct gs_ctl *ctl)
+{
+	bool in_place = isatty(STDOUT_FILENO) && !ctl->json;
+	struct pollfd reader = {.fd = STDOUT_FILENO};
+	json_t *before = json_array();
+
+	for (;;) {
+		json_t *now = ask_backends(ctl);
+
+		if (!now)
+			break;
+		show_backends(ctl, before, now, in_place);
+		json_decref(before);
+		before = now;
+		if (ferror(stdout))
+			break;
+		/* Nothing is asked for: only an end of the reader wakes it early. */
+		if (poll(&reader, 1, WATCH_MS) > 0 && reader.revents & (POLLERR | POLLHUP))
+			break;
+	}
+	json_decref(before);
+	return GS_CTL_FAILED;
+}
+
+static int health_list(const struct gs_ctl *ctl, int argc, char **argv)
+{
+	GS_AUTO_JSON json_t *backends = NULL;
+	const json_t *row;
+	size_t i;
+
+	if (argc == 1 && strcmp(argv[0], "--edges") == 0)
+		return health_of_edges(ctl);
+	if (argc == 1 && strcmp(argv[0], "--watch") == 0)
+		return watch(ctl);
+	if (argc > 0)
+		return gs_ctl_usage("health", "list", "unexpected \"%s\"", argv[0]);
+	backends = ask_backends(ctl);
+	if (!backends)
+		return GS_CTL_FAILED;
+	if (ctl->json)
+		return gs_ctl_print(backends);
+	json_array_foreach (backends, i, row)
+		print_backend(row);
+	return GS_CTL_DONE;
+}
+
+const struct gs_ctl_command gs_ctl_live_commands[] = {
+	{"health", "list", "[--watch] [--edges]",
+	 "how the backends are (--edges: as every edge told)", health_list},
+	{"breaker", "list", "[--edges]", "the circuit breakers (--edges: as every edge told)",
+	 breaker_list},
+	{NULL, NULL, NULL, NULL, NULL},
+};
