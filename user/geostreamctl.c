@@ -91,11 +91,14 @@ static int print_help(void)
 	printf("usage: geostreamctl [OPTION ...] OBJECT VERB [ARGUMENT ...]\n\n");
 	for (size_t i = 0; gs_ctl_tables[i]; i++) {
 		for (const struct gs_ctl_command *c = gs_ctl_tables[i]; c->object; c++) {
-			char head[80];
+			char head[200];
 
 			snprintf(head, sizeof(head), "%s%s%s%s%s", c->object, *c->verb ? " " : "",
 				 c->verb, *c->arguments ? " " : "", c->arguments);
-			printf("  %-44s %s\n", head, c->summary);
+			if (strlen(head) <= 44)
+				printf("  %-44s %s\n", head, c->summary);
+			else
+				printf("  %s\n  %-44s %s\n", head, "", c->summary);
 		}
 	}
 	printf("\noptions:\n"
