@@ -9,7 +9,7 @@ CLANG   ?= clang
 BPFTOOL ?= $(shell command -v bpftool || echo /usr/sbin/bpftool)
 VERSION := 0.1.0
 
-LIBS      := libbpf libxdp libpq libmaxminddb jansson libmnl
+LIBS      := libbpf libxdp libpq libmaxminddb jansson libmnl libmicrohttpd
 WARNINGS  := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 \
              -Wundef -Wpointer-arith -Wwrite-strings -Werror
 CORE_WARNINGS := -Wconversion -Wno-sign-conversion

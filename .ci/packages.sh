@@ -13,14 +13,14 @@ PACKAGES="
 	make gcc libc6-dev pkg-config git scdoc
 	clang llvm libclang-rt-14-dev clang-format clang-tidy shellcheck ruby
 	libbpf-dev libxdp-dev xdp-tools bpftool
-	libpq-dev libmaxminddb-dev libjansson-dev libmnl-dev libcmocka-dev
-	postgresql-15 postgresql-client-15 nginx-light
+	libpq-dev libmaxminddb-dev libjansson-dev libmnl-dev libmicrohttpd-dev libcmocka-dev
+	postgresql-15 postgresql-client-15 nginx-light prometheus
 	tor-geoipdb mmdb-bin tzdata
 	iproute2 ethtool curl jq procps util-linux xz-utils
 	qemu-system-x86 busybox-static cpio ca-certificates
 "
 # Units that would start with the machine from now on. They are not ours to start.
-UNITS="nginx.service tor.service postgresql.service"
+UNITS="nginx.service tor.service postgresql.service prometheus.service"
 
 POLICY=/usr/sbin/policy-rc.d
 CREATECLUSTER=/etc/postgresql-common/createcluster.conf

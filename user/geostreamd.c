@@ -2,6 +2,7 @@
 /* geostreamd: settings -> adapters -> ports wired -> the loop -> everything let go, in reverse. */
 #include "user/adapters/adapters.h"
 #include "user/adapters/control.h"
+#include "user/adapters/httpd.h"
 #include "user/app/api.h"
 #include "user/app/check.h"
 #include "user/app/config.h"
@@ -32,6 +33,7 @@ struct daemon {
 	struct gs_api api;
 	struct gs_reload reload;
 	struct gs_control *control;
+	struct gs_httpd *httpd; /* NULL: switched off, or its port is taken */
 };
 
 static void on_stop(int signal, void *context)
@@ -170,6 +172,11 @@ static int wire(struct daemon *d, struct gs_error *error)
 		.config = &d->config,
 		.started_ms = gs_loop_now_ms(d->loop),
 	};
+	/* Packets need no HTTP: an edge whose port is taken steers all the same, and says so. */
+	if (d->config.http_listen[0] &&
+	    gs_httpd_open(d->loop, d->config.http_listen, &d->api, &d->httpd, error))
+		gs_log(GS_LOG_ERROR, "http_away", "why=%s", error->text);
+	error->text[0] = '\0';
 	err = gs_control_open(d->loop, d->config.socket, &events, d, &d->control, error);
 	return err ? err : gs_reconcile_start(d->reconcile);
 }
@@ -213,6 +220,7 @@ static int run(struct daemon *d)
 
 	if (d->loop)
 		gs_loop_end_worker(d->loop);
+	gs_httpd_close(d->httpd);
 	gs_reconcile_free(d->reconcile); /* may still answer somebody */
 	gs_control_close(d->control);
 	if (d->store.ops)

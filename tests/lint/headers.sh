@@ -16,7 +16,7 @@ compile() { # header compiler-and-flags...
 	}
 }
 
-read -ra packages < <(pkg-config --cflags libbpf libxdp libpq libmaxminddb jansson libmnl)
+read -ra packages < <(pkg-config --cflags libbpf libxdp libpq libmaxminddb jansson libmnl libmicrohttpd)
 flags=(-std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror "${packages[@]}")
 while IFS= read -r header; do
 	head -n 40 "$header" | grep -q '^#pragma once' || {

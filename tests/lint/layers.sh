@@ -34,6 +34,7 @@ library_rule() {
 	libmnl/* | linux/rtnetlink.h | linux/neighbour.h) echo '^user/adapters/neighbour[a-z_]*\.[ch]$' ;;
 	bpf/bpf_helpers.h | bpf/bpf_endian.h) echo '^(bpf|maps)/' ;;
 	bpf/* | xdp/*) echo '^(user/adapters/dataplane[a-z_]*\.[ch]|loader/.*)$' ;;
+	microhttpd.h) echo '^user/adapters/httpd[a-z_]*\.[ch]$' ;;
 	jansson.h) echo '^user/(app|adapters|ctl)/|^user/geostreamctl.c$|^loader/' ;;
 	sys/epoll.h | sys/timerfd.h | sys/signalfd.h | sys/eventfd.h) echo '^user/(base|adapters)/' ;;
 	*) echo '.*' ;;

@@ -42,7 +42,7 @@ tidy_all() {
 
 flags=(-std=gnu11 -D_GNU_SOURCE -I. "-I$BUILD/gen" -DGS_VERSION=\"lint\" -DGS_PREFIX=\"/usr\"
 	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Werror)
-read -ra packages < <(pkg-config --cflags libbpf libxdp libpq libmaxminddb jansson libmnl)
+read -ra packages < <(pkg-config --cflags libbpf libxdp libpq libmaxminddb jansson libmnl libmicrohttpd)
 flags+=("${packages[@]}")
 
 check layers tests/lint/layers.sh

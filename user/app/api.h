@@ -36,6 +36,16 @@ json_t *gs_api_breaker_list(const struct gs_api *api, const json_t *request);
 /* One breaker as an object. */
 json_t *gs_api_breaker(const struct gs_api *api, const struct gs_breakers_status *status);
 
+/* Where a client goes, in brief: what is asked often. */
+struct gs_route_decision {
+	const char *region; /* of the snapshot; NULL: nowhere */
+	double latency_ms;  /* of a round trip, estimated by distance; < 0: not known */
+	char reason[GS_ERROR_MAX];
+};
+/* state->tables, snapshot and view are there. */
+void gs_api_decide(const struct gs_api *api, const struct gs_service *service,
+		   const struct gs_addr *client, struct gs_route_decision *ret_decision);
+
 /* {"error": text} */
 json_t *gs_api_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The location as {"id", "country", ...}. */

@@ -313,6 +313,43 @@ json_t *gs_api_route(const struct gs_api *api, const json_t *request)
 	return json;
 }
 
+/* Light in a fibre and back: 1 ms for 100 km, until somebody measures it. */
+#define KM_PER_MS 100.0
+
+void gs_api_decide(const struct gs_api *api, const struct gs_service *service,
+		   const struct gs_addr *client, struct gs_route_decision *ret_decision)
+{
+	const struct gs_reconcile_state *state = gs_reconcile_look(api->reconcile);
+	const struct gs_policy *policy = gs_snapshot_policy(state->snapshot, service->policy);
+	struct route route = {.state = state, .service = service};
+	const struct gs_region *region;
+	bool is_override = false;
+	uint16_t location;
+	int winner;
+	double km;
+
+	*ret_decision = (struct gs_route_decision){.latency_ms = -1};
+	location = gs_tables_locate(state->tables, client, NULL, &is_override);
+	route.from = client_coord(state->tables, client);
+	route.plan = gs_tables_plan(state->tables, service->id, location);
+	if (!route.plan) {
+		snprintf(ret_decision->reason, sizeof(ret_decision->reason),
+			 "the service has no backend in any region that may be used");
+		return;
+	}
+	for (int i = 0; i < route.plan->count; i++)
+		route.usable[i] = !why_not(state, service, route.plan->region[i]);
+	winner = gs_plan_pick(route.plan, route.usable, gs_tables_draw(state->tables, client));
+	explain_winner(&route, policy, winner, is_override, ret_decision->reason,
+		       sizeof(ret_decision->reason));
+	if (winner < 0)
+		return;
+	region = gs_snapshot_region(state->snapshot, route.plan->region[winner]);
+	ret_decision->region = region ? region->name : NULL;
+	km = distance_km(&route, route.plan->region[winner]);
+	ret_decision->latency_ms = km < 0 ? -1 : km / KM_PER_MS;
+}
+
 json_t *gs_api_geo_show(const struct gs_api *api, const json_t *request)
 {
 	const struct gs_reconcile_state *state = gs_reconcile_look(api->reconcile);

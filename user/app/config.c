@@ -36,6 +36,7 @@ static const struct setting SETTINGS[] = {
 	{"pin_dir", PATH, FIELD(pin_dir), false, "/sys/fs/bpf/geostream"},
 	{"socket", PATH, FIELD(socket), false, "/run/geostream/geostreamd.sock"},
 	{"state_dir", PATH, FIELD(state_dir), false, "/var/lib/geostream"},
+	{"http_listen", TEXT, FIELD(http_listen), false, "127.0.0.1:8080"},
 	{"log_level", LEVEL, FIELD(log_level), true, "info"},
 	{"log_format", FORMAT, FIELD(log_format), true, "logfmt"},
 	{"failover_budget_ms", MILLISECONDS, FIELD(failover_budget_ms), true, "1000"},
@@ -63,8 +64,9 @@ static int store_text(const struct setting *setting, void *field, const char *va
 	if (setting->type == PATH && *value && *value != '/')
 		return gs_error_set(-EINVAL, error, "%s: '%s' is no absolute path", setting->key,
 				    value);
-	/* Only the database (libpq's own variables) and the GeoIP file may be left out. */
-	if (!*value && setting->fallback != NO_VALUE)
+	/* Only the database (libpq's own variables), the GeoIP file and HTTP may be left out. */
+	if (!*value && setting->fallback != NO_VALUE &&
+	    setting->offset != offsetof(struct gs_config, http_listen))
 		return gs_error_set(-EINVAL, error, "%s: is empty", setting->key);
 	for (const unsigned char *p = (const unsigned char *)value; *p; p++)
 		if (iscntrl(*p))

@@ -19,6 +19,7 @@ struct gs_config {
 	char pin_dir[GS_PATH_MAX];
 	char socket[108];
 	char state_dir[GS_PATH_MAX];
+	char http_listen[64]; /* "": no HTTP */
 	enum gs_log_level log_level;
 	enum gs_log_format log_format;
 	uint32_t failover_budget_ms;

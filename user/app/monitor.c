@@ -61,6 +61,7 @@ struct gs_monitor {
 	uint32_t timeout_ms; /* the shortest */
 	uint32_t tick_ms;
 	uint32_t lag_ms; /* worst since last asked */
+	uint32_t last_lag_ms;
 	uint32_t count;
 	struct target **targets; /* sorted by backend */
 	uint64_t answered_ms;	 /* when any target last answered */
@@ -93,6 +94,7 @@ static void observe_lag(struct gs_monitor *monitor)
 	uint32_t lag_ms = gs_loop_take_lag_ms(monitor->loop);
 	uint32_t touched = 0;
 
+	monitor->last_lag_ms = lag_ms;
 	if (lag_ms > monitor->lag_ms)
 		monitor->lag_ms = lag_ms;
 	if ((uint64_t)lag_ms * LAG_SHARE <= monitor->timeout_ms)
@@ -609,6 +611,11 @@ uint32_t gs_monitor_unknown_count(const struct gs_monitor *monitor)
 	for (uint32_t i = 0; i < monitor->count; i++)
 		unknown += monitor->targets[i]->health.state == GS_HEALTH_UNKNOWN;
 	return unknown;
+}
+
+uint32_t gs_monitor_lag_ms(const struct gs_monitor *monitor)
+{
+	return monitor->last_lag_ms;
 }
 
 uint32_t gs_monitor_take_lag_ms(struct gs_monitor *monitor)

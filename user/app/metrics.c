@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What Prometheus scrapes. Never a client's address: labels are the configuration's names. */
+#include "rest.h"
+
+#include "user/base/cleanup.h"
+#include "user/core/snapshot.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct text {
+	FILE *file;
+	const struct gs_api *api;
+	const struct gs_reconcile_state *state;
+	struct gs_counters counters;
+};
+
+static void head(const struct text *t, const char *name, const char *type, const char *help)
+{
+	fprintf(t->file, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void gauge(const struct text *t, const char *name, const char *help, double value)
+{
+	head(t, name, "gauge", help);
+	fprintf(t->file, "%s %.15g\n", name, value);
+}
+
+/* A label's value, escaped: names are plain, paths may not be. */
+static void print_label(FILE *file, const char *value)
+{
+	for (; *value; value++) {
+		if (*value == '\n')
+			fputs("\\n", file);
+		else if (*value == '"' || *value == '\\')
+			fprintf(file, "\\%c", *value);
+		else
+			fputc(*value, file);
+	}
+}
+
+/* ---- the daemon ------------------------------------------------------------------------------ */
+
+static void print_daemon(const struct text *t)
+{
+	const struct gs_reconcile_state *state = t->state;
+	uint64_t now_ms = gs_loop_now_ms(t->api->loop);
+
+	head(t, "geostream_build_info", "gauge", "The running program.");
+	fputs("geostream_build_info{version=\"" GS_VERSION "\",edge=\"", t->file);
+	print_label(t->file, t->api->config->edge);
+	fputs("\"} 1\n", t->file);
+	gauge(t, "geostream_uptime_seconds", "How long the daemon has been running.",
+	      (double)(now_ms - t->api->started_ms) / 1000);
+	gauge(t, "geostream_loop_lag_seconds", "How late the loop's timer was when last looked at.",
+	      gs_monitor_lag_ms(state->monitor) / 1000.0);
+	gauge(t, "geostream_database_connected", "1 while PostgreSQL is connected.",
+	      state->connected);
+	gauge(t, "geostream_database_state_seconds", "How long it has been so.",
+	      (double)(now_ms - state->connection_since_ms) / 1000);
+	gauge(t, "geostream_revision", "Revision of the desired state that is followed.",
+	      state->snapshot ? (double)state->snapshot->revision : 0);
+	gauge(t, "geostream_generation", "Number of the generation in force; 0: none.",
+	      (double)state->info.generation);
+	gauge(t, "geostream_generation_age_seconds", "How old the generation in force is.",
+	      state->info.generation ? (double)((int64_t)time(NULL) - state->info.built_unix_s)
+				     : 0);
+	gauge(t, "geostream_generation_working", "1 while a build or a load goes on.",
+	      state->working);
+	gauge(t, "geostream_from_last_good", "1 if the snapshot is the last good file's.",
+	      state->from_last_good);
+	gauge(t, "geostream_geoip_age_seconds", "How old the GeoIP database in force is; 0: none.",
+	      state->geo ? (double)(time(NULL) - (time_t)state->geo->build_unix_s) : 0);
+}
+
+/* ---- traffic --------------------------------------------------------------------------------- */
+
+static void print_reasons(const struct text *t)
+{
+	head(t, "geostream_packets_total", "counter",
+	     "Packets by the reason for what was done with them; every packet counts one.");
+	for (uint32_t i = 0; i < t->counters.reason_count; i++) {
+		const struct gs_counter *counter = &t->counters.reasons[i];
+
+		fprintf(t->file, "geostream_packets_total{verdict=\"%.*s\",reason=\"%s\"} %lu\n",
+			(int)strcspn(counter->name, "_"), counter->name, counter->name,
+			(unsigned long)counter->packets);
+	}
+}
+
+/* Of one kind of object; name(): NULL leaves it out. */
+static void print_traffic(const struct text *t, const char *kind, const struct gs_counter *counters,
+			  uint32_t count,
+			  const char *(*name)(const struct gs_snapshot *snapshot, gs_id id))
+{
+	static const char *const units[] = {"packets", "bytes"};
+
+	for (size_t u = 0; u < ARRAY_SIZE(units); u++) {
+		char metric[64], help[96];
+
+		snprintf(metric, sizeof(metric), "geostream_%s_%s_total", kind, units[u]);
+		snprintf(help, sizeof(help), "%s by %s.",
+			 u == 0 ? "Packets, as received," : "Bytes of those packets,", kind);
+		head(t, metric, "counter", help);
+		for (uint32_t i = 0; t->state->snapshot && i < count; i++) {
+			const char *label = name(t->state->snapshot, counters[i].id);
+
+			if (label)
+				fprintf(t->file, "%s{%s=\"%s\"} %lu\n", metric, kind, label,
+					(unsigned long)(u == 0 ? counters[i].packets
+							       : counters[i].bytes));
+		}
+	}
+}
+
+static const char *service_name(const struct gs_snapshot *snapshot, gs_id id)
+{
+	const struct gs_service *service = gs_snapshot_service(snapshot, id);
+
+	return service ? service->name : NULL;
+}
+
+static const char *region_name(const struct gs_snapshot *snapshot, gs_id id)
+{
+	const struct gs_region *region = gs_snapshot_region(snapshot, id);
+
+	return region ? region->name : NULL;
+}
+
+static const char *backend_name(const struct gs_snapshot *snapshot, gs_id id)
+{
+	const struct gs_backend *backend = gs_snapshot_backend(snapshot, id);
+
+	return backend ? backend->name : NULL;
+}
+
+/* ---- states ---------------------------------------------------------------------------------- */
+
+/* As gs_usable_name has them: 0 down, 1 known flows only, 2 trials, 3 up. */
+static void print_usable(const struct text *t)
+{
+	const struct gs_snapshot *snapshot = t->state->snapshot;
+
+	head(t, "geostream_region_usable", "gauge",
+	     "What a region takes: 0 nothing, 1 known flows, 3 everything.");
+	for (uint32_t i = 0; i < snapshot->region_count; i++)
+		fprintf(t->file, "geostream_region_usable{region=\"%s\"} %u\n",
+			snapshot->regions[i].name,
+			t->state->view->regions[snapshot->regions[i].id].state);
+	head(t, "geostream_backend_usable", "gauge",
+	     "What a backend takes: 0 nothing, 1 known flows, 3 everything.");
+	for (uint32_t i = 0; i < snapshot->backend_count; i++)
+		fprintf(t->file, "geostream_backend_usable{backend=\"%s\"} %u\n",
+			snapshot->backends[i].name,
+			t->state->view->backends[snapshot->backends[i].id].state);
+}
+
+static void print_health(const struct text *t)
+{
+	const struct gs_snapshot *snapshot = t->state->snapshot;
+	struct gs_monitor_status status;
+
+	head(t, "geostream_backend_up", "gauge", "1 if its probes say that it is up.");
+	for (uint32_t i = 0; i < snapshot->backend_count; i++)
+		if (gs_monitor_get(t->state->monitor, snapshot->backends[i].id, &status))
+			fprintf(t->file, "geostream_backend_up{backend=\"%s\"} %d\n",
+				snapshot->backends[i].name,
+				status.state == GS_HEALTH_UP || status.state == GS_HEALTH_SUSPECT);
+	head(t, "geostream_probe_latency_seconds", "gauge", "Of the last probe that was answered.");
+	for (uint32_t i = 0; i < snapshot->backend_count; i++)
+		if (gs_monitor_get(t->state->monitor, snapshot->backends[i].id, &status) &&
+		    status.latency_us > 0)
+			fprintf(t->file, "geostream_probe_latency_seconds{backend=\"%s\"} %.6f\n",
+				snapshot->backends[i].name, status.latency_us / 1e6);
+	head(t, "geostream_probes_total", "counter", "Probes that counted.");
+	for (uint32_t i = 0; i < snapshot->backend_count; i++)
+		if (gs_monitor_get(t->state->monitor, snapshot->backends[i].id, &status))
+			fprintf(t->file, "geostream_probes_total{backend=\"%s\"} %lu\n",
+				snapshot->backends[i].name, (unsigned long)status.results);
+}
+
+static void print_breakers(const struct text *t)
+{
+	struct gs_breakers_status status;
+
+	head(t, "geostream_breaker_state", "gauge",
+	     "1 for the state a pool's circuit breaker is in.");
+	for (uint32_t i = 0; i < gs_breakers_count(t->state->breakers); i++) {
+		gs_breakers_get(t->state->breakers, i, &status);
+		for (int state = 0; state < GS_BREAKER__COUNT; state++)
+			fprintf(t->file,
+				"geostream_breaker_state{service=\"%s\",region=\"%s\",state=\"%s\"} "
+				"%d\n",
+				service_name(t->state->snapshot, status.service),
+				region_name(t->state->snapshot, status.region),
+				gs_breaker_state_name((enum gs_breaker_state)state),
+				status.state == (enum gs_breaker_state)state);
+	}
+	head(t, "geostream_breaker_opened_total", "counter", "How often it has opened.");
+	for (uint32_t i = 0; i < gs_breakers_count(t->state->breakers); i++) {
+		gs_breakers_get(t->state->breakers, i, &status);
+		fprintf(t->file,
+			"geostream_breaker_opened_total{service=\"%s\",region=\"%s\"} %u\n",
+			service_name(t->state->snapshot, status.service),
+			region_name(t->state->snapshot, status.region), status.opened);
+	}
+	head(t, "geostream_breaker_forced", "gauge", "1 while an operator holds it.");
+	for (uint32_t i = 0; i < gs_breakers_count(t->state->breakers); i++) {
+		gs_breakers_get(t->state->breakers, i, &status);
+		fprintf(t->file, "geostream_breaker_forced{service=\"%s\",region=\"%s\"} %d\n",
+			service_name(t->state->snapshot, status.service),
+			region_name(t->state->snapshot, status.region), status.force != NULL);
+	}
+}
+
+char *gs_metrics_text(const struct gs_api *api, size_t *ret_length)
+{
+	struct text t = {.api = api, .state = gs_reconcile_look(api->reconcile)};
+	char *body = NULL;
+	int err;
+
+	t.file = open_memstream(&body, ret_length);
+	if (!t.file)
+		return NULL;
+	err = api->dataplane->ops->count(api->dataplane->self, &t.counters);
+	print_daemon(&t);
+	gauge(&t, "geostream_counters_readable", "0 if the packet counters cannot be read.", !err);
+	print_reasons(&t);
+	print_traffic(&t, "service", t.counters.services, t.counters.service_count, service_name);
+	print_traffic(&t, "region", t.counters.regions, t.counters.region_count, region_name);
+	print_traffic(&t, "backend", t.counters.backends, t.counters.backend_count, backend_name);
+	if (t.state->snapshot && t.state->view) {
+		print_usable(&t);
+		print_health(&t);
+		print_breakers(&t);
+	}
+	free(t.counters.reasons);
+	free(t.counters.services);
+	free(t.counters.regions);
+	free(t.counters.backends);
+	if (fclose(t.file) != 0) {
+		free(body);
+		return NULL;
+	}
+	return body;
+}

@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rest.h"
+
+#include "fields.h"
+#include "user/base/cleanup.h"
+#include "user/base/suggest.h"
+#include "user/core/cidr.h"
+#include "user/core/snapshot.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define API "/api/v1/"
+enum { LIMIT_DEFAULT = 1000, LIMIT_MAX = 20000 };
+
+struct call {
+	const struct gs_api *api;
+	const struct gs_reconcile_state *state;
+	const struct gs_rest_request *request;
+	struct gs_rest_response *response;
+	const char *name; /* what follows the resource in the path; NULL: nothing */
+};
+
+/* ---- answers --------------------------------------------------------------------------------- */
+
+/* Steals json. */
+static void answer(struct call *call, unsigned int status, json_t *json)
+{
+	const size_t flags = JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(12);
+	size_t length = json ? json_dumpb(json, NULL, 0, flags) : 0;
+	char *body = length > 0 ? malloc(length + 1) : NULL;
+
+	if (body && json_dumpb(json, body, length, flags) == length)
+		body[length++] = '\n'; /* for people with curl */
+	call->response->status = status;
+	call->response->body = body;
+	call->response->length = body ? length : 0;
+	json_decref(json);
+}
+
+/* RFC 9457. field: what of the request is wrong, or NULL. */
+static void refuse(struct call *call, unsigned int status, const char *title, const char *field,
+		   const char *format, ...) __attribute__((format(printf, 5, 6)));
+static void refuse(struct call *call, unsigned int status, const char *title, const char *field,
+		   const char *format, ...)
+{
+	char detail[GS_ERROR_MAX];
+	va_list arguments;
+	json_t *json;
+
+	va_start(arguments, format);
+	vsnprintf(detail, sizeof(detail), format, arguments);
+	va_end(arguments);
+	json = json_pack("{s:s, s:s, s:i, s:s%}", "type", "about:blank", "title", title, "status",
+			 (int)status, "detail", detail, strlen(detail));
+	if (!json) /* a detail that quotes what is no UTF-8 */
+		json = json_pack("{s:s, s:s, s:i}", "type", "about:blank", "title", title, "status",
+				 (int)status);
+	if (field)
+		json_object_set_new(json, "field", json_string(field));
+	answer(call, status, json);
+	call->response->content_type = "application/problem+json";
+}
+
+static bool has_snapshot(struct call *call)
+{
+	if (call->state->snapshot && call->state->view)
+		return true;
+	refuse(call, 503, "Not ready", NULL, "no configuration is in force on this edge yet");
+	return false;
+}
+
+/* ---- health ---------------------------------------------------------------------------------- */
+
+/* Why the edge is not ready, or NULL. Ready: it steers by a generation and knows its backends. */
+static const char *why_not_ready(const struct gs_reconcile_state *state)
+{
+	if (state->info.generation == 0)
+		return "no generation is in force";
+	if (!state->snapshot || !state->view)
+		return "no configuration has been read yet";
+	if (gs_monitor_unknown_count(state->monitor) > 0)
+		return "not every backend has been probed yet";
+	return NULL;
+}
+
+static void get_live(struct call *call)
+{
+	answer(call, 200, json_pack("{s:b}", "live", true));
+}
+
+static void get_health(struct call *call)
+{
+	const char *why = why_not_ready(call->state);
+	json_t *json = json_pack("{s:b, s:b, s:s, s:I, s:b}", "live", true, "ready", !why, "edge",
+				 call->api->config->edge, "generation",
+				 (json_int_t)call->state->info.generation, "database",
+				 call->state->connected);
+
+	if (why)
+		json_object_set_new(json, "why", json_string(why));
+	answer(call, why ? 503 : 200, json);
+}
+
+/* ---- route ----------------------------------------------------------------------------------- */
+
+static bool knows_key(struct call *call, const char *key)
+{
+	static const char *const keys[] = {"client_ip", "service"};
+	const char *nearest;
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (strcmp(keys[i], key) == 0)
+			return true;
+	nearest = gs_suggest(key, keys, ARRAY_SIZE(keys));
+	refuse(call, 400, "Unknown member", key, "the request has no member '%.40s'%s%s%s", key,
+	       nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
+	return false;
+}
+
+/* The body as an object with nothing in it that is not known; NULL: refused. */
+static json_t *read_body(struct call *call)
+{
+	const struct gs_rest_request *request = call->request;
+	json_error_t error;
+	const char *key;
+	json_t *json, *value;
+
+	if (request->is_too_large) {
+		refuse(call, 413, "Body too large", NULL, "a body has %d bytes at most",
+		       GS_REST_BODY_MAX);
+		return NULL;
+	}
+	if (!request->content_type ||
+	    strncmp(request->content_type, "application/json", strlen("application/json")) != 0) {
+		refuse(call, 415, "Not JSON", NULL, "send Content-Type: application/json");
+		return NULL;
+	}
+	json = json_loadb(request->body ? request->body : "", request->length,
+			  JSON_REJECT_DUPLICATES, &error);
+	if (!json_is_object(json)) {
+		refuse(call, 400, "Not a JSON object", NULL, "column %d: %s", error.column,
+		       json ? "not an object" : error.text);
+		json_decref(json);
+		return NULL;
+	}
+	json_object_foreach (json, key, value)
+		if (!knows_key(call, key)) {
+			json_decref(json);
+			return NULL;
+		}
+	return json;
+}
+
+/* An estimate has no more than a tenth of a millisecond to tell. */
+static double round_ms(double ms)
+{
+	return (double)(long long)(ms * 10 + 0.5) / 10;
+}
+
+static void decide(struct call *call, const json_t *body)
+{
+	const char *client = json_string_value(json_object_get(body, "client_ip"));
+	const json_t *name = json_object_get(body, "service");
+	const struct gs_snapshot *snapshot = call->state->snapshot;
+	const struct gs_service *service;
+	struct gs_route_decision decision;
+	struct gs_addr addr;
+	json_t *json;
+
+	if (!client || gs_addr_parse(client, &addr) != 0) {
+		refuse(call, 400, "No client address", "client_ip", "%s",
+		       client ? "client_ip is no IPv4 or IPv6 address"
+			      : "client_ip is missing, or no text");
+		return;
+	}
+	service = json_is_string(name)
+			  ? gs_snapshot_service_named(snapshot, json_string_value(name))
+			  : NULL;
+	if (!service) {
+		refuse(call, json_is_string(name) ? 404 : 400, "No such service", "service", "%s",
+		       json_is_string(name) ? "no service has this name"
+					    : "service is missing, or no text");
+		return;
+	}
+	gs_api_decide(call->api, service, &addr, &decision);
+	json = json_pack(
+		"{s:s?, s:o, s:s, s:s, s:I}", "region", decision.region, "latency_ms",
+		decision.latency_ms < 0 ? json_null() : json_real(round_ms(decision.latency_ms)),
+		"latency_source", decision.latency_ms < 0 ? "unknown" : "distance", "reason",
+		decision.reason, "generation", (json_int_t)call->state->info.generation);
+	answer(call, 200, json);
+}
+
+static void post_route(struct call *call)
+{
+	json_t *body = read_body(call);
+
+	if (!body)
+		return;
+	if (!call->state->tables || !call->state->snapshot || !call->state->view)
+		refuse(call, 503, "Not ready", NULL,
+		       "no generation of this daemon is in force yet");
+	else
+		decide(call, body);
+	json_decref(body);
+}
+
+/* ---- objects --------------------------------------------------------------------------------- */
+
+static const struct gs_backend *backend_at(const struct gs_snapshot *snapshot, uint32_t index)
+{
+	return &snapshot->backends[index];
+}
+
+static void add_backend_state(const struct call *call, uint32_t index, json_t *json)
+{
+	const struct gs_backend *backend = backend_at(call->state->snapshot, index);
+	struct gs_monitor_status health;
+
+	json_object_set_new(json, "state",
+			    json_string(gs_usable_name(call->state->view->backends[backend->id])));
+	if (!gs_monitor_get(call->state->monitor, backend->id, &health))
+		return;
+	json_object_set_new(json, "health", json_string(gs_health_state_name(health.state)));
+	json_object_set_new(json, "latency_ms", json_real(health.latency_us / 1000.0));
+}
+
+/* The object as it is configured, and how it is. */
+static json_t *object_json(const struct call *call, enum gs_kind kind, uint32_t index)
+{
+	GS_AUTO_FREE struct gs_fields *fields = malloc(sizeof(*fields));
+	const struct gs_snapshot *snapshot = call->state->snapshot;
+	json_t *json;
+
+	if (!fields)
+		return NULL;
+	gs_fields_get(snapshot, kind, index, fields);
+	json = gs_fields_json(fields);
+	if (json && kind == GS_KIND_REGION)
+		json_object_set_new(
+			json, "state",
+			json_string(gs_usable_name(
+				call->state->view->regions[snapshot->regions[index].id])));
+	if (json && kind == GS_KIND_BACKEND)
+		add_backend_state(call, index, json);
+	return json;
+}
+
+/* 0 .. max of a query's number; false: refused. */
+static bool read_number(struct call *call, const char *name, uint32_t otherwise, uint32_t max,
+			uint32_t *ret_number)
+{
+	const char *text = call->request->query
+				   ? call->request->query(call->request->query_context, name)
+				   : NULL;
+	unsigned long number;
+	char *end;
+
+	*ret_number = otherwise;
+	if (!text)
+		return true;
+	errno = 0;
+	number = strtoul(text, &end, 10);
+	if (errno || *text < '0' || *text > '9' || *end || number > max) {
+		refuse(call, 400, "Not a number", name, "%s is a whole number of 0 to %u", name,
+		       max);
+		return false;
+	}
+	*ret_number = (uint32_t)number;
+	return true;
+}
+
+static void get_list(struct call *call, enum gs_kind kind)
+{
+	uint32_t count = gs_kind_count(call->state->snapshot, kind), offset, limit;
+	json_t *list;
+
+	if (!read_number(call, "offset", 0, UINT32_MAX, &offset) ||
+	    !read_number(call, "limit", LIMIT_DEFAULT, LIMIT_MAX, &limit))
+		return;
+	list = json_array();
+	for (uint32_t i = offset; i < count && i - offset < limit; i++)
+		json_array_append_new(list, object_json(call, kind, i));
+	answer(call, 200,
+	       json_pack("{s:i, s:I, s:o}", "total", (int)count, "revision",
+			 (json_int_t)call->state->snapshot->revision, gs_kind_plural(kind), list));
+}
+
+static void get_one(struct call *call, enum gs_kind kind)
+{
+	const struct gs_snapshot *snapshot = call->state->snapshot;
+
+	for (uint32_t i = 0; i < gs_kind_count(snapshot, kind); i++) {
+		json_t *json = object_json(call, kind, i);
+		const char *name = json_string_value(
+			json_object_get(json, kind == GS_KIND_OVERRIDE ? "prefix" : "name"));
+
+		if (name && strcmp(name, call->name) == 0) {
+			answer(call, 200, json);
+			return;
+		}
+		json_decref(json);
+	}
+	refuse(call, 404, "Not found", NULL, "no %s has this name", gs_kind_name(kind));
+}
+
+static void get_objects(struct call *call, enum gs_kind kind)
+{
+	if (!has_snapshot(call))
+		return;
+	if (call->name)
+		get_one(call, kind);
+	else
+		get_list(call, kind);
+}
+
+#define GET_OBJECTS(object, kind)                   \
+	static void get_##object(struct call *call) \
+	{                                           \
+		get_objects(call, kind);            \
+	}
+GET_OBJECTS(regions, GS_KIND_REGION)
+GET_OBJECTS(policies, GS_KIND_POLICY)
+GET_OBJECTS(services, GS_KIND_SERVICE)
+GET_OBJECTS(backends, GS_KIND_BACKEND)
+GET_OBJECTS(overrides, GS_KIND_OVERRIDE)
+
+static void get_breakers(struct call *call)
+{
+	answer(call, 200, gs_api_breaker_list(call->api, NULL));
+}
+
+static void get_status(struct call *call)
+{
+	answer(call, 200, gs_api_status(call->api, NULL));
+}
+
+static void get_metrics(struct call *call)
+{
+	call->response->status = 200;
+	call->response->content_type = "text/plain; version=0.0.4; charset=utf-8";
+	call->response->body = gs_metrics_text(call->api, &call->response->length);
+}
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *method, *path;
+	bool has_names; /* PATH/NAME too */
+	void (*handle)(struct call *call);
+} CALLS[] = {
+	{"GET", "/health", false, get_health},	      {"GET", "/health/live", false, get_live},
+	{"GET", "/health/ready", false, get_health},  {"GET", "/metrics", false, get_metrics},
+	{"POST", API "route", false, post_route},     {"GET", API "regions", true, get_regions},
+	{"GET", API "policies", true, get_policies},  {"GET", API "services", true, get_services},
+	{"GET", API "backends", true, get_backends},  {"GET", API "overrides", true, get_overrides},
+	{"GET", API "breakers", false, get_breakers}, {"GET", API "status", false, get_status},
+};
+
+/* True: the path is this call's; *ret_name: what follows, or NULL. */
+static bool matches(const char *path, size_t i, const char **ret_name)
+{
+	size_t length = strlen(CALLS[i].path);
+
+	*ret_name = NULL;
+	if (strncmp(path, CALLS[i].path, length) != 0)
+		return false;
+	if (!path[length])
+		return true;
+	*ret_name = path + length + 1;
+	return CALLS[i].has_names && path[length] == '/' && **ret_name;
+}
+
+void gs_rest_handle(const struct gs_api *api, const struct gs_rest_request *request,
+		    struct gs_rest_response *ret_response)
+{
+	bool is_head = strcmp(request->method, "HEAD") == 0;
+	const char *method = is_head ? "GET" : request->method;
+	struct call call = {.api = api,
+			    .state = gs_reconcile_look(api->reconcile),
+			    .request = request,
+			    .response = ret_response};
+
+	*ret_response = (struct gs_rest_response){.content_type = "application/json"};
+	for (size_t i = 0; i < ARRAY_SIZE(CALLS); i++) {
+		if (!matches(request->path, i, &call.name))
+			continue;
+		if (strcmp(CALLS[i].method, method) == 0) {
+			CALLS[i].handle(&call);
+			return;
+		}
+		refuse(&call, 405, "Method not allowed", NULL, "%s takes %s", CALLS[i].path,
+		       CALLS[i].method);
+		ret_response->allow = strcmp(CALLS[i].method, "GET") == 0 ? "GET, HEAD" : "POST";
+		return;
+	}
+	refuse(&call, 404, "Not found", NULL, "there is no such resource; see API_Reference.md");
+}
