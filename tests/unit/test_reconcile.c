@@ -601,11 +601,6 @@ static uint16_t eu_pool(struct scene *scene)
 	return scene->dataplane_fake.pools[gs_pool_index(FAKE_WEB, FAKE_EU)].state;
 }
 
-static bool eu_pool_is_on_trial(struct scene *scene)
-{
-	return eu_pool(scene) == GS_USABLE_TRIAL;
-}
-
 static bool eu_pool_is_whole(struct scene *scene)
 {
 	return eu_pool(scene) == GS_USABLE_UP &&
@@ -626,7 +621,7 @@ static uint32_t breaker_transitions(const struct scene *scene, const char *to)
 static void a_region_comes_back_by_trials(void **state)
 {
 	struct scene *scene = *state;
-	bool ramped = false;
+	bool tried = false, ramped = false;
 
 	start(scene);
 	give(scene, with_breakers(1));
@@ -637,14 +632,19 @@ static void a_region_comes_back_by_trials(void **state)
 	assert_true(breaker_transitions(scene, "open") >= 1);
 	scene->dataplane_fake.write_count = 0;
 	answer(scene, FAKE_EU, GS_PROBE_OK);
-	run_until(scene, eu_pool_is_on_trial);
-	assert_int_equal(scene->dataplane_fake.pools[gs_pool_index(FAKE_WEB, FAKE_EU)].trials,
-			 GS_BREAKER_TRIALS);
+	/* On a slow machine the trial may be over before anybody has looked: the log has it. */
 	run_until(scene, eu_pool_is_whole);
-	for (uint32_t i = 0; i < scene->dataplane_fake.write_count; i++)
-		ramped |= scene->dataplane_fake.writes[i].kind == GS_OBJECT_POOL &&
-			  scene->dataplane_fake.writes[i].word.state == GS_USABLE_UP &&
-			  scene->dataplane_fake.writes[i].word.accept == UINT16_MAX / 10;
+	for (uint32_t i = 0; i < scene->dataplane_fake.write_count; i++) {
+		const struct fake_write *write = &scene->dataplane_fake.writes[i];
+
+		if (write->kind != GS_OBJECT_POOL)
+			continue;
+		tried |= write->word.state == GS_USABLE_TRIAL &&
+			 write->word.trials == GS_BREAKER_TRIALS;
+		ramped |=
+			write->word.state == GS_USABLE_UP && write->word.accept == UINT16_MAX / 10;
+	}
+	assert_true(tried);
 	assert_true(ramped);
 	assert_true(breaker_transitions(scene, "closed") >= 1);
 }

@@ -151,49 +151,61 @@ static void name_place(const json_t *document, struct gs_error *error)
 	}
 }
 
-/* Who refers to an object that shall go: "backends eu-1, eu-2 and 7 more; policy nearest", or "".
- */
+/* Is the name one of a comma-separated list? */
+static bool is_named(const char *list, const char *name)
+{
+	size_t length = strlen(name);
+
+	while (list &&
+	       (strncmp(list, name, length) != 0 || (list[length] && list[length] != ','))) {
+		list = strchr(list, ',');
+		list = list ? list + 1 : NULL;
+	}
+	return list != NULL;
+}
+
+struct reference {
+	enum gs_kind of, by;
+	const char *field;
+};
+
+/* Appends to `out` who refers to `name` that way: three of them, and how many more there are. */
+static size_t add_users(const struct gs_snapshot *have, const struct reference *reference,
+			const char *name, char *out, size_t length, size_t room)
+{
+	GS_AUTO_FREE struct gs_fields *fields = malloc(sizeof(*fields));
+	uint32_t found = 0;
+
+	for (uint32_t i = 0; fields && i < gs_kind_count(have, reference->by); i++) {
+		gs_fields_get(have, reference->by, i, fields);
+		if (!is_named(gs_fields_text(fields, reference->field), name) || found++ >= 3 ||
+		    length >= room)
+			continue;
+		length +=
+			(size_t)snprintf(out + length, room - length, "%s%s %s", length ? ", " : "",
+					 gs_kind_name(reference->by), fields->field[0].text);
+	}
+	if (found > 3 && length < room)
+		length += (size_t)snprintf(out + length, room - length, " and %u more", found - 3);
+	return length;
+}
+
+/* Who refers to an object that shall go, or "". */
 static void find_users(const struct gs_snapshot *have, const struct edit *edit, char *out,
 		       size_t room)
 {
-	static const struct {
-		enum gs_kind of, by;
-		const char *field;
-	} references[] = {{GS_KIND_REGION, GS_KIND_POLICY, "order"},
-			  {GS_KIND_REGION, GS_KIND_BACKEND, "region"},
-			  {GS_KIND_REGION, GS_KIND_OVERRIDE, "region"},
-			  {GS_KIND_POLICY, GS_KIND_SERVICE, "policy"},
-			  {GS_KIND_SERVICE, GS_KIND_BACKEND, "service"}};
-	GS_AUTO_FREE struct gs_fields *fields = malloc(sizeof(*fields));
-	size_t length = 0, name_length = strlen(edit->name);
+	static const struct reference references[] = {
+		{GS_KIND_REGION, GS_KIND_POLICY, "order"},
+		{GS_KIND_REGION, GS_KIND_BACKEND, "region"},
+		{GS_KIND_REGION, GS_KIND_OVERRIDE, "region"},
+		{GS_KIND_POLICY, GS_KIND_SERVICE, "policy"},
+		{GS_KIND_SERVICE, GS_KIND_BACKEND, "service"}};
+	size_t length = 0;
 
 	out[0] = '\0';
-	for (size_t r = 0; fields && r < ARRAY_SIZE(references); r++) {
-		uint32_t found = 0;
-
-		if (references[r].of != edit->kind)
-			continue;
-		for (uint32_t i = 0; i < gs_kind_count(have, references[r].by); i++) {
-			const char *at;
-
-			gs_fields_get(have, references[r].by, i, fields);
-			at = gs_fields_text(fields, references[r].field);
-			while (at && (strncmp(at, edit->name, name_length) != 0 ||
-				      (at[name_length] && at[name_length] != ','))) {
-				at = strchr(at, ',');
-				at = at ? at + 1 : NULL;
-			}
-			if (!at)
-				continue;
-			if (found++ < 3 && length < room)
-				length += (size_t)snprintf(
-					out + length, room - length, "%s%s %s", length ? ", " : "",
-					gs_kind_name(references[r].by), fields->field[0].text);
-		}
-		if (found > 3 && length < room)
-			length += (size_t)snprintf(out + length, room - length, " and %u more",
-						   found - 3);
-	}
+	for (size_t r = 0; r < ARRAY_SIZE(references); r++)
+		if (references[r].of == edit->kind)
+			length = add_users(have, &references[r], edit->name, out, length, room);
 }
 
 static int change_list(json_t *list, const struct gs_snapshot *have, const struct edit *edit,
@@ -209,7 +221,7 @@ static int change_list(json_t *list, const struct gs_snapshot *have, const struc
 			return assign(json_array_get(list, at), edit, error);
 		if (at < json_array_size(list))
 			return gs_error_set(-EEXIST, error,
-					    "there is a %s %s already (set changes it)",
+					    "%s %s is there already (set changes it)",
 					    gs_kind_name(edit->kind), edit->name);
 		object = json_object();
 		json_array_append_new(list, object);
@@ -327,7 +339,7 @@ int gs_ctl_override_add(const struct gs_ctl *ctl, int argc, char **argv)
 	struct edit edit = {.kind = GS_KIND_OVERRIDE, .verb = ADD};
 	struct gs_pg_change change = {.make = make, .context = &edit};
 	char prefix[GS_PREFIX_TEXT_MAX], region[GS_NAME_MAX + 8];
-	char reason[sizeof("reason=") + GS_NAME_MAX * 2 - 1];
+	char reason[sizeof("reason=") + sizeof(((struct gs_override *)0)->reason) - 1];
 	char *assignments[2] = {region, reason};
 	int first = 2, ret = gs_ctl_take_change("override", "add", &argc, argv, &change);
 
