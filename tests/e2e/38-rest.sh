@@ -43,10 +43,10 @@ for client in "${LAB_CLIENTS[@]}"; do
 			"$(lab_ctl -j route get "$address" --service "$service" | jq -r .winner.region)"
 	done
 done
-answer=$(route "{\"client_ip\": \"$(lab_client_address de 4)\", \"service\": \"web\"}")
-is "its members" "$(jq -c keys <<<"$answer")" '["generation","latency_ms","latency_source","reason","region"]'
+decision=$(route "{\"client_ip\": \"$(lab_client_address de 4)\", \"service\": \"web\"}")
+is "its members" "$(jq -c keys <<<"$decision")" '["generation","latency_ms","latency_source","reason","region"]'
 ok "a latency by distance: 1 ms for 100 km" jq -e '.latency_source == "distance" and .latency_ms > 0
-	and ((.reason | capture("(?<km>[0-9]+) km").km | tonumber) - .latency_ms * 100 | fabs) < 6' <<<"$answer"
+	and ((.reason | capture("(?<km>[0-9]+) km").km | tonumber) - .latency_ms * 100 | fabs) < 6' <<<"$decision"
 is "an address nobody knows: no latency, a region all the same" \
 	"$(route '{"client_ip": "192.0.2.1", "service": "web"}' | jq -c '[.latency_ms, .region]')" '[null,"eu"]'
 
@@ -87,7 +87,7 @@ is "it answers on" "$(status "$URL/health/live")" 200
 
 # ---- objects -----------------------------------------------------------------------------------
 for kind in regions policies services backends overrides; do
-	is "$kind: as the command has them" "$(body "$URL/api/v1/$kind" | jq -S -c ".$kind[] | del(.state, .health, .latency_ms)")" \
+	is "$kind: as the command has them" "$(body "$URL/api/v1/$kind" | jq -S -c ".${kind}[] | del(.state, .health, .latency_ms)")" \
 		"$(lab_ctl -j "$(sed 's/ies$/y/; s/s$//' <<<"$kind")" list | jq -S -c '.[]')"
 done
 is "one of them" "$(body "$URL/api/v1/backends/eu-1" | jq -c '[.name, .region, .state, .health]')" '["eu-1","eu","up","up"]'
@@ -104,7 +104,7 @@ is "promtool has nothing to say" "$said" ""
 for metric in geostream_packets_total geostream_service_packets_total geostream_region_bytes_total \
 	geostream_backend_up geostream_breaker_state geostream_generation geostream_generation_age_seconds \
 	geostream_database_connected geostream_loop_lag_seconds geostream_build_info; do
-	ok "$metric is there" grep -q "^$metric[ {]" "$TAP_WORK/metrics"
+	ok "$metric is there" grep -q "^${metric}[ {]" "$TAP_WORK/metrics"
 done
 is "as many breakers as status has pools" \
 	"$(grep -c '^geostream_breaker_state{.*state="closed"} 1$' "$TAP_WORK/metrics")" 12

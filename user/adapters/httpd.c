@@ -162,7 +162,8 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
 	*request_context = NULL;
 }
 
-static void on_library_log(void *context, const char *format, va_list arguments)
+__attribute__((format(printf, 2, 0))) static void on_library_log(void *context, const char *format,
+								 va_list arguments)
 {
 	char line[GS_ERROR_MAX];
 

@@ -1,0 +1,153 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# add, set, remove, export, audit, history and forces: good, bad and hostile.
+. tests/db/database.sh
+db_test cli
+ctl db migrate >/dev/null || exit 1
+ctl apply -f tests/lab/lab.json >/dev/null || exit 1
+
+said() { # ARGUMENT...; what it says on either stream
+	ctl "$@" 2>&1
+}
+
+# ---- every kind, there and back ----------------------------------------------------------------
+while IFS='|' read -r kind name add set shown; do
+	read -ra add <<<"$add"
+	read -ra set <<<"$set"
+	ok "$kind add" ctl "$kind" add "$name" "${add[@]}"
+	ok "$kind show" ctl "$kind" show "$name"
+	before=$(revision)
+	like "$kind set --dry-run shows it" "$(said "$kind" set "$name" "${set[@]}" --dry-run)" "~ $kind $name: $shown"
+	is "and makes nothing" "$(revision)" "$before"
+	ok "$kind set" ctl "$kind" set "$name" "${set[@]}"
+	like "again: nothing to change" "$(said "$kind" set "$name" "${set[@]}")" '^nothing to change'
+	like "audited: who, what, from, to" "$(said audit --kind "$kind" --limit 1)" "update $kind $name: "
+	if [[ $kind == override ]]; then
+		ok "adding it again is where it goes now" ctl override add "$name" us
+	else
+		like "$kind add again is refused" "$(said "$kind" add "$name" "${add[@]}")" "$kind $name is there already"
+	fi
+	ok "$kind list has it" grep -q "^$name " <<<"$(said "$kind" list)"
+	ok "$kind remove" ctl "$kind" remove "$name"
+	refuses "$kind remove again" ctl "$kind" remove "$name"
+	like "audited" "$(said audit --kind "$kind" --limit 1)" "remove $kind $name"
+done <<'ROWS'
+region|sa|latitude=-23.5 longitude=-46.6 cost=0.05|cost=1 admin=drain|cost 0.05 -> 1, admin auto -> drain
+policy|backup|kind=failover order=us,eu|order=ap|order us,eu -> ap
+service|dns|vip=198.51.100.53 port=53 protocol=udp policy=nearest probe_kind=none|port=5353 breaker_enabled=false|port 53 -> 5353, breaker_enabled true -> false
+backend|eu-3|service=web region=eu address=10.1.0.13|weight=7|weight 100 -> 7
+override|203.0.113.0/24|eu because of a ticket|region=ap reason=none|region eu -> ap
+ROWS
+
+# ---- wrong words -------------------------------------------------------------------------------
+before=$(revision)
+while IFS='|' read -r status why arguments; do
+	eval "set -- $arguments"
+	ctl "$@" >"$TAP_WORK/out" 2>&1
+	is "$arguments: exit" "$?" "$status"
+	like "says why" "$(cat "$TAP_WORK/out")" "$why"
+done <<'ROWS'
+1|no region is named "eo"; did you mean "eu"|region set eo cost=1
+1|no backend is named "eu-11"; did you mean|backend remove eu-11
+1|no service is named "wob"; did you mean "web"|service show wob
+1|region x.latitude: 91 is not a latitude|region add x latitude=91 longitude=0
+1|region x: "longitude" is missing|region add x latitude=1
+1|region x: unknown key "lattitude", did you mean "latitude"|region add x lattitude=1
+1|region X.name: "X" is not a name|region add X latitude=1 longitude=1
+1|is not a name|region add "a'; DROP TABLE geostream.regions; --" latitude=1 longitude=1
+1|is not a name|region add $'a\e[31m' latitude=1 longitude=1
+1|is not a name|region add '' latitude=1 longitude=1
+1|UTF-8|region add $'a\xff' latitude=1 longitude=1
+1|too long|region add aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa latitude=1 longitude=1
+1|region eu.cost: "much" is not a cost|region set eu cost=much
+1|region eu.cost: "" is not a cost|region set eu cost=
+1|region eu.capacity: |region set eu capacity=99999999999999999999
+1|name: cannot be set|region set eu name=ue
+1|id: cannot be set|region set eu id=7
+1|policy nearest.kind: "geographic" is not one of geo and failover|policy set nearest kind=geographic
+1|policy nearest.order\[1\]: "mars" is not the name of a region|policy set nearest order=eu,mars
+1|policy nearest.order: .* is not a list of 1 to 16|policy set nearest order=
+1|service web.breaker: unknown key "trails", did you mean "trials"|service set web breaker_trails=4
+1|service web.breaker.trials: 0 is not a whole number|service set web breaker_trials=0
+1|service web.breaker.enabled: "yes" is not true or false|service set web breaker_enabled=yes
+1|service web.breaker.open_max_ms: .*less than open_ms|service set web breaker_open_ms=90000
+1|service web.vip: "10.1.0.11.5" is not an IP|service set web vip=10.1.0.11.5
+1|packets would loop|service set web vip=10.1.0.11
+1|backend x.service: "wep" is not the name of a service, did you mean "web"|backend add x service=wep region=eu address=10.9.0.1
+1|backend eu-1.weight: "many" is not a weight|backend set eu-1 weight=many
+1|region eu is still used by policy nearest, backend eu-1, backend eu-2, backend .* more|region remove eu
+1|policy nearest is still used by service web|policy remove nearest
+1|service web is still used by backend|service remove web
+1|bits are set beyond|override add 203.0.113.1/24 eu
+1|"mars" is not the name of a region|override add 203.0.113.0/24 mars
+2|not of the form FIELD=VALUE|region set eu cost
+2|set what of eu|region set eu
+2|which region|region add
+2|is not a revision|region set eu cost=1 --since x
+1|revision 99999 has not been yet|region set eu cost=1 --since 99999
+2|unexpected "x"|export x
+1|/nonexistent/x: No such file|export -o /nonexistent/x
+2|neither open nor closed|breaker force web eu ajar --for 1h
+2|for how long|breaker force web eu open
+2|is no span|breaker force web eu open --for 8d
+2|is no span|breaker force web eu open --for 1
+1|no service "wob", or no region "eu"|breaker force wob eu open --for 1h
+1|nobody forces|breaker release web eu
+1|kind: there is no 'regoin'|history --kind regoin
+1|since: 'yesterday' is neither|history --since yesterday
+1|since: |audit --since "1h' OR 1=1"
+2|is not 1 to 100000|audit --limit 0
+2|unknown option --edgy|history --edgy x
+2|a value expected|history --kind
+ROWS
+is "nothing of it made a revision" "$(revision)" "$before"
+is "and the table is there" "$(sql 'SELECT count(*) FROM geostream.regions')" 3
+
+# ---- two operators -----------------------------------------------------------------------------
+seen=$(ctl -j region show us | jq .revision)
+ok "bob changes a region" ctl --actor bob region set us cost=5
+like "alice, who looked before, is told" "$(said --actor alice region set us capacity=9 --since "$seen")" \
+	"region us has changed since revision $seen: cost 0.01 -> 5 \\(by bob, "
+ok "another object is no conflict" ctl --actor alice region set ap capacity=9 --since "$seen"
+ok "having looked again she changes it" ctl region set us capacity=9 --since "$(revision)"
+is "both are there" "$(ctl -j region show us | jq -c '[.cost, .capacity]')" '[5,9]'
+like "an actor may be anybody" "$(said --actor "$(printf 'm\xc3\xb6rk <x>')" region set us cost=6; said audit --limit 1)" 'mörk <x> \(geostream\) update region us: cost 5 -> 6'
+
+# ---- export ------------------------------------------------------------------------------------
+sql "DELETE FROM geostream.backends WHERE name = 'eu-1'" # a gap in the ids
+for how in '' --portable; do
+	# shellcheck disable=SC2086
+	ok "export $how" ctl export -o "$TAP_WORK/all.json" $how
+	before=$(revision)
+	like "applied it changes nothing" "$(said apply -f "$TAP_WORK/all.json")" '^nothing to change'
+	is "no revision" "$(revision)" "$before"
+done
+ctl export >"$TAP_WORK/exact.json"
+sql "DROP SCHEMA geostream CASCADE"
+ctl db migrate >/dev/null
+ok "into a fresh database" ctl apply -f "$TAP_WORK/exact.json"
+is "ids, seed and all" "$(ctl export)" "$(cat "$TAP_WORK/exact.json")"
+like "another seed is a change to be seen" \
+	"$(jq '.selection_seed = "00000000000000ff"' "$TAP_WORK/exact.json" | said apply -f - --dry-run)" \
+	'^~ selection seed: [0-9a-f]{16} -> 00000000000000ff: almost every client moves'
+like "another id is refused" "$(jq '.regions[0].id = 9' "$TAP_WORK/exact.json" | said apply -f -)" \
+	'region eu: the document says id 9, it has 1 here, and ids cannot change'
+
+# ---- forces, history ---------------------------------------------------------------------------
+ok "force" ctl breaker force web eu closed --for 2h --edge fra1 --reason "it's fine"
+is "is there" "$(ctl -j breaker list --edges | jq -c '[.forces[0] | .edge, .service, .region, .forced, .reason]')" \
+	'["fra1","web","eu","closed","it'"'"'s fine"]'
+ok "again: another word" ctl breaker force web eu open --for 7d --edge fra1
+refuses "release of another edge's" ctl breaker release web eu --edge ams2
+ok "release" ctl breaker release web eu
+sql "INSERT INTO geostream.transitions (edge, run, number, at, kind, region, service, from_state, to_state, why, actor)
+	VALUES ('fra1', 1, 1, now() - interval '2 hours', 'breaker', 'eu', 'web', 'closed', 'open', E'bad \x1b[31m', ''),
+	('fra1', 1, 2, now(), 'generation', '', '', '1', '2', 'revision 2', 'bob')"
+is "history" "$(ctl history | wc -l)" 2
+is "of the last hour" "$(ctl -j history --since 1h | jq -c '[.[] | .kind, .actor]')" '["generation","bob"]'
+is "of one kind" "$(ctl -j history --kind breaker --service web --region eu --edge fra1 | jq length)" 1
+is "of another edge" "$(ctl -j history --edge ams2)" '[]'
+refuses "what is printed moves no terminal" grep -q $'\e' <<<"$(ctl history)"
+is "no edges yet" "$(ctl -j edge list)" '[]'
+like "no health yet" "$(ctl -j health list --edges)" '^\[\]$'
+done_testing
