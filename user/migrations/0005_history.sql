@@ -77,7 +77,8 @@ CREATE TABLE geostream.audit (
 	CONSTRAINT audit_pkey PRIMARY KEY (id, at),
 	CONSTRAINT audit_changes CHECK (before IS DISTINCT FROM after)
 ) PARTITION BY RANGE (at);
-CREATE INDEX audit_at ON geostream.audit (at);
+-- No index on the time alone: a transaction's thousands of rows share it, and note_change would be
+-- quadratic by it. Whole partitions bound what has to be looked at.
 CREATE INDEX audit_object ON geostream.audit (kind, name, at);
 COMMENT ON TABLE geostream.audit IS
 	'every change of the desired state, however it was made: a row a transaction and object';
