@@ -24,6 +24,7 @@ service="INSERT INTO geostream.services (name, vip, port, protocol, policy) VALU
 backend="INSERT INTO geostream.backends (name, service, region, address) VALUES"
 override="INSERT INTO geostream.overrides VALUES"
 set_service="UPDATE geostream.services SET"
+force='INSERT INTO geostream.breaker_forces (service, region, edge, state, expires_at) VALUES'
 
 while IFS='|' read -r constraint statement; do
 	[[ -n $constraint ]] || continue
@@ -100,6 +101,32 @@ services_probe_down_interval|$set_service probe_down_interval_ms = -1
 services_probe_rise|$set_service probe_rise = 0
 services_probe_fall|$set_service probe_fall = 101
 services_probe_clear|$set_service probe_clear = 0
+services_breaker_min_volume|$set_service breaker_min_volume = 0
+services_breaker_failure_percent|$set_service breaker_failure_percent = 101
+services_breaker_consecutive|$set_service breaker_consecutive = -1
+services_breaker_open|$set_service breaker_open_ms = 99
+services_breaker_open_max|$set_service breaker_open_max_ms = 3600001
+services_breaker_open_order|$set_service breaker_open_max_ms = 1999
+services_breaker_trials|$set_service breaker_trials = 0
+services_breaker_successes|$set_service breaker_successes = 101
+services_breaker_ramp|$set_service breaker_ramp_ms = -1
+breaker_forces_service_fkey|$force ('wob', 'eu', '', 'open', now() + interval '1 hour')
+breaker_forces_region_fkey|$force ('web', 'mars', '', 'open', now() + interval '1 hour')
+breaker_forces_edge|$force ('web', 'eu', E'a\nb', 'open', now() + interval '1 hour')
+breaker_forces_state|$force ('web', 'eu', '', 'ajar', now() + interval '1 hour')
+breaker_forces_expires|$force ('web', 'eu', '', 'open', now() + interval '8 days')
+breaker_forces_expires|$force ('web', 'eu', '', 'open', now() - interval '1 second')
+breaker_forces_reason|INSERT INTO geostream.breaker_forces (service, region, state, expires_at, reason) VALUES ('web', 'eu', 'open', now() + interval '1 hour', repeat('a', 128))
+breaker_forces_actor|INSERT INTO geostream.breaker_forces (service, region, state, expires_at, actor) VALUES ('web', 'eu', 'open', now() + interval '1 hour', repeat('a', 64))
+breaker_forces_pkey|$force ('web', 'eu', '', 'open', now() + interval '1 hour'), ('web', 'eu', '', 'closed', now() + interval '1 hour')
+retention_keep|UPDATE geostream.retention SET keep_days = 0
+retention_history|INSERT INTO geostream.retention VALUES ('weather', 'at', 'day', 1)
+retention_span|UPDATE geostream.retention SET span = 'hour'
+probe_minutes_failures|INSERT INTO geostream.probe_minutes (minute, edge, service, region, backend, probes, failures) VALUES (now(), 'e', 's', 'r', 'b', 1, 2)
+transitions_kind|INSERT INTO geostream.transitions (edge, run, number, at, kind, from_state, to_state) VALUES ('e', 1, 1, now(), 'weather', '', '')
+audit_kind|INSERT INTO geostream.audit (revision, actor, role, kind, name, after) VALUES (1, 'a', 'b', 'weather', 'c', '{}')
+audit_changes|INSERT INTO geostream.audit (revision, actor, role, kind, name) VALUES (1, 'a', 'b', 'region', 'c')
+breaker_states_state|INSERT INTO geostream.breaker_states (edge, service, region, state, saved_at) VALUES ('e', 's', 'r', 'ajar', now())
 services_id|INSERT INTO geostream.services (id, name, vip, port, protocol, policy) VALUES (1024, 'x', '198.51.100.11', 80, 'tcp', 1)
 services_limit|INSERT INTO geostream.services (name, vip, port, protocol, policy) SELECT 's' || g, '198.51.100.11', g, 'tcp', 1 FROM generate_series(1, 1022) g
 backends_name|$backend ('a.b', 1, 1, '10.9.0.1')
@@ -154,6 +181,6 @@ ok "two services swap their VIPs in one transaction" sql \
 	 UPDATE geostream.services SET vip = '198.51.100.10' WHERE name = 'web6'; COMMIT"
 is "every named constraint of the desired state says what it is for" "$(sql "
 	SELECT string_agg(conname, ' ') FROM pg_constraint c JOIN pg_class t ON t.oid = conrelid
-	WHERE t.relname IN ('regions', 'policies', 'policy_regions', 'services', 'backends', 'overrides')
+	WHERE t.relname IN ('regions', 'policies', 'policy_regions', 'services', 'backends', 'overrides', 'breaker_forces')
 	AND contype <> 't' AND conname NOT LIKE '%\_pkey' AND obj_description(c.oid, 'pg_constraint') IS NULL")" ""
 done_testing

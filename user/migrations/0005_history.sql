@@ -197,7 +197,7 @@ CREATE FUNCTION geostream.note_change(changed_kind text, changed_name text, was 
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
 SET jit = off -- one row, thousands of times: compiling costs more than it saves
-SET enable_seqscan = off -- a partition that is empty when this is planned holds thousands when it is run
+SET enable_bitmapscan = off SET enable_seqscan = off -- a partition that is empty when this is planned holds thousands when it is run
 AS $$
 DECLARE
 	noted record;
