@@ -14,7 +14,7 @@ PACKAGES="
 	clang llvm libclang-rt-14-dev clang-format clang-tidy shellcheck ruby
 	libbpf-dev libxdp-dev xdp-tools bpftool
 	libpq-dev libmaxminddb-dev libjansson-dev libmnl-dev libmicrohttpd-dev libcmocka-dev
-	postgresql-15 postgresql-client-15 nginx-light prometheus
+	postgresql-15 postgresql-client-15 nginx-light prometheus wrk
 	tor-geoipdb mmdb-bin tzdata
 	iproute2 ethtool curl jq strace procps util-linux xz-utils
 	qemu-system-x86 busybox-static cpio ca-certificates
