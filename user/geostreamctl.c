@@ -201,6 +201,15 @@ static int print_object_help(const char *object)
 	return GS_CTL_DONE;
 }
 
+/* For the shell's completion (ctl/geostreamctl.bash): "object verb" or "object", a line each. */
+static int print_commands(void)
+{
+	for (size_t i = 0; gs_ctl_tables[i]; i++)
+		for (const struct gs_ctl_command *c = gs_ctl_tables[i]; c->object; c++)
+			printf("%s%s%s\n", c->object, *c->verb ? " " : "", c->verb);
+	return GS_CTL_DONE;
+}
+
 static bool wants_help(int argc, char **argv)
 {
 	for (int i = 0; i < argc; i++)
@@ -218,6 +227,8 @@ static int run(struct gs_ctl *ctl, int argc, char **argv)
 
 	if (is_help(argv[0]))
 		return print_help();
+	if (strcmp(argv[0], "complete") == 0)
+		return print_commands();
 	if (!command) {
 		if (list_words(argv[0], words) == 0)
 			return unknown_word("object", NULL, argv[0]);

@@ -41,6 +41,10 @@ for client in "${LAB_CLIENTS[@]}"; do
 		[[ $family == 4 ]] || service=web6
 		is "route of $address" "$(route "{\"client_ip\": \"$address\", \"service\": \"$service\"}" | jq -r .region)" \
 			"$(lab_ctl -j route get "$address" --service "$service" | jq -r .winner.region)"
+		is "from files alone, the same" \
+			"$("$BUILD/geostreamctl" -j route get "$address" --offline -f "$LAB_SAMPLE" --geo "$LAB_MMDB" --service "$service" |
+				jq -c 'del(.generation) | del(.winner.backends, .match, .location.id)')" \
+			"$(lab_ctl -j route get "$address" --service "$service" | jq -c 'del(.generation) | del(.winner.backends, .match, .location.id)')"
 	done
 done
 decision=$(route "{\"client_ip\": \"$(lab_client_address de 4)\", \"service\": \"web\"}")

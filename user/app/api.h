@@ -31,6 +31,8 @@ void gs_api_handle(const struct gs_api *api, const char *request, size_t length,
 /* api_status.c, api_route.c, api_breaker.c. `request` has passed as an object; new references. */
 json_t *gs_api_status(const struct gs_api *api, const json_t *request);
 json_t *gs_api_route(const struct gs_api *api, const json_t *request);
+/* The same of any state: tables, snapshot and view are needed, monitor and breakers may be NULL. */
+json_t *gs_api_route_of(const struct gs_reconcile_state *state, const json_t *request);
 json_t *gs_api_geo_show(const struct gs_api *api, const json_t *request);
 json_t *gs_api_breaker_list(const struct gs_api *api, const json_t *request);
 /* One breaker as an object. */

@@ -36,8 +36,9 @@ static const char *why_not(const struct gs_reconcile_state *state, const struct 
 	if (pool->word.state == GS_USABLE_TRIAL)
 		return "its breaker is half open: some trials only";
 	if (pool->word.state == GS_USABLE_DRAIN)
-		return gs_breakers_permit(state->breakers, service->id, region_id).kind ==
-				       GS_PERMIT_NONE
+		return state->breakers &&
+				       gs_breakers_permit(state->breakers, service->id, region_id)
+						       .kind == GS_PERMIT_NONE
 			       ? "its breaker is open: known flows only"
 			       : "its backends are draining";
 	return pool->word.state == GS_USABLE_UP ? NULL : "none of the service's backends is up";
@@ -107,7 +108,8 @@ static json_t *pool_json(const struct route *route, gs_id region)
 		if (backend->service != route->service->id || backend->region != region)
 			continue;
 		health.state = GS_HEALTH_UNKNOWN;
-		gs_monitor_get(route->state->monitor, backend->id, &health);
+		if (route->state->monitor)
+			gs_monitor_get(route->state->monitor, backend->id, &health);
 		json_array_append_new(
 			list,
 			json_pack("{s:s, s:s, s:i, s:s, s:s, s:s}", "name", backend->name,
@@ -273,7 +275,11 @@ static const struct gs_coord *client_coord(const struct gs_tables *tables,
 
 json_t *gs_api_route(const struct gs_api *api, const json_t *request)
 {
-	const struct gs_reconcile_state *state = gs_reconcile_look(api->reconcile);
+	return gs_api_route_of(gs_reconcile_look(api->reconcile), request);
+}
+
+json_t *gs_api_route_of(const struct gs_reconcile_state *state, const json_t *request)
+{
 	struct route route = {.state = state};
 	const struct gs_policy *policy;
 	struct gs_addr client;

@@ -17,6 +17,11 @@ json_t *gs_ctl_ask(const struct gs_ctl *ctl, json_t *request, uint32_t timeout_m
 /* As JSON; GS_CTL_DONE. */
 int gs_ctl_print(const json_t *json);
 
+/* ctl_daemon.c: the answer of route.get, for people. */
+void gs_ctl_print_route(const json_t *reply);
+/* ctl_offline.c: route get ADDRESS --offline -f CONFIG --geo FILE. */
+int gs_ctl_route_offline(const struct gs_ctl *ctl, int argc, char **argv);
+
 /* "" and 0 if there is none. */
 const char *gs_ctl_text(const json_t *object, const char *key);
 json_int_t gs_ctl_number(const json_t *object, const char *key);

@@ -150,7 +150,7 @@ static void print_candidate(const json_t *candidate, size_t at)
 	       *why ? ": " : "", why);
 }
 
-static void print_route(const json_t *reply)
+void gs_ctl_print_route(const json_t *reply)
 {
 	const json_t *match = json_object_get(reply, "match");
 	const json_t *winner = json_object_get(reply, "winner");
@@ -185,10 +185,21 @@ static void print_route(const json_t *reply)
 	}
 }
 
+static bool is_offline(int argc, char **argv)
+{
+	for (int i = 0; i < argc; i++)
+		if (strcmp(argv[i], "--offline") == 0)
+			return true;
+	return false;
+}
+
 static int route_get(const struct gs_ctl *ctl, int argc, char **argv)
 {
 	GS_AUTO_JSON json_t *reply = NULL;
 	json_t *request;
+
+	if (is_offline(argc, argv))
+		return gs_ctl_route_offline(ctl, argc, argv);
 
 	if (argc != 1 && !(argc == 3 && strcmp(argv[1], "--service") == 0))
 		return gs_ctl_usage("route", "get", "one ADDRESS expected");
@@ -200,7 +211,7 @@ static int route_get(const struct gs_ctl *ctl, int argc, char **argv)
 		return GS_CTL_FAILED;
 	if (ctl->json)
 		return gs_ctl_print(reply);
-	print_route(reply);
+	gs_ctl_print_route(reply);
 	return GS_CTL_DONE;
 }
 
@@ -256,7 +267,9 @@ static int geo_load(const struct gs_ctl *ctl, int argc, char **argv)
 
 const struct gs_ctl_command gs_ctl_daemon_commands[] = {
 	{"status", "", "", "how the daemon, its tables, regions and backends are", status},
-	{"route", "get", "ADDRESS [--service NAME]", "where a client goes, and why", route_get},
+	{"route", "get",
+	 "ADDRESS [--service NAME] [--offline -f CONFIG --geo FILE [--down REGION]]",
+	 "where a client goes, and why (--offline: by files alone)", route_get},
 	{"geo", "show", "ADDRESS", "where the GeoIP database in force places an address", geo_show},
 	{"geo", "load", "FILE", "put another GeoIP database in force", geo_load},
 	{NULL, NULL, NULL, NULL, NULL},

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Completion in bash: what TAB offers.
+. tests/db/database.sh
+db_test completion
+ctl db migrate >/dev/null || exit 1
+ctl apply -f tests/lab/lab.json >/dev/null || exit 1
+PATH=$(cd "$BUILD" && pwd):$PATH
+# shellcheck source=user/ctl/geostreamctl.bash
+. user/ctl/geostreamctl.bash
+
+offers() { # WORD...; the last one is being typed
+	COMP_WORDS=(geostreamctl "$@")
+	COMP_CWORD=$#
+	_geostreamctl
+	echo "${COMPREPLY[*]}"
+}
+is "objects" "$(offers re)" region
+like "all of them" "$(offers '')" 'apply .*audit .*backend .*breaker .*edge .*export .*service'
+is "verbs" "$(offers region s)" "show set"
+is "verbs of another" "$(offers breaker '')" "list force release"
+is "after options" "$(offers -d "$GEOSTREAM_DATABASE" -j policy re)" remove
+is "names" "$(offers region show '')" "eu us ap"
+is "some of them" "$(offers backend remove us-1-)" "us-1-web6 us-1-cross us-1-cross6"
+is "fields" "$(offers region set eu c)" "cost= capacity="
+is "a breaker's service and region" "$(offers breaker force web e)" eu
+is "an object there is not" "$(offers mars '')" ""
+is "hostile words run nothing" "$(offers "x'; touch $TAP_WORK/ran; '" '')" ""
+refuses "nothing ran" test -e "$TAP_WORK/ran"
+is "no database: no names, no noise" "$(GEOSTREAM_DATABASE=host=/nonexistent offers region show '' 2>&1)" ""
+done_testing

@@ -1,0 +1,47 @@
+# bash completion for geostreamctl                                        -*- shell-script -*-
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+#
+# Objects and verbs come from the program itself, names from the database if it answers within a second.
+
+_geostreamctl() {
+	local current=${COMP_WORDS[COMP_CWORD]} words=() options=() word i
+	COMPREPLY=()
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		word=${COMP_WORDS[i]}
+		case $word in
+		-c | --config | -s | --socket | -d | --database | -a | --actor)
+			((${#words[@]})) || options+=("$word" "${COMP_WORDS[i + 1]:-}")
+			i=$((i + 1))
+			;;
+		-*) ;;
+		*) words+=("$word") ;;
+		esac
+	done
+	_geostreamctl_list() {
+		PGCONNECT_TIMEOUT=1 geostreamctl "${options[@]}" "$@" 2>/dev/null
+	}
+	case ${#words[@]} in
+	0) words=("$(geostreamctl complete | cut -d ' ' -f 1 | sort -u)") ;;
+	1) words=("$(geostreamctl complete | sed -n "s/^${words[0]//[^a-z]/} //p")") ;;
+	2)
+		case ${words[1]} in
+		show | set | remove) words=("$(_geostreamctl_list "${words[0]}" list | awk 'NR > 1 { print $1 }')") ;;
+		force | release) words=("$(_geostreamctl_list service list | awk 'NR > 1 { print $1 }')") ;;
+		*) return ;;
+		esac
+		;;
+	3)
+		case ${words[1]} in
+		set) words=("$(_geostreamctl_list "${words[0]}" show "${words[2]}" | awk '$1 != "name" && $1 != "revision" && NF == 2 { print $1 "=" }')") ;;
+		force | release) words=("$(_geostreamctl_list region list | awk 'NR > 1 { print $1 }')") ;;
+		*) return ;;
+		esac
+		;;
+	*) return ;;
+	esac
+	mapfile -t COMPREPLY < <(compgen -W "${words[0]}" -- "$current")
+	[[ ${COMPREPLY[0]:-} == *= ]] && compopt -o nospace 2>/dev/null
+	return 0
+}
+complete -F _geostreamctl geostreamctl
