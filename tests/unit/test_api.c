@@ -11,6 +11,7 @@
 #include "tests/fakes/fakes.h"
 #include "tests/fakes/world.h"
 #include "user/app/api.h"
+#include "user/app/rest.h"
 #include "user/app/snapshot_io.h"
 #include "user/base/cleanup.h"
 #include "user/core/cidr.h"
@@ -506,6 +507,134 @@ static void geo_load_answers_when_done(void **state)
 	assert_true(json_is_integer(at(reply, "location.id")));
 }
 
+/* ---- REST ------------------------------------------------------------------------------------ */
+
+static struct gs_rest_response http(struct scene *scene, const char *method, const char *path,
+				    const char *type, const char *body, size_t length)
+{
+	const struct gs_rest_request request = {.method = method,
+						.path = path,
+						.content_type = type,
+						.body = body,
+						.length = length,
+						.is_too_large = length > GS_REST_BODY_MAX};
+	struct gs_rest_response response;
+
+	gs_rest_handle(&scene->api, &request, &response);
+	return response;
+}
+
+static void rest_knows_its_calls(void **state)
+{
+	static const struct {
+		const char *method, *path, *type, *body;
+		unsigned int before, after; /* there is a configuration */
+	} rows[] = {
+		{"GET", "/health/live", NULL, "", 200, 200},
+		{"GET", "/health", NULL, "", 503, 200},
+		{"HEAD", "/health", NULL, "", 503, 200},
+		{"GET", "/metrics", NULL, "", 200, 200},
+		{"GET", "/api/v1/regions", NULL, "", 503, 200},
+		{"GET", "/api/v1/regions/region-1", NULL, "", 503, 200},
+		{"GET", "/api/v1/regions/mars", NULL, "", 503, 404},
+		{"GET", "/api/v1/backends", NULL, "", 503, 200},
+		{"GET", "/api/v1/breakers", NULL, "", 200, 200},
+		{"GET", "/api/v1/status", NULL, "", 200, 200},
+		{"GET", "/api/v1/regionsx", NULL, "", 404, 404},
+		{"GET", "/api/v1/regions/", NULL, "", 404, 404},
+		{"GET", "/api/v1", NULL, "", 404, 404},
+		{"GET", "", NULL, "", 404, 404},
+		{"POST", "/api/v1/regions", NULL, "", 405, 405},
+		{"GET", "/api/v1/route", NULL, "", 405, 405},
+		{"POST", "/api/v1/route", NULL, "{}", 415, 415},
+		{"POST", "/api/v1/route", "text/plain", "{}", 415, 415},
+		{"POST", "/api/v1/route", "application/json", "", 400, 400},
+		{"POST", "/api/v1/route", "application/json", "{}", 503, 400},
+		{"POST", "/api/v1/route", "application/json; charset=utf-8",
+		 "{\"client_ip\": \"203.0.113.9\", \"service\": \"web\"}", 503, 200},
+	};
+	struct scene *scene = *state;
+
+	for (int after = 0; after < 2; after++) {
+		if (after)
+			start(scene);
+		for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+			struct gs_rest_response response =
+				http(scene, rows[i].method, rows[i].path, rows[i].type,
+				     rows[i].body, strlen(rows[i].body));
+			unsigned int want = after ? rows[i].after : rows[i].before;
+			bool is_problem =
+				strcmp(response.content_type, "application/problem+json") == 0;
+
+			if (response.status != want)
+				fail_msg("%s %s: %u, not %u", rows[i].method, rows[i].path,
+					 response.status, want);
+			assert_non_null(response.body);
+			assert_true(response.length > 0);
+			assert_int_equal(is_problem,
+					 want >= 400 && strncmp(rows[i].path, "/health", 7) != 0);
+			assert_int_equal(want == 405, response.allow != NULL);
+			free(response.body);
+		}
+	}
+}
+
+/* Any bytes as a body: an answer of 200 or a problem, never anything else (sanitizers). */
+static void rest_takes_any_body(void **state)
+{
+	static const char sound[] = "{\"client_ip\": \"2001:db8::1\", \"service\": \"web\"}";
+	struct scene *scene = *state;
+	uint64_t seed = 20261125;
+	uint32_t good = 0;
+
+	start(scene);
+	print_message("# seed %ju\n", (uintmax_t)seed);
+	for (int round = 0; round < 20000; round++) {
+		char body[sizeof(sound)];
+		size_t length = sizeof(sound) - 1;
+		struct gs_rest_response response;
+
+		memcpy(body, sound, sizeof(sound));
+		for (uint64_t i = world_draw(&seed) % 3; i > 0; i--)
+			body[world_draw(&seed) % length] = (char)world_draw(&seed);
+		if (world_draw(&seed) % 4 == 0)
+			length = world_draw(&seed) % length;
+		response = http(scene, "POST", "/api/v1/route", "application/json", body, length);
+		if (response.status != 200 && response.status != 400 && response.status != 404)
+			fail_msg("round %d: %u", round, response.status);
+		good += response.status == 200;
+		free(response.body);
+	}
+	assert_in_range(good, 1000, 19000); /* or nothing was tried */
+}
+
+/* Every sample has a HELP and a TYPE before it, and a number behind it. */
+static void metrics_have_their_heads(void **state)
+{
+	struct scene *scene = *state;
+	char typed[128] = "", *text, *line, *rest;
+	size_t length = 0;
+	int samples = 0;
+
+	start(scene);
+	text = gs_metrics_text(&scene->api, &length);
+	assert_non_null(text);
+	assert_int_equal(strlen(text), length);
+	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+		char *end;
+
+		if (sscanf(line, "# TYPE %127s", typed) == 1 || strncmp(line, "# HELP ", 7) == 0)
+			continue;
+		assert_int_equal(strncmp(line, typed, strlen(typed)), 0);
+		assert_non_null(strchr("{ ", line[strlen(typed)]));
+		strtod(strrchr(line, ' ') + 1, &end);
+		assert_string_equal(end, "");
+		samples++;
+	}
+	assert_true(samples > 30);
+	free(text);
+}
+
 #define SCENE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -515,6 +644,8 @@ int main(void)
 		SCENE(mutated_requests),	 SCENE(status_before_anything_is_known),
 		SCENE(status_of_a_running_edge), SCENE(an_override_is_named),
 		SCENE(geography_is_right),	 SCENE(geo_load_answers_when_done),
+		SCENE(rest_knows_its_calls),	 SCENE(rest_takes_any_body),
+		SCENE(metrics_have_their_heads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
