@@ -22,6 +22,27 @@ const struct gs_ctl_command *const gs_ctl_tables[] = {
 	gs_ctl_history_commands, gs_ctl_file_commands, NULL,
 };
 
+/* What people typed and databases said may hold what a terminal would act on. */
+__attribute__((format(printf, 1, 0))) static void print_error(const char *format, va_list arguments)
+{
+	char text[2 * GS_ERROR_MAX];
+
+	vsnprintf(text, sizeof(text), format, arguments);
+	for (char *at = text; *at; at++)
+		if ((unsigned char)*at < ' ' || *at == 0x7f)
+			*at = '?';
+	fputs(text, stderr);
+}
+
+__attribute__((format(printf, 1, 2))) static void print_line_start(const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	print_error(format, arguments);
+	va_end(arguments);
+}
+
 int gs_ctl_fail(const char *format, ...)
 {
 	va_list arguments;
@@ -29,7 +50,7 @@ int gs_ctl_fail(const char *format, ...)
 	fflush(stdout);
 	fputs("geostreamctl: ", stderr);
 	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
+	print_error(format, arguments);
 	va_end(arguments);
 	fputc('\n', stderr);
 	return GS_CTL_FAILED;
@@ -78,7 +99,7 @@ int gs_ctl_usage(const char *object, const char *verb, const char *format, ...)
 
 	fprintf(stderr, "geostreamctl: %s%s%s: ", object, *verb ? " " : "", verb);
 	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
+	print_error(format, arguments);
 	va_end(arguments);
 	fputc('\n', stderr);
 	if (command)
@@ -121,7 +142,7 @@ static int unknown_word(const char *what, const char *object, const char *word)
 
 	nearest = gs_suggest(word, words, count);
 	if (*word)
-		fprintf(stderr, "geostreamctl: no %s '%s'", what, word);
+		print_line_start("geostreamctl: no %s '%s'", what, word);
 	else
 		fprintf(stderr, "geostreamctl: %s: a %s is missing", object ? object : "", what);
 	if (nearest)

@@ -100,6 +100,7 @@ done <<'ROWS'
 2|unknown option --edgy|history --edgy x
 2|a value expected|history --kind
 ROWS
+refuses "an error moves no terminal" grep -q $'\e' <<<"$(said region set eu $'a\e[31mb'; said $'x\e[31m'; said region show $'\e[31m')"
 is "nothing of it made a revision" "$(revision)" "$before"
 is "and the table is there" "$(sql 'SELECT count(*) FROM geostream.regions')" 3
 

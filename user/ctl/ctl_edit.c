@@ -355,6 +355,8 @@ int gs_ctl_override_add(const struct gs_ctl *ctl, int argc, char **argv)
 		return gs_ctl_usage("override", "add", "%s: a reason expected", argv[first - 1]);
 	if (join_reason(argc - first, argv + first, reason, sizeof(reason)) != 0)
 		return GS_CTL_FAILED;
+	if (strlen(argv[1]) >= GS_NAME_MAX)
+		return gs_ctl_fail("%.40s...: longer than a region's name", argv[1]);
 	snprintf(region, sizeof(region), "region=%.63s", argv[1]);
 	edit.name = prefix;
 	edit.count = 2;

@@ -60,7 +60,9 @@ static int list_of_edges(const struct gs_ctl *ctl)
 		printf("%-16s %-20s %-16s ", gs_ctl_text(row, "edge"), gs_ctl_text(row, "service"),
 		       gs_ctl_text(row, "region"));
 		gs_ctl_print_state(gs_ctl_text(row, "state"), 10);
-		printf("since %s: %s\n", gs_ctl_text(row, "since"), gs_ctl_text(row, "why"));
+		printf("since %s: ", gs_ctl_text(row, "since"));
+		gs_ctl_print_text(gs_ctl_text(row, "why"));
+		putchar('\n');
 	}
 	json_array_foreach (forces, i, row)
 		printf("%-16s %-20s %-16s forced %s until %s by %s: %s\n",

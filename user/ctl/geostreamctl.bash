@@ -19,7 +19,7 @@ _geostreamctl() {
 		esac
 	done
 	_geostreamctl_list() {
-		PGCONNECT_TIMEOUT=1 geostreamctl "${options[@]}" "$@" 2>/dev/null
+		timeout 1 geostreamctl "${options[@]}" "$@" 2>/dev/null
 	}
 	case ${#words[@]} in
 	0) words=("$(geostreamctl complete | cut -d ' ' -f 1 | sort -u)") ;;
@@ -40,7 +40,10 @@ _geostreamctl() {
 		;;
 	*) return ;;
 	esac
-	mapfile -t COMPREPLY < <(compgen -W "${words[0]}" -- "$current")
+	# Not by compgen -W: it would run what a name has in it.
+	while IFS= read -r word; do
+		[[ -n $word && $word == "$current"* ]] && COMPREPLY+=("$word")
+	done <<<"${words[0]}"
 	[[ ${COMPREPLY[0]:-} == *= ]] && compopt -o nospace 2>/dev/null
 	return 0
 }
