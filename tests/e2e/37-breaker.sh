@@ -88,6 +88,20 @@ ok "holds" lab_wait 10 forced_is open
 ok "and ends by itself" lab_wait 20 forced_is null
 ok "home again" lab_wait 20 lab_everyone_home de
 
+# ---- health, watched ---------------------------------------------------------------------------
+"$BUILD/geostreamctl" --config "$LAB_CONF" health list --watch >"$TAP_WORK/watch" 2>&1 &
+watcher=$!
+watched() { # LINES_MATCHING COUNT
+	(($(grep -c "$1" "$TAP_WORK/watch") >= $2))
+}
+ok "health list --watch begins with every backend" lab_wait 10 watched ' up ' 24
+lab_backend_stop ap-1
+ok "and tells of one that goes" lab_wait 20 watched '^ap-1 .* down ' 1
+lab_region_heal ap
+ok "and comes back" lab_wait 30 watched '^ap-1 .* up ' 2
+kill -TERM "$watcher"
+wait "$watcher" 2>/dev/null
+
 # ---- a restart ---------------------------------------------------------------------------------
 ok "a breaker that stays open for long" lab_ctl service set web breaker_open_ms=3600000 breaker_open_max_ms=3600000
 settled() {
