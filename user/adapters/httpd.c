@@ -49,21 +49,37 @@ static void set_timer(struct gs_httpd *httpd)
 		gs_loop_timer_clear(httpd->loop, &httpd->timer);
 }
 
+static unsigned int connection_count(const struct gs_httpd *httpd)
+{
+	return MHD_get_daemon_info(httpd->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS)
+		->num_connections;
+}
+
+/*
+ * With all its connections taken the library stops listening, and listens again at the beginning of
+ * the first run that finds room. Without connections nothing would ever bring that run: no event,
+ * no time limit. So runs go on until one has closed none.
+ */
+static void run(struct gs_httpd *httpd)
+{
+	unsigned int before;
+
+	do {
+		before = connection_count(httpd);
+		MHD_run(httpd->daemon);
+	} while (connection_count(httpd) < before);
+	set_timer(httpd);
+}
+
 static void on_ready(struct gs_io *io, uint32_t epoll_events)
 {
-	struct gs_httpd *httpd = io->context;
-
 	(void)epoll_events;
-	MHD_run(httpd->daemon);
-	set_timer(httpd);
+	run(io->context);
 }
 
 static void on_due(struct gs_timer *timer)
 {
-	struct gs_httpd *httpd = timer->context;
-
-	MHD_run(httpd->daemon);
-	set_timer(httpd);
+	run(timer->context);
 }
 
 /* ---- requests -------------------------------------------------------------------------------- */
