@@ -548,6 +548,8 @@ static void rest_knows_its_calls(void **state)
 		{"GET", "/api/v1/route", NULL, "", 405, 405},
 		{"POST", "/api/v1/route", NULL, "{}", 415, 415},
 		{"POST", "/api/v1/route", "text/plain", "{}", 415, 415},
+		{"POST", "/api/v1/route", "application/jsonx", "{}", 415, 415},
+		{"POST", "/api/v1/route", "Application/JSON", "[]", 400, 400},
 		{"POST", "/api/v1/route", "application/json", "", 400, 400},
 		{"POST", "/api/v1/route", "application/json", "{}", 503, 400},
 		{"POST", "/api/v1/route", "application/json; charset=utf-8",

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define API "/api/v1/"
 enum { LIMIT_DEFAULT = 1000, LIMIT_MAX = 20000 };
@@ -121,6 +122,16 @@ static bool knows_key(struct call *call, const char *key)
 	return false;
 }
 
+/* application/json in any case, with parameters or without; but not application/jsonx. */
+static bool is_json_type(const char *type)
+{
+	static const char json[] = "application/json";
+	size_t length = sizeof(json) - 1;
+
+	return type && strncasecmp(type, json, length) == 0 &&
+	       (!type[length] || strchr("; \t", type[length]));
+}
+
 /* The body as an object with nothing in it that is not known; NULL: refused. */
 static json_t *read_body(struct call *call)
 {
@@ -134,16 +145,19 @@ static json_t *read_body(struct call *call)
 		       GS_REST_BODY_MAX);
 		return NULL;
 	}
-	if (!request->content_type ||
-	    strncmp(request->content_type, "application/json", strlen("application/json")) != 0) {
+	if (!is_json_type(request->content_type)) {
 		refuse(call, 415, "Not JSON", NULL, "send Content-Type: application/json");
 		return NULL;
 	}
 	json = json_loadb(request->body ? request->body : "", request->length,
 			  JSON_REJECT_DUPLICATES, &error);
+	if (!json) {
+		refuse(call, 400, "Not a JSON object", NULL, "line %d, column %d: %s", error.line,
+		       error.column, error.text);
+		return NULL;
+	}
 	if (!json_is_object(json)) {
-		refuse(call, 400, "Not a JSON object", NULL, "column %d: %s", error.column,
-		       json ? "not an object" : error.text);
+		refuse(call, 400, "Not a JSON object", NULL, "send an object, {...}");
 		json_decref(json);
 		return NULL;
 	}
