@@ -143,6 +143,14 @@ while IFS= read -r line; do
 done <docs/API_Reference.md
 ok "there were examples of every call" test "$examples" -ge 12
 
+# ---- an override, by its prefix ----------------------------------------------------------------
+ok "an override" lab_ctl override add 203.0.113.0/24 us
+override_is_there() {
+	[[ $(body "$URL/api/v1/overrides/203.0.113.0/24" | jq -r .region) == us ]]
+}
+ok "is answered by its prefix" lab_wait 10 override_is_there
+is "another one is not there" "$(status "$URL/api/v1/overrides/203.0.113.0/25")" 404
+
 # ---- the database is away, the daemon is told to end -------------------------------------------
 lab_database_crash
 away() {
