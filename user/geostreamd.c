@@ -173,9 +173,10 @@ static int wire(struct daemon *d, struct gs_error *error)
 		.started_ms = gs_loop_now_ms(d->loop),
 	};
 	/* Packets need no HTTP: an edge whose port is taken steers all the same, and says so. */
-	if (d->config.http_listen[0] &&
-	    gs_httpd_open(d->loop, d->config.http_listen, &d->api, &d->httpd, error))
+	if (d->config.http_listen[0] && gs_httpd_open(d->loop, d->config.http_listen, &d->api,
+						      GS_HTTPD_REQUEST_MS, &d->httpd, error))
 		gs_log(GS_LOG_ERROR, "http_away", "why=%s", error->text);
+	d->api.http = gs_httpd_counts(d->httpd);
 	error->text[0] = '\0';
 	err = gs_control_open(d->loop, d->config.socket, &events, d, &d->control, error);
 	return err ? err : gs_reconcile_start(d->reconcile);

@@ -83,6 +83,8 @@ is "nor below a resource" "$(status "$URL/api/v1/breakers/x")" 404
 is "the wrong method" "$(status -X DELETE "$URL/api/v1/regions")" 405
 like "says which there are" "$(lab_in edge curl -s -i -X DELETE "$URL/api/v1/regions")" 'Allow: GET, HEAD'
 is "route takes POST only" "$(status "$URL/api/v1/route")" 405
+is "a word of the query nobody knows" "$(status "$URL/api/v1/backends?limits=1")" 400
+is "a path with a zero byte" "$(status "$URL/health%00junk")" 404
 is "a header of 20 KB" "$(status -H "X: $(head -c 20000 /dev/zero | tr '\0' x)" "$URL/health")" 431
 is "HEAD has no body" "$(lab_in edge curl -s -I "$URL/health" | tail -n 1 | tr -d '\r\n')" ''
 ok "bytes that are no HTTP end the connection, not the daemon" sh -c "head -c 3000 /dev/urandom |
@@ -107,7 +109,8 @@ said=$(promtool check metrics <"$TAP_WORK/metrics" 2>&1)
 is "promtool has nothing to say" "$said" ""
 for metric in geostream_packets_total geostream_service_packets_total geostream_region_bytes_total \
 	geostream_backend_up geostream_breaker_state geostream_generation geostream_generation_age_seconds \
-	geostream_database_connected geostream_loop_lag_seconds geostream_build_info; do
+	geostream_database_connected geostream_loop_lag_seconds geostream_build_info \
+	geostream_http_responses_total geostream_http_connections geostream_probe_failures_total; do
 	ok "$metric is there" grep -q "^${metric}[ {]" "$TAP_WORK/metrics"
 done
 is "as many breakers as status has pools" \
@@ -142,6 +145,23 @@ while IFS= read -r line; do
 	esac
 done <docs/API_Reference.md
 ok "there were examples of every call" test "$examples" -ge 12
+
+# README's two: what follows "curl", on one line, and the line that is answered.
+while IFS= read -r line; do
+	case $line in
+	*' curl '*)
+		command="curl${line#*curl}"
+		[[ $command != *\\ ]] || {
+			IFS= read -r line
+			command="${command%\\}$line"
+		}
+		IFS= read -r line
+		printf '%s\n' "$line" >"$TAP_WORK/want"
+		ok "README.md: $command" check_example "$command"
+		;;
+	esac
+done < <(sed -n '/^Over REST\|Over REST, where/,/^## /p' README.md)
+is "README.md has two of them" "$(grep -c '^\$ sudo .* curl ' README.md)" 2
 
 # ---- an override, by its prefix ----------------------------------------------------------------
 ok "an override" lab_ctl override add 203.0.113.0/24 us

@@ -581,6 +581,50 @@ static void rest_knows_its_calls(void **state)
 	}
 }
 
+/* Words of a query nobody knows are told, not passed over. */
+static void rest_reads_its_query(void **state)
+{
+	static const struct {
+		const char *path;
+		struct gs_rest_parameter parameters[2];
+		uint32_t count;
+		unsigned int status;
+		const char *say;
+	} rows[] = {
+		{"/api/v1/regions", {{"limit", "1"}}, 1, 200, "\"total\":"},
+		{"/api/v1/regions", {{"limit", "1"}, {"offset", "1"}}, 2, 200, "\"total\":"},
+		{"/api/v1/regions", {{"limit", ""}}, 1, 400, "whole number"},
+		{"/api/v1/regions", {{"limit", "1x"}}, 1, 400, "whole number"},
+		{"/api/v1/regions", {{"limit", "99999999999999999999"}}, 1, 400, "whole number"},
+		{"/api/v1/regions", {{"limits", "1"}}, 1, 400, "did you mean 'limit'"},
+		{"/api/v1/regions", {{"", ""}}, 1, 400, "no parameter ''"},
+		{"/api/v1/regions", {{"\xff", ""}}, 1, 400, "Unknown word"},
+		{"/api/v1/regions", {{"limit", "1"}, {"limit", "2"}}, 2, 400, "given twice"},
+		{"/api/v1/regions/region-1", {{"limit", "1"}}, 1, 400, "no parameter 'limit'"},
+		{"/api/v1/status", {{"a", "b"}}, 1, 400, "no parameter 'a'"},
+		{"/api/v1/breakers", {{"a", "b"}}, 1, 400, "no parameter 'a'"},
+		{"/health", {{"t", "1764"}}, 1, 200, "\"live\":true"}, /* balancers add such */
+	};
+	struct scene *scene = *state;
+
+	start(scene);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct gs_rest_request request = {.method = "GET",
+							.path = rows[i].path,
+							.parameters = rows[i].parameters,
+							.parameter_count = rows[i].count};
+		struct gs_rest_response response;
+
+		gs_rest_handle(&scene->api, &request, &response);
+		assert_non_null(response.body);
+		if (response.status != rows[i].status ||
+		    !memmem(response.body, response.length, rows[i].say, strlen(rows[i].say)))
+			fail_msg("row %zu: %u %.*s", i, response.status, (int)response.length,
+				 response.body);
+		free(response.body);
+	}
+}
+
 /* Any bytes as a body: an answer of 200 or a problem, never anything else (sanitizers). */
 static void rest_takes_any_body(void **state)
 {
@@ -646,8 +690,8 @@ int main(void)
 		SCENE(mutated_requests),	 SCENE(status_before_anything_is_known),
 		SCENE(status_of_a_running_edge), SCENE(an_override_is_named),
 		SCENE(geography_is_right),	 SCENE(geo_load_answers_when_done),
-		SCENE(rest_knows_its_calls),	 SCENE(rest_takes_any_body),
-		SCENE(metrics_have_their_heads),
+		SCENE(rest_knows_its_calls),	 SCENE(rest_reads_its_query),
+		SCENE(rest_takes_any_body),	 SCENE(metrics_have_their_heads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

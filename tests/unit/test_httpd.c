@@ -23,6 +23,7 @@
 enum {
 	CROWD = 512, /* as many connections as the adapter takes */
 	LIMIT_MS = 5000,
+	REQUEST_MS = 500,
 };
 
 struct scene {
@@ -46,21 +47,30 @@ struct scene {
 
 	struct gs_timer poll, limit;
 	int asking; /* the socket an answer is waited for on */
-	char answer[1024];
+	char answer[4096];
+	size_t length;
+	bool to_the_end;  /* wait for the end of the connection, not for an answer */
+	const char *drip; /* sent a byte at a time meanwhile, or NULL */
 	bool timed_out;
 };
 
+/* Until the connection has ended, or (unless asked to the end) something has come. */
 static void on_poll(struct gs_timer *timer)
 {
 	struct scene *scene = timer->context;
-	ssize_t got = recv(scene->asking, scene->answer, sizeof(scene->answer) - 1, MSG_DONTWAIT);
+	size_t room = sizeof(scene->answer) - 1 - scene->length;
+	ssize_t got = recv(scene->asking, scene->answer + scene->length, room, MSG_DONTWAIT);
 
-	if (got < 0 && errno == EAGAIN) {
-		gs_loop_timer_set(scene->loop, timer, 2);
+	if (got > 0)
+		scene->length += (size_t)got;
+	scene->answer[scene->length] = '\0';
+	if (got == 0 || (got < 0 && errno != EAGAIN) || (got > 0 && !scene->to_the_end)) {
+		gs_loop_stop(scene->loop);
 		return;
 	}
-	scene->answer[got > 0 ? got : 0] = '\0';
-	gs_loop_stop(scene->loop);
+	if (scene->drip && *scene->drip && send(scene->asking, scene->drip, 1, MSG_NOSIGNAL) == 1)
+		scene->drip++;
+	gs_loop_timer_set(scene->loop, timer, scene->drip ? 20 : 2);
 }
 
 static void on_limit(struct gs_timer *timer)
@@ -145,7 +155,7 @@ static int set_up(void **state)
 	    free_port(&scene->addr))
 		return -1;
 	snprintf(listen, sizeof(listen), "127.0.0.1:%u", ntohs(scene->addr.sin_port));
-	return gs_httpd_open(scene->loop, listen, &scene->api, &scene->httpd, &error);
+	return gs_httpd_open(scene->loop, listen, &scene->api, REQUEST_MS, &scene->httpd, &error);
 }
 
 static void close_crowd(struct scene *scene)
@@ -182,21 +192,32 @@ static int dial(const struct scene *scene)
 	return fd;
 }
 
-/* True if it was answered in time; the answer is in scene->answer. */
-static bool ask(struct scene *scene, int fd)
+/* True: what was waited for came in time; scene->answer has what was sent. */
+static bool await(struct scene *scene, int fd)
 {
-	static const char request[] = "GET /health/live HTTP/1.1\r\nHost: edge\r\n\r\n";
-
-	if (send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) != sizeof(request) - 1)
-		return false;
 	scene->asking = fd;
 	scene->timed_out = false;
+	scene->length = 0;
 	gs_loop_timer_set(scene->loop, &scene->poll, 0);
 	gs_loop_timer_set(scene->loop, &scene->limit, LIMIT_MS);
 	gs_loop_run(scene->loop);
 	gs_loop_timer_clear(scene->loop, &scene->poll);
 	gs_loop_timer_clear(scene->loop, &scene->limit);
-	return !scene->timed_out && strncmp(scene->answer, "HTTP/1.1 200 ", 13) == 0;
+	return !scene->timed_out;
+}
+
+static bool tell(int fd, const char *bytes, size_t length)
+{
+	return send(fd, bytes, length, MSG_NOSIGNAL) == (ssize_t)length;
+}
+
+/* True if it was answered in time. */
+static bool ask(struct scene *scene, int fd)
+{
+	static const char request[] = "GET /health/live HTTP/1.1\r\nHost: edge\r\n\r\n";
+
+	return tell(fd, request, sizeof(request) - 1) && await(scene, fd) &&
+	       strncmp(scene->answer, "HTTP/1.1 200 ", 13) == 0;
 }
 
 /* Whoever was there in numbers and has gone leaves a server that listens. */
@@ -241,6 +262,174 @@ static void one_too_many_waits(void **state)
 	assert_true(answered);
 }
 
+/* ---- hostile requests ------------------------------------------------------------------------ */
+
+/* `count` times `part` into a text of its own, with what comes before and after. */
+static char *repeated(const char *before, const char *part, size_t count, const char *after)
+{
+	size_t length = strlen(before) + count * strlen(part) + strlen(after) + 1;
+	char *text = malloc(length), *at;
+
+	assert_non_null(text);
+	at = stpcpy(text, before);
+	for (size_t i = 0; i < count; i++)
+		at = stpcpy(at, part);
+	strcpy(at, after);
+	return text;
+}
+
+/* One request on a connection of its own: the first answer has this status, and is a problem. */
+static void refused(struct scene *scene, const char *request, unsigned int status)
+{
+	char want[32];
+	int fd = dial(scene);
+	bool answered = tell(fd, request, strlen(request)) && await(scene, fd);
+
+	close(fd);
+	snprintf(want, sizeof(want), "HTTP/1.1 %u ", status);
+	if (!answered || strncmp(scene->answer, want, strlen(want)) != 0)
+		fail_msg("%.60s: %s", request, scene->answer);
+	if (!strstr(scene->answer, "Content-Type: application/problem+json") ||
+	    strstr(scene->answer, "<html"))
+		fail_msg("%.60s: no problem details: %s", request, scene->answer);
+}
+
+#define HEAD "HTTP/1.1\r\nHost: edge\r\n"
+#define POST "POST /api/v1/route " HEAD "Content-Type: application/json\r\n"
+
+static void every_refusal_is_a_problem(void **state)
+{
+	static const struct {
+		const char *request;
+		unsigned int status;
+	} rows[] = {
+		{"GET /health/live HTTP/1.1\r\n\r\n", 400}, /* no Host */
+		{"GET /health/live " HEAD "Host: other\r\n\r\n", 400},
+		{"GET /health/live HTTP/0.4\r\nHost: edge\r\n\r\n", 505},
+		{"GET /health/live HTTQ/1.1\r\nHost: edge\r\n\r\n", 400},
+		{"GET /health/live " HEAD "no colon\r\n\r\n", 400},
+		{POST "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+		{POST "Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}x", 400},
+		{POST "Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}", 400},
+		{POST "Content-Length: two\r\n\r\n{}", 400},
+		{POST "Content-Length: 999999999999999999999999\r\n\r\n{}", 413},
+		{POST "Content-Length: 1000000\r\n\r\n{}", 413},
+		{POST "Transfer-Encoding: chunked\r\n\r\nxyz\r\n{}\r\n0\r\n\r\n", 400},
+		{POST "Transfer-Encoding: chunked\r\n\r\n2\r\n{}}\r\n0\r\n\r\n", 400},
+		{POST "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n{}\r\n", 413},
+		{POST "Content-Length: 2\r\n\r\n{}",
+		 503}, /* sound HTTP, of an edge without a generation */
+		{"GET /health%00junk " HEAD "\r\n", 404},
+		{"GET /api/v1/regions/eu%00 " HEAD "\r\n", 503},
+		{"GET /api/v1/status?a=1&a=2&a=3&a=4&a=5&a=6&a=7&a=8&a=9 " HEAD "\r\n", 400},
+		{"GET /api/v1/status?x " HEAD "\r\n", 400},
+		{"BREW / " HEAD "\r\n", 404},
+	};
+	struct scene *scene = *state;
+	char *text;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		refused(scene, rows[i].request, rows[i].status);
+	text = repeated("GET /", "x", 20000, " " HEAD "\r\n");
+	refused(scene, text, 414);
+	free(text);
+	text = repeated("GET /health/live " HEAD "X: ", "x", 20000, "\r\n\r\n");
+	refused(scene, text, 431);
+	free(text);
+	text = repeated("GET /health/live " HEAD, "A: b\r\n", 4000, "\r\n");
+	refused(scene, text, 431);
+	free(text);
+	text = repeated(POST "Content-Length: 70000\r\n\r\n", " ", 70000, "");
+	refused(scene, text, 413);
+	free(text);
+	text = repeated(POST "Transfer-Encoding: chunked\r\n\r\n11170\r\n", " ", 0x11170,
+			"\r\n0\r\n\r\n");
+	refused(scene, text, 413);
+	free(text);
+	assert_int_equal(gs_httpd_counts(scene->httpd)->responses[4], ARRAY_SIZE(rows) + 5 - 3);
+	assert_int_equal(gs_httpd_counts(scene->httpd)->responses[5], 3);
+}
+
+/* A body without an end is given up, with an answer or without. */
+static void an_endless_body_is_given_up(void **state)
+{
+	struct scene *scene = *state;
+	char *chunk = repeated("4000\r\n", " ", 0x4000, "\r\n");
+	static const char head[] = POST "Transfer-Encoding: chunked\r\n\r\n";
+	int fd = dial(scene);
+	bool taken = tell(fd, head, sizeof(head) - 1);
+
+	for (int i = 0; taken && i < 40; i++)
+		taken = tell(fd, chunk, strlen(chunk));
+	scene->to_the_end = true;
+	assert_true(await(scene, fd));
+	assert_null(strstr(scene->answer, " 200 "));
+	close(fd);
+	free(chunk);
+}
+
+/* Requests sent at once are answered in their order, on one connection. */
+static void pipelined_requests_are_answered_in_order(void **state)
+{
+	static const char requests[] = "GET /health/live " HEAD "\r\n"
+				       "GET /nothing " HEAD "\r\n"
+				       "HEAD /health/live " HEAD "\r\n"
+				       "GET /health/live " HEAD "Connection: close\r\n\r\n";
+	static const char *const want[] = {"HTTP/1.1 200", "HTTP/1.1 404", "HTTP/1.1 200",
+					   "HTTP/1.1 200"};
+	struct scene *scene = *state;
+	const char *at = scene->answer;
+	int fd = dial(scene);
+
+	scene->to_the_end = true;
+	assert_true(tell(fd, requests, sizeof(requests) - 1));
+	assert_true(await(scene, fd));
+	close(fd);
+	for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
+		at = strstr(at, "HTTP/1.1 ");
+		assert_non_null(at);
+		assert_int_equal(strncmp(at, want[i], strlen(want[i])), 0);
+		at++;
+	}
+	assert_null(strstr(at, "HTTP/1.1 "));
+}
+
+/* ---- slow ones ------------------------------------------------------------------------------- */
+
+/* A byte now and then is no request: neither of a head nor of a body. */
+static void a_slow_request_is_ended(void **state)
+{
+	static const char *const drips[] = {
+		"GET /health/live HTTP/1.1\r\nHost: edge\r\nX: and so on, for ever and ever and ever",
+		POST "Content-Length: 1000\r\n\r\n{ }",
+	};
+	struct scene *scene = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(drips); i++) {
+		int fd = dial(scene);
+
+		scene->to_the_end = true;
+		scene->drip = drips[i];
+		assert_true(await(scene, fd));
+		assert_string_equal(scene->answer, "");
+		assert_int_equal(gs_httpd_counts(scene->httpd)->connections, 0);
+		close(fd);
+	}
+}
+
+/* Its requests each in time, a connection stays for longer than one may take. */
+static void a_busy_connection_stays(void **state)
+{
+	struct scene *scene = *state;
+	uint64_t began_ms = gs_loop_now_ms(scene->loop);
+	int fd = dial(scene);
+
+	while (gs_loop_now_ms(scene->loop) < began_ms + 3 * REQUEST_MS)
+		assert_true(ask(scene, fd));
+	assert_int_equal(gs_httpd_counts(scene->httpd)->connections, 1);
+	close(fd);
+}
+
 static void a_taken_address_is_told(void **state)
 {
 	struct scene *scene = *state;
@@ -249,8 +438,9 @@ static void a_taken_address_is_told(void **state)
 	char listen[32];
 
 	snprintf(listen, sizeof(listen), "127.0.0.1:%u", ntohs(scene->addr.sin_port));
-	assert_int_equal(gs_httpd_open(scene->loop, listen, &scene->api, &second, &error),
-			 -EADDRINUSE);
+	assert_int_equal(
+		gs_httpd_open(scene->loop, listen, &scene->api, REQUEST_MS, &second, &error),
+		-EADDRINUSE);
 	assert_null(second);
 	assert_non_null(strstr(error.text, listen));
 }
@@ -262,6 +452,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SCENE(a_crowd_that_leaves_is_forgotten),
 		SCENE(one_too_many_waits),
+		SCENE(every_refusal_is_a_problem),
+		SCENE(an_endless_body_is_given_up),
+		SCENE(pipelined_requests_are_answered_in_order),
+		SCENE(a_slow_request_is_ended),
+		SCENE(a_busy_connection_stays),
 		SCENE(a_taken_address_is_told),
 	};
 

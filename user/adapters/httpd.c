@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "user/adapters/httpd.h"
 
+#include "user/adapters/httpd_parts.h"
 #include "user/base/cleanup.h"
 #include "user/base/error.h"
 #include "user/base/log.h"
 #include "user/core/cidr.h"
 
 #include <errno.h>
-#include <microhttpd.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -16,24 +16,84 @@
 enum {
 	CONNECTIONS_MAX = 512,
 	CONNECTION_BYTES = 16384, /* request line and headers have to fit */
-	TIMEOUT_S = 15,		  /* of a silent connection */
+	SILENCE_S = 15,		  /* that a connection may keep */
 };
 
-struct gs_httpd {
-	struct gs_loop *loop;
-	const struct gs_api *api;
-	struct MHD_Daemon *daemon;
-	struct gs_io io;
-	struct gs_timer timer;
-	int fd;
-};
+/* ---- visitors -------------------------------------------------------------------------------- */
 
-/* A request while its body arrives. */
-struct pending {
-	char *body;
-	size_t length, room;
-	bool is_too_large;
-};
+/*
+ * The library ends a connection that is silent. One that sends a byte now and then, or reads a byte
+ * now and then, would keep its place for ever: so a request has request_ms from the end of the one
+ * before it to the end of its answer. Oldest first, since all have the same time.
+ */
+static void append_visitor(struct gs_httpd *httpd, struct gs_httpd_visitor *visitor)
+{
+	visitor->since_ms = gs_loop_now_ms(httpd->loop);
+	visitor->next = NULL;
+	visitor->back = httpd->last;
+	*(httpd->last ? &httpd->last->next : &httpd->first) = visitor;
+	httpd->last = visitor;
+}
+
+static void unlink_visitor(struct gs_httpd *httpd, struct gs_httpd_visitor *visitor)
+{
+	*(visitor->back ? &visitor->back->next : &httpd->first) = visitor->next;
+	*(visitor->next ? &visitor->next->back : &httpd->last) = visitor->back;
+}
+
+static void set_patience(struct gs_httpd *httpd)
+{
+	uint64_t now_ms = gs_loop_now_ms(httpd->loop), due_ms;
+
+	if (!httpd->first) {
+		gs_loop_timer_clear(httpd->loop, &httpd->patience);
+		return;
+	}
+	due_ms = httpd->first->since_ms + httpd->request_ms;
+	gs_loop_timer_set(httpd->loop, &httpd->patience,
+			  due_ms > now_ms ? (uint32_t)(due_ms - now_ms) : 0);
+}
+
+static void on_visitor(void *context, struct MHD_Connection *connection, void **socket_context,
+		       enum MHD_ConnectionNotificationCode what)
+{
+	struct gs_httpd *httpd = context;
+	struct gs_httpd_visitor *visitor = *socket_context;
+
+	if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+		httpd->counts.connections--;
+		if (visitor)
+			unlink_visitor(httpd, visitor);
+		free(visitor);
+		*socket_context = NULL;
+		return;
+	}
+	httpd->counts.connections++;
+	visitor = calloc(1, sizeof(*visitor));
+	*socket_context = visitor;
+	if (!visitor)
+		return; /* no place in the list: it stays as long as it likes */
+	visitor->httpd = httpd;
+	visitor->fd =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+	append_visitor(httpd, visitor);
+}
+
+struct gs_httpd_visitor *gs_httpd_visitor_of(struct MHD_Connection *connection)
+{
+	return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)
+		->socket_context;
+}
+
+void gs_httpd_answered(struct MHD_Connection *connection)
+{
+	struct gs_httpd_visitor *visitor = gs_httpd_visitor_of(connection);
+
+	if (!visitor)
+		return;
+	unlink_visitor(visitor->httpd, visitor);
+	append_visitor(visitor->httpd, visitor);
+}
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
@@ -69,6 +129,7 @@ static void run(struct gs_httpd *httpd)
 		MHD_run(httpd->daemon);
 	} while (connection_count(httpd) < before);
 	set_timer(httpd);
+	set_patience(httpd);
 }
 
 static void on_ready(struct gs_io *io, uint32_t epoll_events)
@@ -82,100 +143,20 @@ static void on_due(struct gs_timer *timer)
 	run(timer->context);
 }
 
-/* ---- requests -------------------------------------------------------------------------------- */
-
-static const char *get_query(void *context, const char *name)
+/* The library closes what it finds shut down. */
+static void on_patience_over(struct gs_timer *timer)
 {
-	return MHD_lookup_connection_value(context, MHD_GET_ARGUMENT_KIND, name);
-}
+	struct gs_httpd *httpd = timer->context;
+	uint64_t now_ms = gs_loop_now_ms(httpd->loop);
 
-static void take_body(struct pending *pending, const char *bytes, size_t length)
-{
-	if (pending->length + length > GS_REST_BODY_MAX) {
-		pending->is_too_large = true;
-		return;
+	while (httpd->first && httpd->first->since_ms + httpd->request_ms <= now_ms) {
+		struct gs_httpd_visitor *visitor = httpd->first;
+
+		shutdown(visitor->fd, SHUT_RDWR);
+		unlink_visitor(httpd, visitor);
+		append_visitor(httpd, visitor);
 	}
-	if (pending->length + length > pending->room) {
-		size_t room = 2 * (pending->length + length);
-		char *bigger = realloc(pending->body, room);
-
-		if (!bigger) {
-			pending->is_too_large = true;
-			return;
-		}
-		pending->body = bigger;
-		pending->room = room;
-	}
-	memcpy(pending->body + pending->length, bytes, length);
-	pending->length += length;
-}
-
-static enum MHD_Result respond(struct MHD_Connection *connection, struct gs_rest_response *rest)
-{
-	static char nothing[] = "";
-	struct MHD_Response *response = MHD_create_response_from_buffer(
-		rest->body ? rest->length : 0, rest->body ? rest->body : nothing,
-		rest->body ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
-	enum MHD_Result result;
-
-	if (!response) {
-		free(rest->body);
-		return MHD_NO;
-	}
-	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, rest->content_type);
-	if (rest->allow)
-		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, rest->allow);
-	result = MHD_queue_response(connection, rest->body ? rest->status : 500, response);
-	MHD_destroy_response(response);
-	return result;
-}
-
-static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *url,
-				  const char *method, const char *version, const char *upload,
-				  size_t *upload_length, void **request_context)
-{
-	struct gs_httpd *httpd = context;
-	struct pending *pending = *request_context;
-	struct gs_rest_response response;
-	struct gs_rest_request request;
-
-	(void)version;
-	if (!pending) { /* the headers; the body, if there is one, comes next */
-		*request_context = calloc(1, sizeof(*pending));
-		return *request_context ? MHD_YES : MHD_NO;
-	}
-	if (*upload_length > 0) {
-		take_body(pending, upload, *upload_length);
-		*upload_length = 0;
-		return MHD_YES;
-	}
-	request = (struct gs_rest_request){
-		.method = method,
-		.path = url,
-		.content_type = MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
-							    MHD_HTTP_HEADER_CONTENT_TYPE),
-		.body = pending->body,
-		.length = pending->length,
-		.is_too_large = pending->is_too_large,
-		.query = get_query,
-		.query_context = connection,
-	};
-	gs_rest_handle(httpd->api, &request, &response);
-	return respond(connection, &response);
-}
-
-static void on_completed(void *context, struct MHD_Connection *connection, void **request_context,
-			 enum MHD_RequestTerminationCode why)
-{
-	struct pending *pending = *request_context;
-
-	(void)context;
-	(void)connection;
-	(void)why;
-	if (pending)
-		free(pending->body);
-	free(pending);
-	*request_context = NULL;
+	run(httpd);
 }
 
 __attribute__((format(printf, 2, 0))) static void on_library_log(void *context, const char *format,
@@ -249,7 +230,7 @@ static int open_socket(const char *listen_text, int *ret_fd, struct gs_error *er
 }
 
 int gs_httpd_open(struct gs_loop *loop, const char *listen, const struct gs_api *api,
-		  struct gs_httpd **ret_httpd, struct gs_error *error)
+		  uint32_t request_ms, struct gs_httpd **ret_httpd, struct gs_error *error)
 {
 	struct gs_httpd *httpd = calloc(1, sizeof(*httpd));
 	const union MHD_DaemonInfo *info;
@@ -259,6 +240,7 @@ int gs_httpd_open(struct gs_loop *loop, const char *listen, const struct gs_api 
 		return gs_error_set(-ENOMEM, error, "http: no memory");
 	httpd->loop = loop;
 	httpd->api = api;
+	httpd->request_ms = request_ms;
 	httpd->fd = -1;
 	ret = open_socket(listen, &httpd->fd, error);
 	if (ret) {
@@ -266,16 +248,19 @@ int gs_httpd_open(struct gs_loop *loop, const char *listen, const struct gs_api 
 		return ret;
 	}
 	httpd->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, httpd,
+		MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, gs_httpd_on_request, httpd,
 		MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET,
 		httpd->fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned int)CONNECTIONS_MAX,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
-		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)TIMEOUT_S, MHD_OPTION_NOTIFY_COMPLETED,
-		on_completed, NULL, MHD_OPTION_END);
+		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)SILENCE_S,
+		MHD_OPTION_UNESCAPE_CALLBACK, gs_httpd_unescape, NULL, MHD_OPTION_NOTIFY_CONNECTION,
+		on_visitor, httpd, MHD_OPTION_NOTIFY_COMPLETED, gs_httpd_on_completed, httpd,
+		MHD_OPTION_END);
 	info = httpd->daemon ? MHD_get_daemon_info(httpd->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
 	httpd->io = (struct gs_io){
 		.fd = info ? info->epoll_fd : -1, .on_ready = on_ready, .context = httpd};
 	httpd->timer = (struct gs_timer){.on_due = on_due, .context = httpd};
+	httpd->patience = (struct gs_timer){.on_due = on_patience_over, .context = httpd};
 	ret = info ? gs_loop_io_set(loop, &httpd->io, EPOLLIN) : -EIO;
 	if (ret) {
 		gs_httpd_close(httpd);
@@ -285,12 +270,18 @@ int gs_httpd_open(struct gs_loop *loop, const char *listen, const struct gs_api 
 	return 0;
 }
 
+const struct gs_http_counts *gs_httpd_counts(const struct gs_httpd *httpd)
+{
+	return httpd ? &httpd->counts : NULL;
+}
+
 void gs_httpd_close(struct gs_httpd *httpd)
 {
 	if (!httpd)
 		return;
 	gs_loop_io_clear(httpd->loop, &httpd->io);
 	gs_loop_timer_clear(httpd->loop, &httpd->timer);
+	gs_loop_timer_clear(httpd->loop, &httpd->patience);
 	if (httpd->daemon)
 		MHD_stop_daemon(httpd->daemon); /* closes the socket, too */
 	else if (httpd->fd >= 0)

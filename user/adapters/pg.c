@@ -511,6 +511,7 @@ static int start(void *self, const struct gs_store_events *events, void *context
 
 	pg->events = events;
 	pg->context = context;
+	pg->maintenance_due = true; /* an edge may be restarted more often than hourly */
 	ret = gs_loop_timer_set(pg->loop, &pg->tick_timer, TICK_MS);
 	return ret ? ret : gs_loop_timer_set(pg->loop, &pg->retry_timer, 0);
 }

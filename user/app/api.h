@@ -13,12 +13,19 @@
 
 #include <jansson.h>
 
+/* What the REST interface has done. */
+struct gs_http_counts {
+	uint64_t responses[6]; /* by the first digit of the status */
+	uint32_t connections;  /* open now */
+};
+
 struct gs_api {
 	struct gs_reconcile *reconcile;
 	const struct gs_dataplane *dataplane;
 	struct gs_loop *loop;
 	const struct gs_config *config;
-	uint64_t started_ms; /* gs_loop_now_ms */
+	uint64_t started_ms;		   /* gs_loop_now_ms */
+	const struct gs_http_counts *http; /* borrowed; NULL: HTTP is off */
 };
 
 /*

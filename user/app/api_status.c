@@ -196,7 +196,7 @@ json_t *gs_api_status(const struct gs_api *api, const json_t *request)
 			 (json_int_t)(gs_loop_now_ms(api->loop) - api->started_ms) / 1000,
 			 "database", database_json(api, state), "generation",
 			 generation_json(state), "geoip", geo_json(state), "loop_lag_ms",
-			 (int)gs_monitor_take_lag_ms(state->monitor), "working", state->working);
+			 (int)gs_monitor_worst_lag_ms(state->monitor), "working", state->working);
 	if (!json)
 		return NULL;
 	if (state->publish_problem[0])

@@ -54,8 +54,9 @@ static void print_daemon(const struct text *t)
 	fputs("\"} 1\n", t->file);
 	gauge(t, "geostream_uptime_seconds", "How long the daemon has been running.",
 	      (double)(now_ms - t->api->started_ms) / 1000);
-	gauge(t, "geostream_loop_lag_seconds", "How late the loop's timer was when last looked at.",
-	      gs_monitor_lag_ms(state->monitor) / 1000.0);
+	gauge(t, "geostream_loop_lag_seconds",
+	      "Worst delay of the loop's timers in this minute and the one before.",
+	      gs_monitor_worst_lag_ms(state->monitor) / 1000.0);
 	gauge(t, "geostream_database_connected", "1 while PostgreSQL is connected.",
 	      state->connected);
 	gauge(t, "geostream_database_state_seconds", "How long it has been so.",
@@ -73,6 +74,22 @@ static void print_daemon(const struct text *t)
 	      state->from_last_good);
 	gauge(t, "geostream_geoip_age_seconds", "How old the GeoIP database in force is; 0: none.",
 	      state->geo ? (double)(time(NULL) - (time_t)state->geo->build_unix_s) : 0);
+}
+
+static void print_http(const struct text *t)
+{
+	const struct gs_http_counts *http = t->api->http;
+
+	if (!http)
+		return;
+	gauge(t, "geostream_http_connections", "Open connections to the REST interface.",
+	      http->connections);
+	head(t, "geostream_http_responses_total", "counter",
+	     "Answers of the REST interface by class of status.");
+	for (uint32_t class = 2; class < ARRAY_SIZE(http->responses); class ++)
+		if (class != 3)
+			fprintf(t->file, "geostream_http_responses_total{code=\"%uxx\"} %lu\n",
+				class, (unsigned long)http->responses[class]);
 }
 
 /* ---- traffic --------------------------------------------------------------------------------- */
@@ -179,6 +196,18 @@ static void print_health(const struct text *t)
 		if (gs_monitor_get(t->state->monitor, snapshot->backends[i].id, &status))
 			fprintf(t->file, "geostream_probes_total{backend=\"%s\"} %lu\n",
 				snapshot->backends[i].name, (unsigned long)status.results);
+	head(t, "geostream_probe_failures_total", "counter", "Probes that counted, and failed.");
+	for (uint32_t i = 0; i < snapshot->backend_count; i++)
+		if (gs_monitor_get(t->state->monitor, snapshot->backends[i].id, &status))
+			fprintf(t->file, "geostream_probe_failures_total{backend=\"%s\"} %lu\n",
+				snapshot->backends[i].name, (unsigned long)status.failed_results);
+	head(t, "geostream_probe_local_failures_total", "counter",
+	     "Probes that failed for a cause of this edge's own, and did not count.");
+	for (uint32_t i = 0; i < snapshot->backend_count; i++)
+		if (gs_monitor_get(t->state->monitor, snapshot->backends[i].id, &status))
+			fprintf(t->file,
+				"geostream_probe_local_failures_total{backend=\"%s\"} %lu\n",
+				snapshot->backends[i].name, (unsigned long)status.local_failures);
 }
 
 static void print_breakers(const struct text *t)
@@ -227,6 +256,7 @@ char *gs_metrics_text(const struct gs_api *api, size_t *ret_length)
 	err = api->dataplane->ops->count(api->dataplane->self, &t.counters);
 	print_daemon(&t);
 	gauge(&t, "geostream_counters_readable", "0 if the packet counters cannot be read.", !err);
+	print_http(&t);
 	print_reasons(&t);
 	print_traffic(&t, "service", t.counters.services, t.counters.service_count, service_name);
 	print_traffic(&t, "region", t.counters.regions, t.counters.region_count, region_name);

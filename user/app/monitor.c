@@ -60,8 +60,8 @@ struct gs_monitor {
 	struct gs_timer tick;
 	uint32_t timeout_ms; /* the shortest */
 	uint32_t tick_ms;
-	uint32_t lag_ms; /* worst since last asked */
-	uint32_t last_lag_ms;
+	uint32_t worst_lag_ms[2]; /* of this minute, of the one before */
+	uint64_t lag_minute;
 	uint32_t count;
 	struct target **targets; /* sorted by backend */
 	uint64_t answered_ms;	 /* when any target last answered */
@@ -89,14 +89,26 @@ static struct target *find_in(struct target *const *targets, uint32_t count, gs_
 
 /* ---- lag ------------------------------------------------------------------------------------- */
 
+static void remember_lag(struct gs_monitor *monitor, uint32_t lag_ms)
+{
+	uint64_t minute = gs_loop_now_ms(monitor->loop) / 60000;
+
+	if (minute != monitor->lag_minute) {
+		monitor->worst_lag_ms[1] =
+			minute == monitor->lag_minute + 1 ? monitor->worst_lag_ms[0] : 0;
+		monitor->worst_lag_ms[0] = 0;
+		monitor->lag_minute = minute;
+	}
+	if (lag_ms > monitor->worst_lag_ms[0])
+		monitor->worst_lag_ms[0] = lag_ms;
+}
+
 static void observe_lag(struct gs_monitor *monitor)
 {
 	uint32_t lag_ms = gs_loop_take_lag_ms(monitor->loop);
 	uint32_t touched = 0;
 
-	monitor->last_lag_ms = lag_ms;
-	if (lag_ms > monitor->lag_ms)
-		monitor->lag_ms = lag_ms;
+	remember_lag(monitor, lag_ms);
 	if ((uint64_t)lag_ms * LAG_SHARE <= monitor->timeout_ms)
 		return;
 	for (uint32_t i = 0; i < monitor->count; i++) {
@@ -599,6 +611,7 @@ bool gs_monitor_get(const struct gs_monitor *monitor, gs_id backend,
 		.latency_us = target->latency_us,
 		.since_ms = target->health.since_ms,
 		.results = target->health.results,
+		.failed_results = target->health.failed_results,
 		.local_failures = target->local_failures,
 	};
 	return true;
@@ -613,15 +626,9 @@ uint32_t gs_monitor_unknown_count(const struct gs_monitor *monitor)
 	return unknown;
 }
 
-uint32_t gs_monitor_lag_ms(const struct gs_monitor *monitor)
+uint32_t gs_monitor_worst_lag_ms(const struct gs_monitor *monitor)
 {
-	return monitor->last_lag_ms;
-}
+	const uint32_t *worst = monitor->worst_lag_ms;
 
-uint32_t gs_monitor_take_lag_ms(struct gs_monitor *monitor)
-{
-	uint32_t lag_ms = monitor->lag_ms;
-
-	monitor->lag_ms = 0;
-	return lag_ms;
+	return worst[0] > worst[1] ? worst[0] : worst[1];
 }

@@ -49,6 +49,7 @@ struct gs_monitor_status {
 	uint32_t latency_us;	 /* of the last success; 0: none yet */
 	uint64_t since_ms;	 /* gs_loop_now_ms of the up/down verdict */
 	uint64_t results;	 /* counted */
+	uint64_t failed_results; /* of these */
 	uint64_t local_failures; /* not counted: our own trouble */
 };
 
@@ -81,8 +82,5 @@ bool gs_monitor_get(const struct gs_monitor *monitor, gs_id backend,
 		    struct gs_monitor_status *ret_status);
 /* Targets without a verdict yet; 0: the first round is over. */
 uint32_t gs_monitor_unknown_count(const struct gs_monitor *monitor);
-/* How late the loop was when last looked at, ms; asking changes nothing. */
-uint32_t gs_monitor_lag_ms(const struct gs_monitor *monitor);
-/* Worst lag of the loop the monitor has seen since last asked, ms (it is the one taker of
- * gs_loop_take_lag_ms). */
-uint32_t gs_monitor_take_lag_ms(struct gs_monitor *monitor);
+/* Worst lag of the loop in this minute and the one before, ms; asking changes nothing. */
+uint32_t gs_monitor_worst_lag_ms(const struct gs_monitor *monitor);

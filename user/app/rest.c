@@ -43,6 +43,20 @@ static void answer(struct call *call, unsigned int status, json_t *json)
 }
 
 /* RFC 9457. field: what of the request is wrong, or NULL. */
+static json_t *problem(unsigned int status, const char *title, const char *field,
+		       const char *detail)
+{
+	json_t *json = json_pack("{s:s, s:s, s:i, s:s}", "type", "about:blank", "title", title,
+				 "status", (int)status, "detail", detail);
+
+	if (!json) /* a detail that quotes what is no UTF-8 */
+		json = json_pack("{s:s, s:s, s:i}", "type", "about:blank", "title", title, "status",
+				 (int)status);
+	if (field)
+		json_object_set_new(json, "field", json_string(field));
+	return json;
+}
+
 static void refuse(struct call *call, unsigned int status, const char *title, const char *field,
 		   const char *format, ...) __attribute__((format(printf, 5, 6)));
 static void refuse(struct call *call, unsigned int status, const char *title, const char *field,
@@ -50,20 +64,21 @@ static void refuse(struct call *call, unsigned int status, const char *title, co
 {
 	char detail[GS_ERROR_MAX];
 	va_list arguments;
-	json_t *json;
 
 	va_start(arguments, format);
 	vsnprintf(detail, sizeof(detail), format, arguments);
 	va_end(arguments);
-	json = json_pack("{s:s, s:s, s:i, s:s%}", "type", "about:blank", "title", title, "status",
-			 (int)status, "detail", detail, strlen(detail));
-	if (!json) /* a detail that quotes what is no UTF-8 */
-		json = json_pack("{s:s, s:s, s:i}", "type", "about:blank", "title", title, "status",
-				 (int)status);
-	if (field)
-		json_object_set_new(json, "field", json_string(field));
-	answer(call, status, json);
+	answer(call, status, problem(status, title, field, detail));
 	call->response->content_type = "application/problem+json";
+}
+
+void gs_rest_refuse(unsigned int status, const char *title, const char *detail,
+		    struct gs_rest_response *ret_response)
+{
+	struct call call = {.response = ret_response};
+
+	*ret_response = (struct gs_rest_response){.content_type = NULL};
+	refuse(&call, status, title, NULL, "%s", detail);
 }
 
 static bool has_snapshot(struct call *call)
@@ -72,6 +87,52 @@ static bool has_snapshot(struct call *call)
 		return true;
 	refuse(call, 503, "Not ready", NULL, "no configuration is in force on this edge yet");
 	return false;
+}
+
+/* ---- what is asked -------------------------------------------------------------------------- */
+
+/* what: "member", "parameter". */
+static bool is_known(struct call *call, const char *what, const char *word,
+		     const char *const *words, size_t count)
+{
+	const char *nearest;
+
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(words[i], word) == 0)
+			return true;
+	nearest = gs_suggest(word, words, count);
+	refuse(call, 400, "Unknown word", word, "the request has no %s '%.40s'%s%s%s", what, word,
+	       nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
+	return false;
+}
+
+/* NULL: not given. */
+static const char *parameter(const struct call *call, const char *name)
+{
+	for (uint32_t i = 0; i < call->request->parameter_count; i++)
+		if (strcmp(call->request->parameters[i].name, name) == 0)
+			return call->request->parameters[i].value;
+	return NULL;
+}
+
+/* Each of them known, and given once; else refused. */
+static bool knows_parameters(struct call *call, const char *const *names, size_t count)
+{
+	const struct gs_rest_request *request = call->request;
+
+	for (uint32_t i = 0; i < request->parameter_count; i++) {
+		const char *name = request->parameters[i].name;
+
+		if (!is_known(call, "parameter", name, names, count))
+			return false;
+		for (uint32_t j = 0; j < i; j++)
+			if (strcmp(request->parameters[j].name, name) == 0) {
+				refuse(call, 400, "Parameter twice", name, "%s is given twice",
+				       name);
+				return false;
+			}
+	}
+	return true;
 }
 
 /* ---- health ---------------------------------------------------------------------------------- */
@@ -111,15 +172,8 @@ static void get_health(struct call *call)
 static bool knows_key(struct call *call, const char *key)
 {
 	static const char *const keys[] = {"client_ip", "service"};
-	const char *nearest;
 
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-		if (strcmp(keys[i], key) == 0)
-			return true;
-	nearest = gs_suggest(key, keys, ARRAY_SIZE(keys));
-	refuse(call, 400, "Unknown member", key, "the request has no member '%.40s'%s%s%s", key,
-	       nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
-	return false;
+	return is_known(call, "member", key, keys, ARRAY_SIZE(keys));
 }
 
 /* application/json in any case, with parameters or without; but not application/jsonx. */
@@ -211,7 +265,7 @@ static void decide(struct call *call, const json_t *body)
 
 static void post_route(struct call *call)
 {
-	json_t *body = read_body(call);
+	json_t *body = knows_parameters(call, NULL, 0) ? read_body(call) : NULL;
 
 	if (!body)
 		return;
@@ -268,9 +322,7 @@ static json_t *object_json(const struct call *call, enum gs_kind kind, uint32_t 
 static bool read_number(struct call *call, const char *name, uint32_t otherwise, uint32_t max,
 			uint32_t *ret_number)
 {
-	const char *text = call->request->query
-				   ? call->request->query(call->request->query_context, name)
-				   : NULL;
+	const char *text = parameter(call, name);
 	unsigned long number;
 	char *end;
 
@@ -290,10 +342,12 @@ static bool read_number(struct call *call, const char *name, uint32_t otherwise,
 
 static void get_list(struct call *call, enum gs_kind kind)
 {
+	static const char *const parameters[] = {"offset", "limit"};
 	uint32_t count = gs_kind_count(call->state->snapshot, kind), offset, limit;
 	json_t *list;
 
-	if (!read_number(call, "offset", 0, UINT32_MAX, &offset) ||
+	if (!knows_parameters(call, parameters, ARRAY_SIZE(parameters)) ||
+	    !read_number(call, "offset", 0, UINT32_MAX, &offset) ||
 	    !read_number(call, "limit", LIMIT_DEFAULT, LIMIT_MAX, &limit))
 		return;
 	list = json_array();
@@ -304,22 +358,56 @@ static void get_list(struct call *call, enum gs_kind kind)
 			 (json_int_t)call->state->snapshot->revision, gs_kind_plural(kind), list));
 }
 
+static int64_t override_index(const struct gs_snapshot *snapshot, const char *name)
+{
+	struct gs_prefix prefix;
+
+	if (gs_prefix_parse(name, &prefix) != 0)
+		return -ENOENT;
+	for (uint32_t i = 0; i < snapshot->override_count; i++)
+		if (gs_prefix_compare(&snapshot->overrides[i].prefix, &prefix) == 0)
+			return i;
+	return -ENOENT;
+}
+
+/* Where the snapshot has the object of that name, or -ENOENT. */
+static int64_t object_index(const struct gs_snapshot *snapshot, enum gs_kind kind, const char *name)
+{
+	const struct gs_region *region;
+	const struct gs_policy *policy;
+	const struct gs_service *service;
+	const struct gs_backend *backend;
+
+	switch (kind) {
+	case GS_KIND_REGION:
+		region = gs_snapshot_region_named(snapshot, name);
+		return region ? region - snapshot->regions : -ENOENT;
+	case GS_KIND_POLICY:
+		policy = gs_snapshot_policy_named(snapshot, name);
+		return policy ? policy - snapshot->policies : -ENOENT;
+	case GS_KIND_SERVICE:
+		service = gs_snapshot_service_named(snapshot, name);
+		return service ? service - snapshot->services : -ENOENT;
+	case GS_KIND_BACKEND:
+		backend = gs_snapshot_backend_named(snapshot, name);
+		return backend ? backend - snapshot->backends : -ENOENT;
+	case GS_KIND_OVERRIDE:
+		return override_index(snapshot, name);
+	default:
+		return -ENOENT;
+	}
+}
+
 static void get_one(struct call *call, enum gs_kind kind)
 {
-	const struct gs_snapshot *snapshot = call->state->snapshot;
+	int64_t index = object_index(call->state->snapshot, kind, call->name);
 
-	for (uint32_t i = 0; i < gs_kind_count(snapshot, kind); i++) {
-		json_t *json = object_json(call, kind, i);
-		const char *name = json_string_value(
-			json_object_get(json, kind == GS_KIND_OVERRIDE ? "prefix" : "name"));
-
-		if (name && strcmp(name, call->name) == 0) {
-			answer(call, 200, json);
-			return;
-		}
-		json_decref(json);
-	}
-	refuse(call, 404, "Not found", NULL, "no %s has this name", gs_kind_name(kind));
+	if (!knows_parameters(call, NULL, 0))
+		return;
+	if (index >= 0)
+		answer(call, 200, object_json(call, kind, (uint32_t)index));
+	else
+		refuse(call, 404, "Not found", NULL, "no %s has this name", gs_kind_name(kind));
 }
 
 static void get_objects(struct call *call, enum gs_kind kind)
@@ -345,12 +433,14 @@ GET_OBJECTS(overrides, GS_KIND_OVERRIDE)
 
 static void get_breakers(struct call *call)
 {
-	answer(call, 200, gs_api_breaker_list(call->api, NULL));
+	if (knows_parameters(call, NULL, 0))
+		answer(call, 200, gs_api_breaker_list(call->api, NULL));
 }
 
 static void get_status(struct call *call)
 {
-	answer(call, 200, gs_api_status(call->api, NULL));
+	if (knows_parameters(call, NULL, 0))
+		answer(call, 200, gs_api_status(call->api, NULL));
 }
 
 static void get_metrics(struct call *call)

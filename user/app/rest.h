@@ -12,16 +12,20 @@
 
 enum { GS_REST_BODY_MAX = 65536 };
 
+/* NAME=VALUE, decoded; NAME alone: "". */
+struct gs_rest_parameter {
+	const char *name, *value;
+};
+
 struct gs_rest_request {
 	const char *method;
 	const char *path;	  /* without the query, decoded */
 	const char *content_type; /* NULL: none */
 	const char *body;	  /* not terminated */
 	size_t length;
-	bool is_too_large; /* the body was longer than GS_REST_BODY_MAX */
-	/* A parameter of the query, decoded, or NULL. */
-	const char *(*query)(void *query_context, const char *name);
-	void *query_context;
+	bool is_too_large;			    /* the body was longer than GS_REST_BODY_MAX */
+	const struct gs_rest_parameter *parameters; /* of the query */
+	uint32_t parameter_count;
 };
 
 struct gs_rest_response {
@@ -33,6 +37,10 @@ struct gs_rest_response {
 };
 
 void gs_rest_handle(const struct gs_api *api, const struct gs_rest_request *request,
+		    struct gs_rest_response *ret_response);
+
+/* The problem details of a request that never became one: it cannot be read, or is too large. */
+void gs_rest_refuse(unsigned int status, const char *title, const char *detail,
 		    struct gs_rest_response *ret_response);
 
 /* metrics.c: Prometheus' text format (version 0.0.4); to free(), NULL: no memory. */

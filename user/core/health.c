@@ -126,6 +126,7 @@ enum gs_health_change gs_health_step(struct gs_health *health, const struct gs_p
 	if (result == GS_PROBE_OK)
 		return on_success(health, spec, now_ms);
 	health->why = result;
+	health->failed_results++;
 	return on_failure(health, spec, now_ms);
 }
 

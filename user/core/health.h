@@ -56,6 +56,7 @@ struct gs_health {
 	enum gs_probe_class why; /* class of the last failure that counted */
 	uint64_t since_ms;	 /* of the up/down verdict */
 	uint64_t results;	 /* counted */
+	uint64_t failed_results; /* of these */
 };
 
 /* What a step changed. */

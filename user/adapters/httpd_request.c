@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "user/adapters/httpd_parts.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum {
+	PARAMETERS_MAX = 8,
+	/* Of a body that is too large so much is read: who sends it would not hear otherwise. */
+	DRAIN_MAX = 4 * GS_REST_BODY_MAX,
+};
+
+/* A request while its body arrives. */
+struct pending {
+	char *body;
+	size_t length, room, dropped;
+	bool is_too_large;
+};
+
+/* ---- answers --------------------------------------------------------------------------------- */
+
+typedef enum MHD_Result (*queue_fn)(struct MHD_Connection *connection, unsigned int status,
+				    struct MHD_Response *response);
+
+static queue_fn library_queue(void)
+{
+	static queue_fn queue;
+
+	if (!queue)
+		*(void **)&queue = dlsym(RTLD_NEXT, "MHD_queue_response");
+	return queue;
+}
+
+/* Steals the body. NULL: no memory. */
+static struct MHD_Response *make_response(struct gs_rest_response *rest)
+{
+	static char nothing[] = "";
+	struct MHD_Response *response = MHD_create_response_from_buffer(
+		rest->body ? rest->length : 0, rest->body ? rest->body : nothing,
+		rest->body ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+
+	if (!response) {
+		free(rest->body);
+		return NULL;
+	}
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, rest->content_type);
+	if (rest->allow)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, rest->allow);
+	return response;
+}
+
+/* Steals the body. */
+static enum MHD_Result respond(struct MHD_Connection *connection, struct gs_rest_response *rest)
+{
+	const struct gs_httpd_visitor *visitor = gs_httpd_visitor_of(connection);
+	unsigned int status = rest->body ? rest->status : 500;
+	struct MHD_Response *response = make_response(rest);
+	enum MHD_Result result;
+
+	if (!response)
+		return MHD_NO;
+	if (visitor)
+		visitor->httpd->counts.responses[status / 100]++;
+	result = library_queue()(connection, status, response);
+	MHD_destroy_response(response);
+	return result;
+}
+
+static enum MHD_Result refuse(struct MHD_Connection *connection, unsigned int status,
+			      const char *title, const char *detail)
+{
+	struct gs_rest_response rest;
+
+	gs_rest_refuse(status, title, detail, &rest);
+	return respond(connection, &rest);
+}
+
+/*
+ * What the library cannot read it answers by itself, in HTML and without a hook: broken framing
+ * (400), a head that is too large (414, 431), a version it has never heard of (505). It does so
+ * through its own public function, and that call is the dynamic linker's to resolve, which finds
+ * this one first. Linked statically the HTML would be back: tests/unit/test_httpd.c would tell.
+ */
+enum MHD_Result MHD_queue_response(struct MHD_Connection *connection, unsigned int status,
+				   struct MHD_Response *response)
+{
+	const char *detail;
+
+	(void)response; /* its maker destroys it */
+	switch (status) {
+	case MHD_HTTP_URI_TOO_LONG:
+	case MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE:
+		detail = "request line and headers are larger than 16 KiB";
+		break;
+	case MHD_HTTP_CONTENT_TOO_LARGE:
+		detail = "the body, or a chunk of it, is too large";
+		break;
+	default:
+		detail = "the request does not follow HTTP/1.1";
+		break;
+	}
+	return refuse(connection, status, MHD_get_reason_phrase_for(status), detail);
+}
+
+/* ---- the head -------------------------------------------------------------------------------- */
+
+struct framing {
+	unsigned int lengths, encodings, hosts;
+	unsigned long long length; /* of the body */
+};
+
+static enum MHD_Result note_framing(void *context, enum MHD_ValueKind kind, const char *key,
+				    const char *value)
+{
+	struct framing *framing = context;
+
+	(void)kind;
+	if (strcasecmp(key, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0) {
+		framing->lengths++;
+		framing->length = value ? strtoull(value, NULL, 10) : 0;
+	} else if (strcasecmp(key, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0) {
+		framing->encodings++;
+	} else if (strcasecmp(key, MHD_HTTP_HEADER_HOST) == 0) {
+		framing->hosts++;
+	}
+	return MHD_YES;
+}
+
+/*
+ * Before any of the body is read. Two opinions of where a body ends are how requests are smuggled
+ * past a proxy (RFC 9112, 6.3): the library takes the first.
+ */
+static enum MHD_Result begin(struct MHD_Connection *connection, const char *version,
+			     void **request_context)
+{
+	struct framing framing = {0};
+
+	*request_context = calloc(1, sizeof(struct pending));
+	if (!*request_context)
+		return MHD_NO;
+	MHD_get_connection_values(connection, MHD_HEADER_KIND, note_framing, &framing);
+	if (framing.hosts != 1 && (framing.hosts > 1 || strcmp(version, MHD_HTTP_VERSION_1_1) == 0))
+		return refuse(connection, 400, "No host", "send Host, once");
+	if (framing.lengths + framing.encodings > 1)
+		return refuse(connection, 400, "Ambiguous body",
+			      "one Content-Length, or one Transfer-Encoding");
+	if (framing.length > DRAIN_MAX)
+		return refuse(connection, 413, "Body too large", "a body has 65536 bytes at most");
+	return MHD_YES;
+}
+
+size_t gs_httpd_unescape(void *context, struct MHD_Connection *connection, char *text)
+{
+	(void)context;
+	(void)connection;
+	/* A zero byte would end the text early: left as it is, it matches nothing. */
+	return strstr(text, "%00") ? strlen(text) : MHD_http_unescape(text);
+}
+
+/* ---- the body -------------------------------------------------------------------------------- */
+
+static enum MHD_Result drop(struct pending *pending, size_t length)
+{
+	pending->is_too_large = true;
+	pending->dropped += length;
+	return pending->dropped > DRAIN_MAX ? MHD_NO : MHD_YES;
+}
+
+/* MHD_NO: this is hopeless, end the connection. */
+static enum MHD_Result take_body(struct pending *pending, const char *bytes, size_t length)
+{
+	if (pending->length + length > GS_REST_BODY_MAX)
+		return drop(pending, length);
+	if (pending->length + length > pending->room) {
+		size_t room = 2 * (pending->length + length);
+		char *bigger = realloc(pending->body, room);
+
+		if (!bigger)
+			return drop(pending, length);
+		pending->body = bigger;
+		pending->room = room;
+	}
+	memcpy(pending->body + pending->length, bytes, length);
+	pending->length += length;
+	return MHD_YES;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
+
+struct parameters {
+	struct gs_rest_parameter list[PARAMETERS_MAX];
+	uint32_t count; /* PARAMETERS_MAX + 1: too many */
+};
+
+static enum MHD_Result note_parameter(void *context, enum MHD_ValueKind kind, const char *key,
+				      const char *value)
+{
+	struct parameters *parameters = context;
+
+	(void)kind;
+	if (parameters->count < PARAMETERS_MAX)
+		parameters->list[parameters->count] =
+			(struct gs_rest_parameter){key, value ? value : ""};
+	return ++parameters->count > PARAMETERS_MAX ? MHD_NO : MHD_YES;
+}
+
+static enum MHD_Result handle(const struct gs_httpd *httpd, struct MHD_Connection *connection,
+			      const char *url, const char *method, const struct pending *pending)
+{
+	struct parameters parameters = {.count = 0};
+	struct gs_rest_response response;
+	struct gs_rest_request request;
+
+	MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, note_parameter, &parameters);
+	if (parameters.count > PARAMETERS_MAX)
+		return refuse(connection, 400, "Too many parameters",
+			      "a query has 8 parameters at most");
+	request = (struct gs_rest_request){
+		.method = method,
+		.path = url,
+		.content_type = MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
+							    MHD_HTTP_HEADER_CONTENT_TYPE),
+		.body = pending->body,
+		.length = pending->length,
+		.is_too_large = pending->is_too_large,
+		.parameters = parameters.list,
+		.parameter_count = parameters.count,
+	};
+	gs_rest_handle(httpd->api, &request, &response);
+	return respond(connection, &response);
+}
+
+enum MHD_Result gs_httpd_on_request(void *context, struct MHD_Connection *connection,
+				    const char *url, const char *method, const char *version,
+				    const char *upload, size_t *upload_length,
+				    void **request_context)
+{
+	struct pending *pending = *request_context;
+	enum MHD_Result result;
+
+	if (!pending)
+		return begin(connection, version, request_context);
+	if (*upload_length == 0)
+		return handle(context, connection, url, method, pending);
+	result = take_body(pending, upload, *upload_length);
+	*upload_length = 0;
+	return result;
+}
+
+void gs_httpd_on_completed(void *context, struct MHD_Connection *connection, void **request_context,
+			   enum MHD_RequestTerminationCode why)
+{
+	struct pending *pending = *request_context;
+
+	(void)context;
+	(void)why;
+	if (pending)
+		free(pending->body);
+	free(pending);
+	*request_context = NULL;
+	gs_httpd_answered(connection);
+}
