@@ -33,11 +33,14 @@ GS_INLINE enum gs_reason gs_process(struct xdp_md *ctx, struct gs_packet *packet
 {
 	struct gs_turn turn = {0};
 	enum gs_reason reason, fault;
-	__u32 backend = 0;
+	__u32 backend = 0, judged;
 
 	fault = gs_parse((const void *)(long)ctx->data, (const void *)(long)ctx->data_end, packet);
-	if (fault != GS_REASON_NONE)
-		return (enum gs_reason)gs_match_fault(packet, fault);
+	if (fault != GS_REASON_NONE) {
+		judged = (__u32)gs_match_fault(packet, fault);
+		outcome->service = judged >> GS_FAULT_SERVICE;
+		return judged & GS_FAULT_REASON;
+	}
 	turn.service = gs_match(packet);
 	if (!turn.service)
 		return GS_REASON_pass_not_service;

@@ -29,29 +29,34 @@ GS_INLINE __u32 gs_match(const struct gs_packet *packet)
 	return found ? found->service : 0;
 }
 
-/* May a faulty packet be for a service? Its port's, or else one of its address and protocol. */
+/* Is a faulty packet without a port one of an address and protocol that a service has? */
 GS_INLINE int gs_match_concerns(const struct gs_packet *packet)
 {
 	__u8 protocol = packet->tuple.protocol;
 
-	if (packet->has_ports)
-		return gs_match(packet) != 0;
 	if (protocol)
 		return gs_match_find(packet, 0, protocol, 1) != NULL;
 	return gs_match_find(packet, 0, IPPROTO_TCP, 1) || gs_match_find(packet, 0, IPPROTO_UDP, 1);
 }
 
+#define GS_FAULT_REASON 0xffu
+#define GS_FAULT_SERVICE 8 /* shift */
+
 /*
- * What the parser holds against a packet counts only where a service of ours is concerned; the
- * reason to count. A function of its own: the verifier goes through it once, and not once for
- * every fault there is.
+ * What the parser holds against a packet counts only where a service of ours is concerned. The
+ * reason to count; above it, if its port is known, the service. A function of its own: the verifier
+ * goes through it once, and not once for every fault there is.
  */
 __attribute__((noinline)) int gs_match_fault(const struct gs_packet *packet, __u32 fault)
 {
+	__u32 service = 0;
+
 	if (!packet || fault < GS_REASON_drop_bad_ip) /* a pass_ reason: whosever it is */
 		return (int)fault;
-	if (gs_match_concerns(packet))
-		return (int)fault;
+	if (packet->has_ports)
+		service = gs_match(packet);
+	if (service || (!packet->has_ports && gs_match_concerns(packet)))
+		return (int)(fault | service << GS_FAULT_SERVICE);
 	if (fault == GS_REASON_drop_bad_ip)
 		return GS_REASON_pass_bad_ip;
 	if (fault == GS_REASON_drop_fragment)

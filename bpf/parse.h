@@ -205,7 +205,9 @@ GS_INLINE enum gs_reason gs_parse_fragment(const __u8 *at, const void *end, __u3
 					   struct gs_packet *packet)
 {
 	if (at[0] != IPPROTO_TCP && at[0] != IPPROTO_UDP)
-		return gs_is_extension(at[0]) ? GS_REASON_drop_fragment : GS_REASON_pass_protocol;
+		return gs_is_extension(at[0]) || at[0] == IPPROTO_FRAGMENT
+			       ? GS_REASON_drop_fragment
+			       : GS_REASON_pass_protocol;
 	packet->tuple.protocol = at[0];
 	if (!(*(const gs_wire16 *)(at + 2) & GS_BE16(0xfff8)))
 		gs_parse_ports(at + GS_FRAGMENT_BYTES, end, room, packet);

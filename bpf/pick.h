@@ -9,6 +9,7 @@
 #include "locate.h"
 
 #define GS_SYN_KEEPS 56u  /* units of 2^30 ns: a SYN within 60 s is a retransmission or forged */
+#define GS_SYN_TRIES 8u	  /* the same units: a SYN repeated within it belongs to its trial */
 #define GS_FLOW_IDLE 838u /* the same units, 15 minutes: then a flow counts as abandoned */
 #define GS_SEEN_TIME 0x7fffu
 #define GS_SEEN_AHEAD 8u /* the same units: how far another CPU's clock may be ahead of ours */
@@ -19,7 +20,8 @@ struct gs_turn {
 	__u32 at;	  /* slot of the generation in force: read once, so that two never mix */
 	__u32 service;
 	__u32 flow_mask;
-	__u32 now; /* ktime in units of 2^30 ns, 15 bits */
+	__u32 now;     /* ktime in units of 2^30 ns, 15 bits */
+	__u32 may_try; /* 1: begins a connection, and may be a half-open breaker's trial */
 };
 
 /* NULL: no such slot. */
@@ -92,6 +94,15 @@ GS_INLINE __u16 gs_flow_ends(__u8 tcp_flags)
 	return (__u16)(((tcp_flags | tcp_flags >> 2) & 1u) << 15);
 }
 
+/* May a SYN belong to the connection of this entry? One that was answered, or was just tried. */
+GS_INLINE int gs_flow_awaits(struct gs_flow_entry entry, __u32 now)
+{
+	__u32 age = gs_flow_age(now, entry.seen);
+
+	return !(entry.backend & GS_FLOW_CLOSED) &&
+	       age <= (entry.seen & GS_FLOW_PROVEN ? GS_SYN_KEEPS : GS_SYN_TRIES);
+}
+
 /*
  * The flow's entry as it is, after noting that it was seen, and whether it `ends`; an empty one
  * (backend 0) if there is none or the packet starts a connection anew. Returns values, not the
@@ -111,13 +122,8 @@ GS_INLINE struct gs_flow_entry gs_flow_find(const struct gs_turn *turn, int is_s
 		entry.word = bucket[way];
 		if (entry.as.tag != tag)
 			continue;
-		if (is_syn) {
-			if (entry.as.seen & GS_FLOW_PROVEN &&
-			    !(entry.as.backend & GS_FLOW_CLOSED) &&
-			    gs_flow_age(turn->now, entry.as.seen) <= GS_SYN_KEEPS)
-				return entry.as;
-			return none.as;
-		}
+		if (is_syn)
+			return gs_flow_awaits(entry.as, turn->now) ? entry.as : none.as;
 		touched = entry;
 		touched.as.backend |= ends;
 		touched.as.seen = (__u16)(turn->now | GS_FLOW_PROVEN);
@@ -187,15 +193,20 @@ GS_INLINE int gs_flow_remember(const struct gs_turn *turn, __u16 backend, __u32 
 	return 1;
 }
 
-/* May a known flow stay with its backend? Drained ones keep what they have. */
+/*
+ * May a known flow stay with its backend? Drained ones keep what they have. A SYN that repeats one
+ * nobody has answered yet is decided anew, but on trial: there the quota it would ask for is gone
+ * by then, and its handshake would be torn in two.
+ */
 GS_INLINE int gs_keeps_flow(const struct gs_turn *turn, const struct gs_backend_value *backend,
-			    __u32 id)
+			    __u32 id, int is_repeated_syn)
 {
 	__u32 pool = turn->service * GS_MAX_REGIONS + backend->region;
+	__u16 state = gs_usable_get(&usable_pool, pool).state;
 
 	return backend->service == turn->service &&
 	       gs_usable_get(&usable_backend, id).state != GS_USABLE_DOWN &&
-	       gs_usable_get(&usable_pool, pool).state != GS_USABLE_DOWN &&
+	       (is_repeated_syn ? state == GS_USABLE_TRIAL : state != GS_USABLE_DOWN) &&
 	       gs_usable_get(&usable_region, backend->region).state != GS_USABLE_DOWN;
 }
 
@@ -259,6 +270,7 @@ struct gs_ask {
 	__u32 regions;
 	__u32 service;
 	__u16 draw; /* for accept: the low bits of the selection hash, no part of ring slots */
+	__u16 may_try;
 };
 
 GS_INLINE __u32 gs_region_open(const struct gs_ask *ask, __u32 region)
@@ -343,7 +355,8 @@ GS_INLINE __u32 gs_pick_region(const struct gs_ask *ask, const struct gs_plan_va
 
 	if (region && gs_region_open(ask, region))
 		return region;
-	if (region && gs_trial_take(ask->at, ask->regions, ask->service, region, ask->draw))
+	if (region && ask->may_try &&
+	    gs_trial_take(ask->at, ask->regions, ask->service, region, ask->draw))
 		return region | GS_PICK_TRIAL;
 	return gs_plan_spare(ask, plan, (__u32)(draw >> 16));
 }
@@ -403,6 +416,7 @@ __attribute__((noinline)) int gs_pick_new(const struct gs_packet *packet,
 	ask.regions = generation->regions;
 	ask.service = turn->service;
 	ask.draw = (__u16)hash;
+	ask.may_try = (__u16)turn->may_try;
 	region = gs_pick_region(&ask, plan, gs_hash_client(packet->tuple.src, generation->seed));
 	if (!region)
 		return -GS_REASON_drop_no_region;
@@ -438,31 +452,45 @@ GS_INLINE int gs_turn_init(struct gs_turn *turn, const struct gs_packet *packet)
  * A tx_ reason and the backend (never 0), or a reason to drop. The reason says how the flow was
  * found; forward.h may still find one to drop it.
  */
-GS_INLINE enum gs_reason gs_pick(const struct gs_turn *turn, const struct gs_packet *packet,
+GS_INLINE enum gs_reason gs_pick(struct gs_turn *turn, const struct gs_packet *packet,
 				 __u32 *ret_backend)
 {
 	int is_syn = (packet->tcp_flags & (GS_TCP_SYN | GS_TCP_ACK)) == GS_TCP_SYN;
 	__u16 ends = gs_flow_ends(packet->tcp_flags);
 	struct gs_flow_entry known = gs_flow_find(turn, is_syn, ends);
+	int is_repeated_syn = is_syn && !(known.seen & GS_FLOW_PROVEN);
 	__u32 id = known.backend & ~GS_FLOW_CLOSED;
 	const struct gs_backend_value *backend;
 	int picked, tracked;
 
 	if (id) {
 		backend = bpf_map_lookup_elem(&backends, &id);
-		if (backend && gs_keeps_flow(turn, backend, id)) {
+		if (backend && gs_keeps_flow(turn, backend, id, is_repeated_syn)) {
 			*ret_backend = id;
 			return GS_REASON_tx_flow;
 		}
+		if (is_repeated_syn)
+			id = 0;
 	}
+	/* A trial is of a whole connection: the middle of one would only be reset. */
+	turn->may_try = !id && (is_syn || packet->tuple.protocol != IPPROTO_TCP);
 	picked = gs_pick_new(packet, turn);
 	if (picked <= 0)
 		return (enum gs_reason) - picked;
-	*ret_backend = (__u32)picked & ~GS_PICK_TRIAL;
 	ends |= known.backend & GS_FLOW_CLOSED;
 	tracked = gs_flow_remember(turn, (__u16)picked | ends, id && !is_syn ? GS_FLOW_PROVEN : 0);
-	if (picked & GS_PICK_TRIAL)
-		return GS_REASON_tx_trial;
+	if (picked & GS_PICK_TRIAL) {
+		if (tracked) {
+			*ret_backend = (__u32)picked & ~GS_PICK_TRIAL;
+			return GS_REASON_tx_trial;
+		}
+		/* Its next packet would not find the way back: a trial lost, not a connection. */
+		turn->may_try = 0;
+		picked = gs_pick_new(packet, turn);
+		if (picked <= 0)
+			return (enum gs_reason) - picked;
+	}
+	*ret_backend = (__u32)picked;
 	if (id)
 		return GS_REASON_tx_repicked;
 	return tracked ? GS_REASON_tx_new : GS_REASON_tx_untracked;

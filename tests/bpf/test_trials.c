@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define SYN 0x02
 #define ACK 0x10
@@ -105,17 +106,94 @@ static void known_flows_stay(void **state)
 	assert_int_equal(left(), 0);
 }
 
-/* A SYN nobody answered asks again: it takes another trial, or goes elsewhere if there is none. */
-static void a_repeated_syn_asks_again(void **state)
+/* A SYN that is repeated belongs to the trial it has taken: its handshake is not torn in two. */
+static void a_repeated_syn_keeps_its_trial(void **state)
 {
-	struct packet syn = client(3, SYN);
+	struct packet syn = client(3, SYN), ack = client(3, ACK), other = client(7, SYN);
+	struct xdp_result first, again;
 	(void)state;
 
 	begin_trial(EPOCH, 2);
+	first = xdp_edge_send(&edge, &syn);
+	assert_int_equal(first.reason, GS_REASON_tx_trial);
+	for (int i = 0; i < 3; i++) {
+		again = xdp_edge_send(&edge, &syn);
+		assert_int_equal(again.reason, GS_REASON_tx_flow);
+		assert_int_equal(again.backend, first.backend);
+	}
+	assert_int_equal(left(), 1);
+	assert_int_equal(xdp_edge_send(&edge, &other).reason, GS_REASON_tx_trial);
+	assert_int_equal(xdp_edge_send(&edge, &syn).backend, first.backend);
+	assert_int_equal(xdp_edge_send(&edge, &ack).backend, first.backend);
+	/* of a region that no longer keeps anything it is none */
+	syn = client(8, SYN);
+	begin_trial(EPOCH + 1, 1);
 	assert_int_equal(xdp_edge_send(&edge, &syn).reason, GS_REASON_tx_trial);
-	assert_int_equal(xdp_edge_send(&edge, &syn).reason, GS_REASON_tx_trial);
-	assert_int_equal(left(), 0);
+	xdp_edge_set_region(&edge, HOME, edge_down);
+	again = xdp_edge_send(&edge, &syn);
+	assert_int_equal(again.reason, GS_REASON_tx_new);
+	assert_int_not_equal(again.region, HOME);
+	xdp_edge_set_region(&edge, HOME, edge_up);
+}
+
+/* Where all is well a repeated SYN is decided anew, as ever. */
+static void without_trials_a_repeated_syn_asks_again(void **state)
+{
+	struct packet syn = client(9, SYN);
+	(void)state;
+
+	assert_int_equal(xdp_edge_send(&edge, &syn).reason, GS_REASON_tx_new);
+	assert_int_equal(xdp_edge_send(&edge, &syn).reason, GS_REASON_tx_new);
+	xdp_edge_set_pool(&edge, SERVICE_WEB4, HOME, edge_drain);
 	assert_int_not_equal(xdp_edge_send(&edge, &syn).region, HOME);
+}
+
+/* The middle of a connection nobody knows would be reset there: no trial. */
+static void only_a_beginning_is_tried(void **state)
+{
+	(void)state;
+
+	begin_trial(EPOCH, 3);
+	for (uint32_t flow = 40; flow < 50; flow++) {
+		struct packet ack = client(flow, ACK);
+
+		assert_int_not_equal(xdp_edge_send(&edge, &ack).region, HOME);
+	}
+	assert_int_equal(left(), 3);
+	for (uint32_t flow = 50; flow < 53; flow++) {
+		struct packet syn = client(flow, SYN);
+
+		assert_int_equal(xdp_edge_send(&edge, &syn).reason, GS_REASON_tx_trial);
+	}
+}
+
+/* What cannot be remembered would be torn apart by its next packet. */
+static void what_is_not_tracked_is_not_tried(void **state)
+{
+	struct packet syn = client(77, SYN), ack = client(77, ACK);
+	struct gs_flow_bucket full;
+	struct timespec now;
+	struct xdp_result first;
+	(void)state;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	for (uint32_t way = 0; way < GS_FLOW_WAYS; way++)
+		full.entry[way] = (struct gs_flow_entry){
+			.tag = 0x1000 + way,
+			.backend = 1,
+			.seen = (uint16_t)((((uint64_t)now.tv_sec * 1000000000u +
+					     (uint64_t)now.tv_nsec) >>
+						    30 &
+					    0x7fff) |
+					   GS_FLOW_PROVEN)};
+	for (uint32_t bucket = 0; bucket < EDGE_FLOW_BUCKETS; bucket++)
+		xdp_edge_set(&edge, GS_MAP_FLOWS, &bucket, &full);
+	begin_trial(EPOCH, 2);
+	first = xdp_edge_send(&edge, &syn);
+	assert_int_equal(first.reason, GS_REASON_tx_untracked);
+	assert_int_not_equal(first.region, HOME);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(xdp_edge_send(&edge, &ack).backend, first.backend);
 }
 
 static void another_epochs_quota_is_not_ours(void **state)
@@ -283,7 +361,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TRIAL_TEST(quota_is_kept),
 		TRIAL_TEST(known_flows_stay),
-		TRIAL_TEST(a_repeated_syn_asks_again),
+		TRIAL_TEST(a_repeated_syn_keeps_its_trial),
+		TRIAL_TEST(without_trials_a_repeated_syn_asks_again),
+		TRIAL_TEST(only_a_beginning_is_tried),
+		TRIAL_TEST(what_is_not_tracked_is_not_tried),
 		TRIAL_TEST(another_epochs_quota_is_not_ours),
 		TRIAL_TEST(what_others_lose_does_not_land_on_it),
 		TRIAL_TEST(a_lost_region_takes_no_trials),
