@@ -133,6 +133,8 @@ static int publish_locked(struct fake_dataplane *fake, const struct gs_tables *t
 		fake->published_backend[i] = fake->backends[i].state;
 	for (uint32_t i = 0; i < GS_MAX_REGIONS; i++)
 		fake->published_region[i] = fake->regions[i].state;
+	for (uint32_t i = 0; i < GS_MAX_SERVICES * GS_MAX_REGIONS; i++)
+		fake->published_pool[i] = fake->pools[i].state;
 	if (fake->publish_error) {
 		int result = fake->publish_error;
 

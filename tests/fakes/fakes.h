@@ -72,6 +72,7 @@ struct fake_dataplane {
 	/* Words as they were when the last publish came into force. */
 	uint16_t published_backend[GS_MAX_BACKENDS];
 	uint16_t published_region[GS_MAX_REGIONS];
+	uint16_t published_pool[GS_MAX_SERVICES * GS_MAX_REGIONS];
 	pthread_mutex_t gate; /* a publish takes it: hold it to keep the worker busy */
 	pthread_mutex_t
 		lock; /* recursive; of all the rest: hold it to look while a publish may run */

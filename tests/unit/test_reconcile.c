@@ -546,6 +546,113 @@ static void words_ahead_are_taken_back_if_it_fails(void **state)
 	assert_int_equal(scene->store_fake.transition_count, 0);
 }
 
+/* A service in one region only. */
+static struct gs_snapshot *only_in(uint64_t revision, gs_id region)
+{
+	struct gs_snapshot *snapshot = fake_snapshot(revision);
+
+	for (int n = 0; n < FAKE_PER_REGION; n++)
+		snapshot->backends[n] = snapshot->backends[(region - 1) * FAKE_PER_REGION + n];
+	snapshot->backend_count = FAKE_PER_REGION;
+	return snapshot;
+}
+
+/* In two: the first two regions, whose backends come first. */
+static struct gs_snapshot *in_two(uint64_t revision)
+{
+	struct gs_snapshot *snapshot = fake_snapshot(revision);
+
+	snapshot->backend_count = 2 * FAKE_PER_REGION;
+	return snapshot;
+}
+
+static bool one_region_serves(struct scene *scene)
+{
+	return look(scene)->snapshot && look(scene)->snapshot->revision == 1 && all_known(scene) &&
+	       is_idle(scene);
+}
+
+/* What is published leaves nobody without a region before it, and none after it. */
+static void check_move(struct scene *scene, struct gs_snapshot *to)
+{
+	give(scene, to);
+	run_until(scene, revision_2);
+	assert_int_equal(scene->dataplane_fake.published_region[FAKE_EU], GS_USABLE_UP);
+	assert_int_equal(scene->dataplane_fake.published_region[FAKE_US], GS_USABLE_UP);
+	assert_int_equal(scene->dataplane_fake.published_pool[gs_pool_index(FAKE_WEB, FAKE_EU)],
+			 GS_USABLE_UP);
+	assert_int_equal(scene->dataplane_fake.published_pool[gs_pool_index(FAKE_WEB, FAKE_US)],
+			 GS_USABLE_UP);
+	for (int n = 0; n < FAKE_PER_REGION; n++)
+		assert_int_equal(scene->dataplane_fake.published_backend[fake_backend(FAKE_US, n)],
+				 GS_USABLE_UP);
+	assert_int_not_equal(region_word(scene, FAKE_EU), GS_USABLE_UP);
+	assert_int_equal(region_word(scene, FAKE_US), GS_USABLE_UP);
+}
+
+/* The only region there is serves until the generation of the next one is in force. */
+static void the_only_region_is_replaced(void **state)
+{
+	struct scene *scene = *state;
+
+	start(scene);
+	give(scene, only_in(1, FAKE_EU));
+	run_until(scene, one_region_serves);
+	check_move(scene, only_in(2, FAKE_US));
+}
+
+static void the_only_region_is_drained_for_a_new_one(void **state)
+{
+	struct scene *scene = *state;
+	struct gs_snapshot *next = in_two(2);
+
+	next->regions[FAKE_EU - 1].admin = GS_ADMIN_DRAIN;
+	start(scene);
+	give(scene, only_in(1, FAKE_EU));
+	run_until(scene, one_region_serves);
+	check_move(scene, next);
+}
+
+static void the_only_backends_are_drained_for_new_ones(void **state)
+{
+	struct scene *scene = *state;
+	struct gs_snapshot *next = in_two(2);
+
+	for (int n = 0; n < FAKE_PER_REGION; n++)
+		next->backends[n].admin = GS_ADMIN_DRAIN;
+	start(scene);
+	give(scene, only_in(1, FAKE_EU));
+	run_until(scene, one_region_serves);
+	check_move(scene, next);
+}
+
+static bool is_eu_down(struct scene *scene)
+{
+	return region_word(scene, FAKE_EU) == GS_USABLE_DOWN;
+}
+
+/* The pool of a dead region gets new backends: the generation in force does not know them yet. */
+static void a_pool_is_not_raised_onto_backends_nobody_knows(void **state)
+{
+	struct scene *scene = *state;
+	struct gs_snapshot *next = moved_to_new_ids();
+
+	start_in_peace(scene);
+	for (int n = 0; n < FAKE_PER_REGION; n++)
+		scene->prober_fake.backend[fake_backend(FAKE_EU, n)].answer.class =
+			GS_PROBE_TIMEOUT;
+	run_until(scene, is_eu_down);
+	for (uint32_t i = 0; i < next->backend_count; i++)
+		if (next->backends[i].region == FAKE_EU)
+			next->backends[i].admin = GS_ADMIN_FORCE_UP;
+	give(scene, next);
+	run_until(scene, revision_2);
+	assert_int_equal(scene->dataplane_fake.published_pool[gs_pool_index(FAKE_WEB, FAKE_EU)],
+			 GS_USABLE_DOWN);
+	assert_int_equal(pool_word(scene, FAKE_EU).state, GS_USABLE_UP);
+	assert_true(pool_word(scene, FAKE_EU).fallback > 100);
+}
+
 /* ---- starting -------------------------------------------------------------------------------- */
 
 /* The maps say who was up: nobody is taken down because nobody has asked yet. */
@@ -1078,6 +1185,10 @@ int main(void)
 		SCENE(new_backends_are_ready_at_the_flip),
 		SCENE(a_region_of_unknown_backends_is_left_before_the_flip),
 		SCENE(words_ahead_are_taken_back_if_it_fails),
+		SCENE(the_only_region_is_replaced),
+		SCENE(the_only_region_is_drained_for_a_new_one),
+		SCENE(the_only_backends_are_drained_for_new_ones),
+		SCENE(a_pool_is_not_raised_onto_backends_nobody_knows),
 		SCENE(a_restart_does_not_flap),
 		SCENE(a_region_comes_back_by_trials),
 		SCENE(forces_hold_whoever_is_left),

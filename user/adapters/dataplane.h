@@ -150,6 +150,12 @@ int gs_dataplane_backends_write(struct gs_dataplane_state *state,
 				struct gs_error *error);
 void gs_dataplane_backends_restore(struct gs_dataplane_state *state,
 				   const struct gs_dataplane_undo *undo, uint64_t now_ms);
+/*
+ * Ids that return, before the flip that sends flows to them: their words count from now on. Not
+ * is_alive: the publish failed, and they are as gone as they were.
+ */
+void gs_dataplane_backends_revive(struct gs_dataplane_state *state,
+				  const struct gs_snapshot *snapshot, bool is_alive);
 /* Those in no snapshot any more: words DOWN, and after a grace forgotten. */
 void gs_dataplane_backends_retire(struct gs_dataplane_state *state,
 				  const struct gs_snapshot *snapshot, uint64_t now_ms);

@@ -228,6 +228,14 @@ void gs_dataplane_backends_restore(struct gs_dataplane_state *state,
 	}
 }
 
+void gs_dataplane_backends_revive(struct gs_dataplane_state *state,
+				  const struct gs_snapshot *snapshot, bool is_alive)
+{
+	for (uint32_t i = 0; i < snapshot->backend_count; i++)
+		if (state->backends.retired_ms[snapshot->backends[i].id] != 0)
+			gs_dataplane_word_retire(state, snapshot->backends[i].id, !is_alive);
+}
+
 void gs_dataplane_backends_retire(struct gs_dataplane_state *state,
 				  const struct gs_snapshot *snapshot, uint64_t now_ms)
 {

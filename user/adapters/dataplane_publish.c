@@ -42,7 +42,8 @@ static void flip(struct gs_dataplane_state *state, uint32_t slot)
 }
 
 /* After a failure half-way: what was in force is in force. */
-static void take_back(struct gs_dataplane_state *state, const struct change *change)
+static void take_back(struct gs_dataplane_state *state, const struct gs_snapshot *snapshot,
+		      const struct change *change)
 {
 	struct gs_error ignored; /* the first error is the one to tell */
 
@@ -52,6 +53,7 @@ static void take_back(struct gs_dataplane_state *state, const struct change *cha
 	gs_dataplane_services_remove(state, &change->wanted, &change->current, true, &ignored);
 	gs_dataplane_services_add(state, &change->current, &(struct gs_dataplane_service_list){0},
 				  &ignored);
+	gs_dataplane_backends_revive(state, snapshot, false);
 	gs_dataplane_backends_restore(state, &change->undo, change->now_ms);
 }
 
@@ -63,6 +65,7 @@ static int switch_over(struct gs_dataplane_state *state, const struct gs_tables 
 
 	if (result)
 		return result;
+	gs_dataplane_backends_revive(state, tables->snapshot, true);
 	result = gs_dataplane_services_remove(state, &change->current, &change->wanted, false,
 					      error);
 	if (result == 0) {
@@ -74,7 +77,7 @@ static int switch_over(struct gs_dataplane_state *state, const struct gs_tables 
 		result = gs_dataplane_services_remove(state, &change->current, &change->wanted,
 						      true, error);
 	if (result) {
-		take_back(state, change);
+		take_back(state, tables->snapshot, change);
 		return result;
 	}
 	gs_dataplane_backends_retire(state, tables->snapshot, change->now_ms);

@@ -260,9 +260,9 @@ static void write_ahead(struct gs_reconcile *r, const struct gs_snapshot *snapsh
 {
 	const struct gs_usable_health health = gs_reconcile_usable_health(r);
 
-	if (!r->view || gs_usable_view_new(snapshot, &health, &r->publish.ahead))
+	if (!r->view || !r->snapshot || gs_usable_view_new(snapshot, &health, &r->publish.ahead))
 		return; /* a moment later will do */
-	gs_usable_write_ahead(r->ports.dataplane, r->view, r->publish.ahead);
+	gs_usable_write_ahead(r->ports.dataplane, r->view, r->snapshot, r->publish.ahead, snapshot);
 	close_moved(r, snapshot);
 }
 

@@ -2,6 +2,7 @@
 #include "usable.h"
 
 #include "user/base/cleanup.h"
+#include "user/core/cidr.h"
 #include "user/core/plan.h"
 #include "user/core/snapshot.h"
 
@@ -65,15 +66,21 @@ static enum gs_health_state health_of(const struct gs_usable_health *health, gs_
 	return health->get(health->context, backend);
 }
 
-/* Services with a backend that is up, or that an operator says is. */
+/* Services with a backend that is up, or that an operator says is, where clients may go. */
 static void find_services_up(const struct gs_snapshot *snapshot,
 			     const struct gs_usable_health *health, bool up[GS_MAX_SERVICES])
 {
+	bool is_open[GS_MAX_REGIONS] = {false};
+
+	for (uint32_t i = 0; i < snapshot->region_count; i++)
+		is_open[snapshot->regions[i].id] = snapshot->regions[i].admin == GS_ADMIN_AUTO ||
+						   snapshot->regions[i].admin == GS_ADMIN_FORCE_UP;
 	for (uint32_t i = 0; i < snapshot->backend_count; i++) {
 		const struct gs_backend *backend = &snapshot->backends[i];
 
-		if (backend_state(backend->admin, health_of(health, backend->id), false) ==
-		    GS_USABLE_UP)
+		if (is_open[backend->region] &&
+		    backend_state(backend->admin, health_of(health, backend->id), false) ==
+			    GS_USABLE_UP)
 			up[backend->service] = true;
 	}
 }
@@ -353,42 +360,138 @@ void gs_usable_write(const struct gs_dataplane *dataplane, const struct gs_usabl
 
 /* ---- before and at the start ----------------------------------------------------------------- */
 
-static void move_pools(const struct gs_dataplane *dataplane, const struct gs_usable_view *before,
-		       const struct gs_usable_view *after, bool raise)
-{
-	for (uint32_t i = 0; i < after->pool_count; i++) {
-		const struct gs_usable_pool *pool = &after->pools[i];
-		const struct gs_usable_pool *was =
-			gs_usable_view_pool(before, pool->service, pool->region);
-		uint16_t state = was ? was->word.state : GS_USABLE_DOWN;
+/* Both views, and what they say of the pools there are before. */
+struct ahead {
+	const struct gs_dataplane *dataplane;
+	const struct gs_usable_view *before, *after;
+	/* Of before's pools: a backend that stays what it is and is up in both; 0: none. */
+	gs_id *stays;
+};
 
-		if (raise ? pool->word.state > state : pool->word.state < state)
-			dataplane->ops->set_usable(dataplane->self, GS_OBJECT_POOL,
-						   gs_pool_index(pool->service, pool->region),
-						   pool->word);
+static int find_staying(struct ahead *ahead, const struct gs_snapshot *from,
+			const struct gs_snapshot *to)
+{
+	ahead->stays = calloc(ahead->before->pool_count + 1, sizeof(*ahead->stays));
+	if (!ahead->stays)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < from->backend_count; i++) {
+		const struct gs_backend *was = &from->backends[i];
+		const struct gs_backend *is = gs_snapshot_backend(to, was->id);
+		const struct gs_usable_pool *pool =
+			gs_usable_view_pool(ahead->before, was->service, was->region);
+
+		if (pool && is && is->service == was->service && is->region == was->region &&
+		    gs_addr_compare(&is->addr, &was->addr) == 0 &&
+		    ahead->after->backends[was->id].state == GS_USABLE_UP)
+			ahead->stays[pool - ahead->before->pools] = was->id;
+	}
+	return 0;
+}
+
+/*
+ * What is raised must be there for the generation in force: a pool it knows falls back on a backend
+ * it knows. A pool it does not know is not asked for yet.
+ */
+static void raise_pools(const struct ahead *ahead)
+{
+	for (uint32_t i = 0; i < ahead->after->pool_count; i++) {
+		const struct gs_usable_pool *pool = &ahead->after->pools[i];
+		const struct gs_usable_pool *was =
+			gs_usable_view_pool(ahead->before, pool->service, pool->region);
+		struct gs_usable word = pool->word;
+
+		if (word.state <= (was ? was->word.state : GS_USABLE_DOWN))
+			continue;
+		if (was && word.state == GS_USABLE_UP) {
+			word.fallback = ahead->stays[was - ahead->before->pools];
+			if (word.fallback == 0)
+				continue;
+		}
+		ahead->dataplane->ops->set_usable(ahead->dataplane->self, GS_OBJECT_POOL,
+						  gs_pool_index(pool->service, pool->region), word);
 	}
 }
 
-static void move_array(const struct gs_dataplane *dataplane, enum gs_object_kind kind,
-		       const struct gs_usable *before, const struct gs_usable *after,
-		       uint32_t count, bool raise)
+/*
+ * pool: one of before's. Is there another of its service that takes everybody, now and in what is
+ * to come?
+ */
+static bool has_other(const struct ahead *ahead, const struct gs_usable_pool *pool)
+{
+	const struct gs_usable_pool *end = ahead->before->pools + ahead->before->pool_count;
+	const struct gs_usable_pool *other = pool, *later;
+
+	while (other > ahead->before->pools && other[-1].service == pool->service)
+		other--;
+	for (; other < end && other->service == pool->service; other++) {
+		if (other == pool || !takes_clients(ahead->before, other))
+			continue;
+		later = gs_usable_view_pool(ahead->after, other->service, other->region);
+		if (later && takes_clients(ahead->after, later))
+			return true;
+	}
+	return false;
+}
+
+/* A region is left by all its services or by none: which of them would have nowhere to go? */
+static void lower_regions(const struct ahead *ahead)
+{
+	bool needed[GS_MAX_REGIONS] = {false};
+
+	for (uint32_t i = 0; i < ahead->before->pool_count; i++) {
+		const struct gs_usable_pool *pool = &ahead->before->pools[i];
+
+		if (ahead->after->regions[pool->region].state <
+			    ahead->before->regions[pool->region].state &&
+		    takes_clients(ahead->before, pool) && !has_other(ahead, pool))
+			needed[pool->region] = true;
+	}
+	for (uint32_t id = 1; id < GS_MAX_REGIONS; id++)
+		if (!needed[id] &&
+		    ahead->after->regions[id].state < ahead->before->regions[id].state)
+			ahead->dataplane->ops->set_usable(ahead->dataplane->self, GS_OBJECT_REGION,
+							  id, ahead->after->regions[id]);
+}
+
+static void lower_pools(const struct ahead *ahead)
+{
+	for (uint32_t i = 0; i < ahead->after->pool_count; i++) {
+		const struct gs_usable_pool *pool = &ahead->after->pools[i];
+		const struct gs_usable_pool *was =
+			gs_usable_view_pool(ahead->before, pool->service, pool->region);
+
+		if (was && pool->word.state < was->word.state &&
+		    (!takes_clients(ahead->before, was) || has_other(ahead, was)))
+			ahead->dataplane->ops->set_usable(
+				ahead->dataplane->self, GS_OBJECT_POOL,
+				gs_pool_index(pool->service, pool->region), pool->word);
+	}
+}
+
+static void raise_array(const struct gs_dataplane *dataplane, enum gs_object_kind kind,
+			const struct gs_usable *before, const struct gs_usable *after,
+			uint32_t count)
 {
 	for (uint32_t id = 1; id < count; id++)
-		if (raise ? after[id].state > before[id].state : after[id].state < before[id].state)
+		if (after[id].state > before[id].state)
 			dataplane->ops->set_usable(dataplane->self, kind, id, after[id]);
 }
 
 void gs_usable_write_ahead(const struct gs_dataplane *dataplane,
-			   const struct gs_usable_view *before, const struct gs_usable_view *after)
+			   const struct gs_usable_view *before, const struct gs_snapshot *from,
+			   const struct gs_usable_view *after, const struct gs_snapshot *to)
 {
-	move_array(dataplane, GS_OBJECT_BACKEND, before->backends, after->backends, GS_MAX_BACKENDS,
-		   true);
-	move_pools(dataplane, before, after, true);
-	move_array(dataplane, GS_OBJECT_REGION, before->regions, after->regions, GS_MAX_REGIONS,
-		   true);
-	move_array(dataplane, GS_OBJECT_REGION, before->regions, after->regions, GS_MAX_REGIONS,
-		   false);
-	move_pools(dataplane, before, after, false);
+	struct ahead ahead = {.dataplane = dataplane, .before = before, .after = after};
+
+	if (find_staying(&ahead, from, to))
+		return; /* a moment later will do */
+	raise_array(dataplane, GS_OBJECT_BACKEND, before->backends, after->backends,
+		    GS_MAX_BACKENDS);
+	raise_pools(&ahead);
+	raise_array(dataplane, GS_OBJECT_REGION, before->regions, after->regions, GS_MAX_REGIONS);
+	lower_regions(&ahead);
+	lower_pools(&ahead);
+	free(ahead.stays);
 }
 
 int gs_usable_view_read(const struct gs_dataplane *dataplane, const struct gs_usable_view *like,

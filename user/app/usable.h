@@ -54,13 +54,14 @@ void gs_usable_write(const struct gs_dataplane *dataplane, const struct gs_usabl
 		     const struct gs_usable_view *after);
 
 /*
- * Before a generation comes into force whose words will be `after`: what it raises, backends first,
- * so that packets find it; then the regions and pools it leaves nobody in, so that packets are
- * elsewhere already. Fallbacks of pools that stay as they are wait for gs_usable_write. It all
- * ends with gs_usable_write(ahead's after, what then holds).
+ * Before a generation of `to` comes into force, while that of `from` is: what `after` raises,
+ * backends first, so that packets find it; then the regions and pools it leaves nobody in, where
+ * their clients have somewhere else to go in both views. What the generation in force knows is not
+ * raised onto backends it does not know. It all ends with gs_usable_write(after, what then holds).
  */
 void gs_usable_write_ahead(const struct gs_dataplane *dataplane,
-			   const struct gs_usable_view *before, const struct gs_usable_view *after);
+			   const struct gs_usable_view *before, const struct gs_snapshot *from,
+			   const struct gs_usable_view *after, const struct gs_snapshot *to);
 
 /* What the maps say now of everything `like` speaks of. 0 or -ENOMEM. */
 int gs_usable_view_read(const struct gs_dataplane *dataplane, const struct gs_usable_view *like,
