@@ -295,7 +295,13 @@ struct gs_trial_value {
 
 /* ---- backends and hops -----------------------------------------------------------------------*/
 
-enum gs_forward_mode { GS_FORWARD_NONE = 0, GS_FORWARD_IPIP = 1 };
+enum gs_forward_mode {
+	GS_FORWARD_NONE = 0,
+	GS_FORWARD_IPIP = 1, /* IPv4 or IPv6 in IPv4 or IPv6 */
+	GS_FORWARD_GUE = 2,  /* the same behind UDP and a GUE header, port GS_GUE_PORT */
+	GS_FORWARD_L2 = 3,   /* as it came, to the backend's own MAC: it is on the hop's link */
+};
+#define GS_GUE_PORT 6080u
 
 struct gs_backend_value {
 	__u32 hop; /* switched by one 4-byte store */
