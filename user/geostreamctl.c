@@ -6,7 +6,7 @@
 #include "user/app/config.h"
 #include "user/base/cleanup.h"
 #include "user/base/suggest.h"
-#include "user/ctl/ctl.h"
+#include "user/ctl/ctl_ask.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -28,9 +28,7 @@ __attribute__((format(printf, 1, 0))) static void print_error(const char *format
 	char text[2 * GS_ERROR_MAX];
 
 	vsnprintf(text, sizeof(text), format, arguments);
-	for (char *at = text; *at; at++)
-		if ((unsigned char)*at < ' ' || *at == 0x7f)
-			*at = '?';
+	gs_ctl_clean(text);
 	fputs(text, stderr);
 }
 

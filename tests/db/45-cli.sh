@@ -151,4 +151,50 @@ is "of another edge" "$(ctl -j history --edge ams2)" '[]'
 refuses "what is printed moves no terminal" grep -q $'\e' <<<"$(ctl history)"
 is "no edges yet" "$(ctl -j edge list)" '[]'
 like "no health yet" "$(ctl -j health list --edges)" '^\[\]$'
+
+# ---- what somebody wrote into the database past every check -------------------------------------
+# A line break, an escape, DEL, and the C1 control that begins an escape, in UTF-8.
+evil="E'a\\n\\x1b[31m\\x7f\\u009b31m\\u00f6'"
+shown='a[?][?]\[31m[?][?][?]31mö'
+acts_on_terminals() { # of the standard input
+	LC_ALL=C grep -qP '[\x01-\x09\x0b-\x1f\x7f]|\xc2[\x80-\x9f]'
+}
+ok "the check sees one" acts_on_terminals <<<$'\xc2\x9b31m'
+sql "INSERT INTO geostream.edges (name, version, geo_path) VALUES ($evil, $evil, $evil);
+	INSERT INTO geostream.health_states (edge, kind, region, service, backend, state, why, since)
+	VALUES ($evil, 'backend', $evil, $evil, $evil, $evil, $evil, now()),
+		($evil, 'region', 'eu', $evil, $evil, $evil, $evil, now());
+	INSERT INTO geostream.breaker_states (edge, service, region, state, saved_at, why)
+	VALUES ($evil, $evil, $evil, 'open', now(), $evil);
+	ALTER TABLE geostream.breaker_forces DROP CONSTRAINT breaker_forces_edge,
+		DROP CONSTRAINT breaker_forces_actor, DROP CONSTRAINT breaker_forces_reason;
+	INSERT INTO geostream.breaker_forces (service, region, edge, state, expires_at, actor, reason)
+	VALUES ('web', 'eu', $evil, 'open', now() + interval '1 hour', $evil, $evil);
+	DELETE FROM geostream.transitions;
+	INSERT INTO geostream.transitions (edge, run, number, at, kind, region, service, backend, from_state, to_state, why, actor)
+	VALUES ($evil, 2, 1, now(), 'breaker', $evil, $evil, $evil, $evil, $evil, $evil, $evil);
+	INSERT INTO geostream.audit (revision, actor, role, kind, name, before, after)
+	VALUES (1, $evil, $evil, 'region', $evil, jsonb_build_object('x', 1), jsonb_build_object($evil, $evil))"
+while IFS='|' read -r lines times command; do
+	read -ra words <<<"$command"
+	ctl "${words[@]}" >"$TAP_WORK/said" 2>&1
+	refuses "$command moves no terminal" acts_on_terminals <"$TAP_WORK/said"
+	is "its lines are its own" "$(wc -l <"$TAP_WORK/said")" "$lines"
+	is "the rest is there" "$(grep -o "$shown" "$TAP_WORK/said" | wc -l)" "$times"
+	ctl -j "${words[@]}" >"$TAP_WORK/said"
+	refuses "nor as JSON" acts_on_terminals <"$TAP_WORK/said"
+	ok "which has it whole" jq -e '[.. | strings] | any(. == "a\n\u001b[31m\u007f\u009b31mö")' "$TAP_WORK/said"
+done <<'ROWS'
+2|3|edge list
+2|11|health list --edges
+2|7|breaker list --edges
+1|8|history
+1|4|audit --kind region --limit 1
+ROWS
+like "a desired state like that is refused" "$(said region show eu)" 'forces\[0\]: edge, reason or actor is no clean text'
+sql "DELETE FROM geostream.breaker_forces"
+refuses "region show moves no terminal" acts_on_terminals <<<"$(said region show eu)"
+like "and has the health told" "$(said region show eu)" "region +eu $shown $shown: $shown since .*, edge $shown: $shown"
+refuses "an error has only UTF-8 in it" acts_on_terminals <<<"$(said region show $'\xc2\x9b31m'; said -c $'/\x9b\xc2\x9b' region list)"
+like "and no half of it" "$(said region show $'a\xff\xe2\x82' | iconv -f UTF-8 -t UTF-8 2>&1)" '"a[?][?][?]"'
 done_testing

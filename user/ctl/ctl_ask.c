@@ -3,7 +3,9 @@
 
 #include "user/adapters/control.h"
 #include "user/base/cleanup.h"
+#include "user/core/snapshot.h"
 
+#include <stdarg.h>
 #include <string.h>
 
 void gs_ctl_decref_ptr(json_t **json)
@@ -40,7 +42,9 @@ void gs_ctl_print_state(const char *state, int width)
 		colour = is_one_of(state, "up closed add")			    ? "\033[32m"
 			 : is_one_of(state, "drain trial half_open closing update") ? "\033[33m"
 										    : "\033[31m";
-	printf("%s%s%s%*s", colour, state, *colour ? "\033[0m" : "",
+	fputs(colour, stdout);
+	gs_ctl_printf("%s", state);
+	printf("%s%*s", *colour ? "\033[0m" : "",
 	       width > (int)strlen(state) ? width - (int)strlen(state) : 0, "");
 }
 
@@ -86,15 +90,81 @@ json_t *gs_ctl_ask(const struct gs_ctl *ctl, json_t *request, uint32_t timeout_m
 	return NULL;
 }
 
-int gs_ctl_print(const json_t *json)
+/* Of the character at `text`, if it is well-formed UTF-8 and no control; else 0. */
+static size_t character_length(const char *text)
 {
-	json_dumpf(json, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(12));
-	putchar('\n');
+	char one[5] = "";
+
+	for (size_t i = 0; i < 4 && text[i]; i++) {
+		one[i] = text[i];
+		if (gs_text_is_valid(one, 4))
+			return i + 1;
+	}
+	return 0;
+}
+
+void gs_ctl_clean(char *text)
+{
+	while (*text) {
+		size_t length = character_length(text);
+
+		if (length == 0)
+			*text = '?';
+		text += length ? length : 1;
+	}
+}
+
+void gs_ctl_printf(const char *format, ...)
+{
+	GS_AUTO_FREE char *text = NULL;
+	size_t length = strlen(format);
+	bool is_line = length > 0 && format[length - 1] == '\n';
+	va_list arguments;
+	int printed;
+
+	va_start(arguments, format);
+	printed = vasprintf(&text, format, arguments);
+	va_end(arguments);
+	if (printed < 0) {
+		text = NULL;
+		gs_ctl_fail("no memory");
+		return;
+	}
+	if (is_line)
+		text[printed - 1] = '\0';
+	gs_ctl_clean(text);
+	fputs(text, stdout);
+	if (is_line)
+		putchar('\n');
+}
+
+void gs_ctl_put_json(const char *text, FILE *file)
+{
+	const unsigned char *at = (const unsigned char *)text;
+
+	for (; *at; at++) {
+		if (*at == 0x7f)
+			fputs("\\u007f", file);
+		else if (*at == 0xc2 && at[1] < 0xa0)
+			fprintf(file, "\\u%04x", *++at);
+		else
+			putc(*at, file);
+	}
+	putc('\n', file);
+}
+
+int gs_ctl_print_as(const json_t *json, size_t flags)
+{
+	GS_AUTO_FREE char *text =
+		json_dumps(json, flags | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(12));
+
+	if (!text)
+		return gs_ctl_fail("no memory");
+	gs_ctl_put_json(text, stdout);
 	return GS_CTL_DONE;
 }
 
-void gs_ctl_print_text(const char *text)
+int gs_ctl_print(const json_t *json)
 {
-	for (const unsigned char *at = (const unsigned char *)text; *at; at++)
-		putchar(*at < ' ' || *at == 0x7f ? '?' : *at);
+	return gs_ctl_print_as(json, JSON_INDENT(2));
 }

@@ -16,6 +16,11 @@ void gs_ctl_decref_ptr(json_t **json);
 json_t *gs_ctl_ask(const struct gs_ctl *ctl, json_t *request, uint32_t timeout_ms);
 /* As JSON; GS_CTL_DONE. */
 int gs_ctl_print(const json_t *json);
+/* With flags of json_dumps: JSON_COMPACT for a line of it. */
+int gs_ctl_print_as(const json_t *json, size_t flags);
+/* What json_dumps made, and a newline; escapes stand for the controls which it leaves as they are.
+ */
+void gs_ctl_put_json(const char *text, FILE *file);
 
 /* ctl_daemon.c: the answer of route.get, for people. */
 void gs_ctl_print_route(const json_t *reply);
@@ -27,5 +32,10 @@ const char *gs_ctl_text(const json_t *object, const char *key);
 json_int_t gs_ctl_number(const json_t *object, const char *key);
 /* The state in its colour, padded by hand: escapes have no width. */
 void gs_ctl_print_state(const char *state, int width);
-/* Text of people, without what a terminal would act on. */
-void gs_ctl_print_text(const char *text);
+/* '?' for each byte of a control character (C0, DEL, C1) and of what is no UTF-8. */
+void gs_ctl_clean(char *text);
+/*
+ * printf for texts of databases, daemons and people: a line, or a part of one. It is cleaned; of
+ * all line breaks only the one that ends the format is made.
+ */
+void gs_ctl_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));

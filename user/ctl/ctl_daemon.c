@@ -13,12 +13,14 @@
 static void print_database(const json_t *database)
 {
 	if (json_is_true(json_object_get(database, "connected")))
-		printf("database    connected for %lld s%s%s\n", gs_ctl_number(database, "since_s"),
-		       *gs_ctl_text(database, "why") ? "; its newest rows are refused: " : "",
-		       gs_ctl_text(database, "why"));
+		gs_ctl_printf("database    connected for %lld s%s%s\n",
+			      gs_ctl_number(database, "since_s"),
+			      *gs_ctl_text(database, "why") ? "; its newest rows are refused: "
+							    : "",
+			      gs_ctl_text(database, "why"));
 	else
-		printf("database    away for %lld s: %s\n", gs_ctl_number(database, "since_s"),
-		       gs_ctl_text(database, "why"));
+		gs_ctl_printf("database    away for %lld s: %s\n",
+			      gs_ctl_number(database, "since_s"), gs_ctl_text(database, "why"));
 }
 
 static void print_generation(const json_t *status)
@@ -29,15 +31,16 @@ static void print_generation(const json_t *status)
 	if (gs_ctl_number(generation, "number") == 0)
 		puts("generation  none in force yet");
 	else
-		printf("generation  %lld, digest %s, slot %lld, %lld s old, revision %lld%s\n",
-		       gs_ctl_number(generation, "number"), gs_ctl_text(generation, "digest"),
-		       gs_ctl_number(generation, "slot"), gs_ctl_number(generation, "age_s"),
-		       gs_ctl_number(status, "revision"),
-		       json_is_true(json_object_get(status, "from_last_good"))
-			       ? " (from the last-good file)"
-			       : "");
+		gs_ctl_printf(
+			"generation  %lld, digest %s, slot %lld, %lld s old, revision %lld%s\n",
+			gs_ctl_number(generation, "number"), gs_ctl_text(generation, "digest"),
+			gs_ctl_number(generation, "slot"), gs_ctl_number(generation, "age_s"),
+			gs_ctl_number(status, "revision"),
+			json_is_true(json_object_get(status, "from_last_good"))
+				? " (from the last-good file)"
+				: "");
 	if (*problem)
-		printf("            the last one could not be published: %s\n", problem);
+		gs_ctl_printf("            the last one could not be published: %s\n", problem);
 }
 
 static void print_geoip(const json_t *geoip)
@@ -47,12 +50,13 @@ static void print_geoip(const json_t *geoip)
 	if (!*gs_ctl_text(geoip, "file"))
 		puts("geoip       none: every location is unknown");
 	else
-		printf("geoip       %s (%s), %lld locations, %lld IPv4 and %lld IPv6 prefixes\n",
-		       gs_ctl_text(geoip, "file"), gs_ctl_text(geoip, "type"),
-		       gs_ctl_number(geoip, "locations"), gs_ctl_number(geoip, "prefixes4"),
-		       gs_ctl_number(geoip, "prefixes6"));
+		gs_ctl_printf(
+			"geoip       %s (%s), %lld locations, %lld IPv4 and %lld IPv6 prefixes\n",
+			gs_ctl_text(geoip, "file"), gs_ctl_text(geoip, "type"),
+			gs_ctl_number(geoip, "locations"), gs_ctl_number(geoip, "prefixes4"),
+			gs_ctl_number(geoip, "prefixes6"));
 	if (*problem)
-		printf("            the last load was refused: %s\n", problem);
+		gs_ctl_printf("            the last load was refused: %s\n", problem);
 }
 
 static void print_objects(const json_t *status)
@@ -61,22 +65,24 @@ static void print_objects(const json_t *status)
 	size_t i;
 
 	json_array_foreach (json_object_get(status, "services"), i, object)
-		printf("service %-20s %s port %lld/%s  %lld packets\n", gs_ctl_text(object, "name"),
-		       gs_ctl_text(object, "vip"), gs_ctl_number(object, "port"),
-		       gs_ctl_text(object, "protocol"), gs_ctl_number(object, "packets"));
+		gs_ctl_printf("service %-20s %s port %lld/%s  %lld packets\n",
+			      gs_ctl_text(object, "name"), gs_ctl_text(object, "vip"),
+			      gs_ctl_number(object, "port"), gs_ctl_text(object, "protocol"),
+			      gs_ctl_number(object, "packets"));
 	json_array_foreach (json_object_get(status, "regions"), i, object) {
-		printf("region  %-20s ", gs_ctl_text(object, "name"));
+		gs_ctl_printf("region  %-20s ", gs_ctl_text(object, "name"));
 		gs_ctl_print_state(gs_ctl_text(object, "state"), 6);
-		printf("admin %-12s for %lld s  %lld packets\n", gs_ctl_text(object, "admin"),
-		       gs_ctl_number(object, "since_s"), gs_ctl_number(object, "packets"));
+		gs_ctl_printf("admin %-12s for %lld s  %lld packets\n",
+			      gs_ctl_text(object, "admin"), gs_ctl_number(object, "since_s"),
+			      gs_ctl_number(object, "packets"));
 	}
 	json_array_foreach (json_object_get(status, "backends"), i, object) {
-		printf("backend %-20s ", gs_ctl_text(object, "name"));
+		gs_ctl_printf("backend %-20s ", gs_ctl_text(object, "name"));
 		gs_ctl_print_state(gs_ctl_text(object, "state"), 6);
-		printf("%-8s %-10s %-24s %6lld us  for %lld s  %lld packets\n",
-		       gs_ctl_text(object, "region"), gs_ctl_text(object, "health"),
-		       gs_ctl_text(object, "address"), gs_ctl_number(object, "latency_us"),
-		       gs_ctl_number(object, "since_s"), gs_ctl_number(object, "packets"));
+		gs_ctl_printf("%-8s %-10s %-24s %6lld us  for %lld s  %lld packets\n",
+			      gs_ctl_text(object, "region"), gs_ctl_text(object, "health"),
+			      gs_ctl_text(object, "address"), gs_ctl_number(object, "latency_us"),
+			      gs_ctl_number(object, "since_s"), gs_ctl_number(object, "packets"));
 	}
 }
 
@@ -86,7 +92,7 @@ static void print_reasons(const json_t *reasons)
 	const json_t *count;
 
 	json_object_foreach ((json_t *)reasons, name, count)
-		printf("reason  %-20s %lld\n", name, json_integer_value(count));
+		gs_ctl_printf("reason  %-20s %lld\n", name, json_integer_value(count));
 }
 
 static int status(const struct gs_ctl *ctl, int argc, char **argv)
@@ -101,9 +107,9 @@ static int status(const struct gs_ctl *ctl, int argc, char **argv)
 		return GS_CTL_FAILED;
 	if (ctl->json)
 		return gs_ctl_print(reply);
-	printf("edge        %s, geostreamd %s, up for %lld s, loop lag %lld ms\n",
-	       gs_ctl_text(reply, "edge"), gs_ctl_text(reply, "version"),
-	       gs_ctl_number(reply, "uptime_s"), gs_ctl_number(reply, "loop_lag_ms"));
+	gs_ctl_printf("edge        %s, geostreamd %s, up for %lld s, loop lag %lld ms\n",
+		      gs_ctl_text(reply, "edge"), gs_ctl_text(reply, "version"),
+		      gs_ctl_number(reply, "uptime_s"), gs_ctl_number(reply, "loop_lag_ms"));
 	print_database(json_object_get(reply, "database"));
 	print_generation(reply);
 	print_geoip(json_object_get(reply, "geoip"));
@@ -120,16 +126,17 @@ static void print_location(const json_t *location)
 		puts("location   unknown");
 		return;
 	}
-	printf("location   %lld", gs_ctl_number(location, "id"));
+	gs_ctl_printf("location   %lld", gs_ctl_number(location, "id"));
 	if (*gs_ctl_text(location, "country"))
-		printf(", %s", gs_ctl_text(location, "country"));
+		gs_ctl_printf(", %s", gs_ctl_text(location, "country"));
 	if (*gs_ctl_text(location, "subdivision"))
-		printf("-%s", gs_ctl_text(location, "subdivision"));
+		gs_ctl_printf("-%s", gs_ctl_text(location, "subdivision"));
 	if (*gs_ctl_text(location, "continent"))
-		printf(", %s", gs_ctl_text(location, "continent"));
+		gs_ctl_printf(", %s", gs_ctl_text(location, "continent"));
 	if (json_object_get(location, "latitude"))
-		printf(", at %.2f %.2f", json_real_value(json_object_get(location, "latitude")),
-		       json_real_value(json_object_get(location, "longitude")));
+		gs_ctl_printf(", at %.2f %.2f",
+			      json_real_value(json_object_get(location, "latitude")),
+			      json_real_value(json_object_get(location, "longitude")));
 	putchar('\n');
 }
 
@@ -138,16 +145,16 @@ static void print_candidate(const json_t *candidate, size_t at)
 	const json_t *km = json_object_get(candidate, "distance_km");
 	const char *why = gs_ctl_text(candidate, "why");
 
-	printf("%-10s %zu. %-16s ", at == 0 ? "plan" : "", at + 1,
-	       gs_ctl_text(candidate, "region"));
+	gs_ctl_printf("%-10s %zu. %-16s ", at == 0 ? "plan" : "", at + 1,
+		      gs_ctl_text(candidate, "region"));
 	if (km)
-		printf("%6.0f km  ", json_real_value(km));
+		gs_ctl_printf("%6.0f km  ", json_real_value(km));
 	else
-		printf("%6s     ", "");
+		gs_ctl_printf("%6s     ", "");
 	gs_ctl_print_state(gs_ctl_text(candidate, "state"), 6);
-	printf("admin %s, share %lld %%, spare %lld%s%s\n", gs_ctl_text(candidate, "admin"),
-	       gs_ctl_number(candidate, "share_percent"), gs_ctl_number(candidate, "spare"),
-	       *why ? ": " : "", why);
+	gs_ctl_printf("admin %s, share %lld %%, spare %lld%s%s\n", gs_ctl_text(candidate, "admin"),
+		      gs_ctl_number(candidate, "share_percent"), gs_ctl_number(candidate, "spare"),
+		      *why ? ": " : "", why);
 }
 
 void gs_ctl_print_route(const json_t *reply)
@@ -158,30 +165,32 @@ void gs_ctl_print_route(const json_t *reply)
 	const char *region;
 	size_t i;
 
-	printf("client     %s\n", gs_ctl_text(reply, "client"));
-	printf("service    %s, policy %s (%s), generation %lld\n", gs_ctl_text(reply, "service"),
-	       gs_ctl_text(reply, "policy"), gs_ctl_text(reply, "policy_kind"),
-	       gs_ctl_number(reply, "generation"));
+	gs_ctl_printf("client     %s\n", gs_ctl_text(reply, "client"));
+	gs_ctl_printf("service    %s, policy %s (%s), generation %lld\n",
+		      gs_ctl_text(reply, "service"), gs_ctl_text(reply, "policy"),
+		      gs_ctl_text(reply, "policy_kind"), gs_ctl_number(reply, "generation"));
 	if (*gs_ctl_text(match, "embedded_ipv4"))
-		printf("inside     %s, by which it is located\n",
-		       gs_ctl_text(match, "embedded_ipv4"));
+		gs_ctl_printf("inside     %s, by which it is located\n",
+			      gs_ctl_text(match, "embedded_ipv4"));
 	if (strcmp(gs_ctl_text(match, "source"), "override") == 0)
-		printf("prefix     %s, by an override to %s%s%s%s\n", gs_ctl_text(match, "prefix"),
-		       gs_ctl_text(match, "region"), *gs_ctl_text(match, "reason") ? " (" : "",
-		       gs_ctl_text(match, "reason"), *gs_ctl_text(match, "reason") ? ")" : "");
+		gs_ctl_printf(
+			"prefix     %s, by an override to %s%s%s%s\n", gs_ctl_text(match, "prefix"),
+			gs_ctl_text(match, "region"), *gs_ctl_text(match, "reason") ? " (" : "",
+			gs_ctl_text(match, "reason"), *gs_ctl_text(match, "reason") ? ")" : "");
 	else
-		printf("prefix     %s, by GeoIP\n", gs_ctl_text(match, "prefix"));
+		gs_ctl_printf("prefix     %s, by GeoIP\n", gs_ctl_text(match, "prefix"));
 	print_location(json_object_get(reply, "location"));
 	json_array_foreach (json_object_get(reply, "candidates"), i, object)
 		print_candidate(object, i);
 	region = gs_ctl_text(winner, "region");
-	printf("region     %s: %s\n", *region ? region : "none", gs_ctl_text(winner, "why"));
+	gs_ctl_printf("region     %s: %s\n", *region ? region : "none", gs_ctl_text(winner, "why"));
 	json_array_foreach (json_object_get(winner, "backends"), i, object) {
-		printf("%-10s %-19s ", i == 0 ? "backends" : "", gs_ctl_text(object, "name"));
+		gs_ctl_printf("%-10s %-19s ", i == 0 ? "backends" : "",
+			      gs_ctl_text(object, "name"));
 		gs_ctl_print_state(gs_ctl_text(object, "state"), 6);
-		printf("health %s, admin %s, %s, weight %lld\n", gs_ctl_text(object, "health"),
-		       gs_ctl_text(object, "admin"), gs_ctl_text(object, "address"),
-		       gs_ctl_number(object, "weight"));
+		gs_ctl_printf("health %s, admin %s, %s, weight %lld\n",
+			      gs_ctl_text(object, "health"), gs_ctl_text(object, "admin"),
+			      gs_ctl_text(object, "address"), gs_ctl_number(object, "weight"));
 	}
 }
 
@@ -227,8 +236,9 @@ static int geo_show(const struct gs_ctl *ctl, int argc, char **argv)
 		return GS_CTL_FAILED;
 	if (ctl->json)
 		return gs_ctl_print(reply);
-	printf("address    %s\nprefix     %s, of %s\n", gs_ctl_text(reply, "address"),
-	       gs_ctl_text(reply, "prefix"), gs_ctl_text(reply, "file"));
+	gs_ctl_printf("address    %s\n", gs_ctl_text(reply, "address"));
+	gs_ctl_printf("prefix     %s, of %s\n", gs_ctl_text(reply, "prefix"),
+		      gs_ctl_text(reply, "file"));
 	print_location(json_object_get(reply, "location"));
 	return GS_CTL_DONE;
 }
@@ -252,16 +262,18 @@ static int geo_load(const struct gs_ctl *ctl, int argc, char **argv)
 	if (ctl->json)
 		return gs_ctl_print(reply);
 	if (*gs_ctl_text(reply, "note"))
-		printf("%s: %s\n", path, gs_ctl_text(reply, "note"));
+		gs_ctl_printf("%s: %s\n", path, gs_ctl_text(reply, "note"));
 	else
-		printf("%s: %lld IPv4 and %lld IPv6 networks, %lld locations, in force in generation "
-		       "%lld (loaded in %lld ms)\n",
-		       path, gs_ctl_number(reply, "networks4"), gs_ctl_number(reply, "networks6"),
-		       gs_ctl_number(reply, "locations"), gs_ctl_number(reply, "generation"),
-		       gs_ctl_number(reply, "load_ms"));
+		gs_ctl_printf(
+			"%s: %lld IPv4 and %lld IPv6 networks, %lld locations, in force in generation "
+			"%lld (loaded in %lld ms)\n",
+			path, gs_ctl_number(reply, "networks4"), gs_ctl_number(reply, "networks6"),
+			gs_ctl_number(reply, "locations"), gs_ctl_number(reply, "generation"),
+			gs_ctl_number(reply, "load_ms"));
 	if (!json_is_true(json_object_get(reply, "configured")))
-		printf("a restart of the daemon takes the file its settings name again: geoip = %s\n",
-		       path);
+		gs_ctl_printf(
+			"a restart of the daemon takes the file its settings name again: geoip = %s\n",
+			path);
 	return GS_CTL_DONE;
 }
 

@@ -8,6 +8,7 @@
 #include "user/base/cleanup.h"
 #include "user/base/error.h"
 #include "user/base/suggest.h"
+#include "user/ctl/ctl_ask.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -32,12 +33,10 @@ void gs_ctl_db_close_ptr(struct gs_pg_admin **admin)
 
 int gs_ctl_print_json(json_t *json)
 {
-	if (!json)
-		return gs_ctl_fail("no memory");
-	json_dumpf(json, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(12));
-	putchar('\n');
+	int result = json ? gs_ctl_print(json) : gs_ctl_fail("no memory");
+
 	json_decref(json);
-	return GS_CTL_DONE;
+	return result;
 }
 
 static int print_edit_json(const struct gs_pg_edit *edit, bool dry_run)
@@ -60,20 +59,20 @@ static int print_edit(const struct gs_pg_edit *edit, bool dry_run)
 
 		if (!text)
 			return gs_ctl_fail("no memory");
-		puts(text);
+		gs_ctl_printf("%s\n", text);
 	}
 	if (edit->seed_changes)
-		printf("~ selection seed: %016" PRIx64 " -> %016" PRIx64
-		       ": almost every client moves\n",
-		       edit->have->selection_seed, edit->want->selection_seed);
+		gs_ctl_printf("~ selection seed: %016" PRIx64 " -> %016" PRIx64
+			      ": almost every client moves\n",
+			      edit->have->selection_seed, edit->want->selection_seed);
 	if (edit->difference.count == 0 && !edit->seed_changes)
-		printf("nothing to change, revision %" PRIu64 "\n", edit->revision);
+		gs_ctl_printf("nothing to change, revision %" PRIu64 "\n", edit->revision);
 	else if (dry_run)
-		printf("%zu change%s, not made (dry run)\n", edit->difference.count,
-		       edit->difference.count == 1 ? "" : "s");
+		gs_ctl_printf("%zu change%s, not made (dry run)\n", edit->difference.count,
+			      edit->difference.count == 1 ? "" : "s");
 	else
-		printf("%zu change%s, revision %" PRIu64 "\n", edit->difference.count,
-		       edit->difference.count == 1 ? "" : "s", edit->revision);
+		gs_ctl_printf("%zu change%s, revision %" PRIu64 "\n", edit->difference.count,
+			      edit->difference.count == 1 ? "" : "s", edit->revision);
 	return GS_CTL_DONE;
 }
 
@@ -204,7 +203,9 @@ static int write_document(const json_t *document, const char *path)
 
 	if (!text)
 		return gs_ctl_fail("no memory");
-	failed = !file || fprintf(file, "%s\n", text) < 0;
+	if (file)
+		gs_ctl_put_json(text, file);
+	failed = !file || ferror(file);
 	if (path && file && fclose(file) != 0)
 		failed = true;
 	return failed ? gs_ctl_fail("%s: %s", path ? path : "export", strerror(errno))
@@ -249,7 +250,7 @@ static void print_applied(void *context, int number, const char *name)
 
 	(void)number;
 	if (!ctl->json)
-		printf("applied %s\n", name);
+		gs_ctl_printf("applied %s\n", name);
 }
 
 static int print_status(const struct gs_ctl *ctl, const struct gs_migration_status *status)
@@ -257,7 +258,7 @@ static int print_status(const struct gs_ctl *ctl, const struct gs_migration_stat
 	if (ctl->json)
 		return gs_ctl_print_json(json_pack("{s:i,s:i,s:i}", "known", status->known,
 						   "applied", status->applied, "now", status->now));
-	printf("schema: %d of %d migrations applied\n", status->applied, status->known);
+	gs_ctl_printf("schema: %d of %d migrations applied\n", status->applied, status->known);
 	return GS_CTL_DONE;
 }
 

@@ -2,6 +2,7 @@
 /* list and show: the desired state as tables or JSON, with what edges told of it. */
 #include "user/app/snapshot_io.h"
 #include "user/base/cleanup.h"
+#include "user/ctl/ctl_ask.h"
 #include "user/ctl/ctl_db.h"
 
 #include <string.h>
@@ -36,11 +37,11 @@ static void print_cell(const struct gs_field *field, size_t width, bool is_head)
 	size_t length = strlen(is_head ? field->name : field->text);
 	bool is_right = field->type == GS_FIELD_NUMBER && !is_head;
 
-	printf("%*s", is_right ? (int)(width - length) : 0, "");
+	gs_ctl_printf("%*s", is_right ? (int)(width - length) : 0, "");
 	for (size_t i = 0; is_head && i < length; i++)
 		putchar(field->name[i] >= 'a' ? field->name[i] - 'a' + 'A' : field->name[i]);
 	if (!is_head)
-		fputs(field->text, stdout);
+		gs_ctl_printf("%s", field->text);
 }
 
 static void print_row(const struct gs_fields *fields, const size_t *widths, bool is_head)
@@ -52,7 +53,7 @@ static void print_row(const struct gs_fields *fields, const size_t *widths, bool
 
 		if (!is_listed(field))
 			continue;
-		printf("%*s", (int)pad, "");
+		gs_ctl_printf("%*s", (int)pad, "");
 		print_cell(field, widths[f], is_head);
 		pad = 2;
 		if (is_head || field->type != GS_FIELD_NUMBER)
@@ -131,12 +132,12 @@ static void print_health(const struct gs_pg_health *row)
 {
 	const char *names[] = {row->region, row->service, row->backend};
 
-	printf("%-24s", row->kind);
+	gs_ctl_printf("%-24s", row->kind);
 	for (size_t n = 0; n < ARRAY_SIZE(names); n++)
 		if (names[n][0])
-			printf(" %s", names[n]);
-	printf(": %s since %s, edge %s%s%s\n", row->state, row->since, row->edge,
-	       row->why[0] ? ": " : "", row->why);
+			gs_ctl_printf(" %s", names[n]);
+	gs_ctl_printf(": %s since %s, edge %s%s%s\n", row->state, row->since, row->edge,
+		      row->why[0] ? ": " : "", row->why);
 }
 
 static int print_object(const struct gs_fields *fields, enum gs_kind kind, uint64_t revision,
@@ -147,10 +148,10 @@ static int print_object(const struct gs_fields *fields, enum gs_kind kind, uint6
 	json_t *object;
 
 	for (int f = 0; !as_json && f < fields->count; f++)
-		printf("%-24s %s\n", fields->field[f].name,
-		       fields->field[f].text[0] ? fields->field[f].text : "-");
+		gs_ctl_printf("%-24s %s\n", fields->field[f].name,
+			      fields->field[f].text[0] ? fields->field[f].text : "-");
 	if (!as_json)
-		printf("%-24s %lu\n", "revision", (unsigned long)revision);
+		gs_ctl_printf("%-24s %lu\n", "revision", (unsigned long)revision);
 	for (size_t i = 0; i < count; i++) {
 		if (!concerns(&rows[i], kind, name))
 			continue;

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Commands that need neither daemon nor database. */
-#include "ctl.h"
-
 #include "user/adapters/adapters.h"
 #include "user/base/cleanup.h"
+#include "user/ctl/ctl_ask.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -37,7 +36,7 @@ static json_t *family_json(const struct gs_geodata_family *family)
 static int print_json(const struct gs_geodata *geo)
 {
 	char date[40], digest[20];
-	json_t *reply;
+	GS_AUTO_JSON json_t *reply = NULL;
 
 	snprintf(digest, sizeof(digest), "%016" PRIx64, geo->digest);
 	reply = json_pack("{s:s%,s:s,s:s,s:I,s:o,s:o,s:I,s:f,s:s}", "path", geo->path,
@@ -49,29 +48,27 @@ static int print_json(const struct gs_geodata *geo)
 	if (!reply)
 		return gs_ctl_fail("%s: the path is no UTF-8 and cannot be printed as JSON",
 				   geo->path);
-	json_dumpf(reply, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
-	putchar('\n');
-	json_decref(reply);
-	return GS_CTL_DONE;
+	return gs_ctl_print(reply);
 }
 
 static void print_family(const char *name, const struct gs_geodata_family *family)
 {
-	printf("  %-9s %" PRIu64 " networks, %" PRIu64 " prefixes after merging, table %.1f MB\n",
-	       name, family->networks, family->prefixes, (double)table_bytes(family) / 1e6);
+	gs_ctl_printf("  %-9s %" PRIu64 " networks, %" PRIu64
+		      " prefixes after merging, table %.1f MB\n",
+		      name, family->networks, family->prefixes, (double)table_bytes(family) / 1e6);
 }
 
 static void print_text(const struct gs_geodata *geo)
 {
 	char date[40];
 
-	printf("%s: %s, built %s\n", geo->path, geo->database_type,
-	       format_date(geo->build_unix_s, date));
+	gs_ctl_printf("%s: %s, built %s\n", geo->path, geo->database_type,
+		      format_date(geo->build_unix_s, date));
 	print_family("IPv4", &geo->v4);
 	print_family("IPv6", &geo->v6);
-	printf("  %-9s %u\n", "locations", geo->location_count - 1);
-	printf("  %-9s %016" PRIx64 "\n", "digest", geo->digest);
-	printf("  %-9s %.3f s\n", "loaded in", (double)geo->load_us / 1e6);
+	gs_ctl_printf("  %-9s %u\n", "locations", geo->location_count - 1);
+	gs_ctl_printf("  %-9s %016" PRIx64 "\n", "digest", geo->digest);
+	gs_ctl_printf("  %-9s %.3f s\n", "loaded in", (double)geo->load_us / 1e6);
 }
 
 static int geo_check(const struct gs_ctl *ctl, int argc, char **argv)
@@ -92,10 +89,9 @@ static int geo_check(const struct gs_ctl *ctl, int argc, char **argv)
 	else
 		print_text(geo);
 	if (geo->location_count == 1)
-		fprintf(stderr,
-			"geostreamctl: warning: %s: no record names a country, a continent or "
-			"coordinates: geo load will refuse it\n",
-			argv[0]);
+		gs_ctl_fail("warning: %s: no record names a country, a continent or coordinates: "
+			    "geo load will refuse it",
+			    argv[0]);
 	geodb.ops->release(geodb.self, geo);
 	return result;
 }

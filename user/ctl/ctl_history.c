@@ -62,21 +62,16 @@ static void print_transition(const json_t *row)
 {
 	static const char *const parts[] = {"service", "region", "backend"};
 
-	printf("%s  %-12s %-10s", gs_ctl_text(row, "at"), gs_ctl_text(row, "edge"),
-	       gs_ctl_text(row, "kind"));
+	gs_ctl_printf("%s  %-12s %-10s", gs_ctl_text(row, "at"), gs_ctl_text(row, "edge"),
+		      gs_ctl_text(row, "kind"));
 	for (size_t p = 0; p < ARRAY_SIZE(parts); p++)
 		if (*gs_ctl_text(row, parts[p]))
-			printf(" %s", gs_ctl_text(row, parts[p]));
-	printf(": %s -> %s", gs_ctl_text(row, "from"), gs_ctl_text(row, "to"));
-	if (*gs_ctl_text(row, "why")) {
-		fputs(", ", stdout);
-		gs_ctl_print_text(gs_ctl_text(row, "why"));
-	}
-	if (*gs_ctl_text(row, "actor")) {
-		fputs(" (", stdout);
-		gs_ctl_print_text(gs_ctl_text(row, "actor"));
-		putchar(')');
-	}
+			gs_ctl_printf(" %s", gs_ctl_text(row, parts[p]));
+	gs_ctl_printf(": %s -> %s", gs_ctl_text(row, "from"), gs_ctl_text(row, "to"));
+	if (*gs_ctl_text(row, "why"))
+		gs_ctl_printf(", %s", gs_ctl_text(row, "why"));
+	if (*gs_ctl_text(row, "actor"))
+		gs_ctl_printf(" (%s)", gs_ctl_text(row, "actor"));
 	putchar('\n');
 }
 
@@ -121,7 +116,9 @@ static void print_value(const json_t *value)
 {
 	char *text = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY);
 
-	gs_ctl_print_text(text ? text : json_string_value(value) ? json_string_value(value) : "-");
+	gs_ctl_printf("%s", text		       ? text
+			    : json_string_value(value) ? json_string_value(value)
+						       : "-");
 	free(text);
 }
 
@@ -136,7 +133,7 @@ static void print_changes(const json_t *before, const json_t *after)
 
 		if (was && json_equal(was, value))
 			continue;
-		printf("%s%s ", separator, key);
+		gs_ctl_printf("%s%s ", separator, key);
 		print_value(was);
 		fputs(" -> ", stdout);
 		print_value(value);
@@ -148,12 +145,12 @@ static void print_audit(const json_t *row)
 {
 	const char *actor = gs_ctl_text(row, "actor"), *role = gs_ctl_text(row, "role");
 
-	printf("%s  rev %-6lld ", gs_ctl_text(row, "at"), gs_ctl_number(row, "revision"));
-	gs_ctl_print_text(actor);
+	gs_ctl_printf("%s  rev %-6lld %s", gs_ctl_text(row, "at"), gs_ctl_number(row, "revision"),
+		      actor);
 	if (strcmp(actor, role) != 0)
-		printf(" (%s)", role);
-	printf(" %s %s ", gs_ctl_text(row, "change"), gs_ctl_text(row, "kind"));
-	gs_ctl_print_text(gs_ctl_text(row, "name"));
+		gs_ctl_printf(" (%s)", role);
+	gs_ctl_printf(" %s %s %s", gs_ctl_text(row, "change"), gs_ctl_text(row, "kind"),
+		      gs_ctl_text(row, "name"));
 	if (strcmp(gs_ctl_text(row, "change"), "update") == 0)
 		print_changes(json_object_get(row, "before"), json_object_get(row, "after"));
 	putchar('\n');
@@ -212,13 +209,14 @@ static int edge_list(const struct gs_ctl *ctl, int argc, char **argv)
 	if (ctl->json)
 		return gs_ctl_print(rows);
 	if (json_array_size(rows) > 0)
-		printf("%-20s %-8s %10s %10s  %-16s %8s  %s\n", "EDGE", "VERSION", "REVISION",
-		       "GENERATION", "DIGEST", "SEEN", "GEOIP");
+		gs_ctl_printf("%-20s %-8s %10s %10s  %-16s %8s  %s\n", "EDGE", "VERSION",
+			      "REVISION", "GENERATION", "DIGEST", "SEEN", "GEOIP");
 	json_array_foreach (rows, i, row)
-		printf("%-20s %-8s %10lld %10lld  %s %6lld s  %s\n", gs_ctl_text(row, "name"),
-		       gs_ctl_text(row, "version"), gs_ctl_number(row, "revision"),
-		       gs_ctl_number(row, "generation"), gs_ctl_text(row, "digest"),
-		       gs_ctl_number(row, "age_s"), gs_ctl_text(row, "geo_path"));
+		gs_ctl_printf("%-20s %-8s %10lld %10lld  %s %6lld s  %s\n",
+			      gs_ctl_text(row, "name"), gs_ctl_text(row, "version"),
+			      gs_ctl_number(row, "revision"), gs_ctl_number(row, "generation"),
+			      gs_ctl_text(row, "digest"), gs_ctl_number(row, "age_s"),
+			      gs_ctl_text(row, "geo_path"));
 	return GS_CTL_DONE;
 }
 
@@ -276,8 +274,8 @@ static int breaker_force(const struct gs_ctl *ctl, int argc, char **argv)
 		return gs_ctl_print_json(json_pack(
 			"{s:s,s:s,s:s,s:s,s:i}", "service", force.service, "region", force.region,
 			"edge", force.edge, "forced", argv[2], "seconds", (int)force.seconds));
-	printf("breaker of %s in %s forced %s for %s%s%s\n", force.service, force.region, argv[2],
-	       span, *force.edge ? " on edge " : "", force.edge);
+	gs_ctl_printf("breaker of %s in %s forced %s for %s%s%s\n", force.service, force.region,
+		      argv[2], span, *force.edge ? " on edge " : "", force.edge);
 	return GS_CTL_DONE;
 }
 
@@ -303,7 +301,7 @@ static int breaker_release(const struct gs_ctl *ctl, int argc, char **argv)
 		return gs_ctl_fail("nobody forces the breaker of %s in %s", argv[0], argv[1]);
 	if (ctl->json)
 		return gs_ctl_print_json(json_pack("{s:i}", "released", (int)count));
-	printf("breaker of %s in %s released\n", argv[0], argv[1]);
+	gs_ctl_printf("breaker of %s in %s released\n", argv[0], argv[1]);
 	return GS_CTL_DONE;
 }
 

@@ -17,26 +17,23 @@ static void print_breaker(const json_t *row)
 {
 	const json_t *forced = json_object_get(row, "forced");
 
-	printf("%-20s %-16s ", gs_ctl_text(row, "service"), gs_ctl_text(row, "region"));
+	gs_ctl_printf("%-20s %-16s ", gs_ctl_text(row, "service"), gs_ctl_text(row, "region"));
 	gs_ctl_print_state(gs_ctl_text(row, "state"), 10);
-	printf("%6lld s  %5lld ok %5lld failed  pool ", gs_ctl_number(row, "since_s"),
-	       gs_ctl_number(row, "ok"), gs_ctl_number(row, "failed"));
+	gs_ctl_printf("%6lld s  %5lld ok %5lld failed  pool ", gs_ctl_number(row, "since_s"),
+		      gs_ctl_number(row, "ok"), gs_ctl_number(row, "failed"));
 	gs_ctl_print_state(gs_ctl_text(row, "pool"), 6);
 	if (json_object_get(row, "half_open_in_ms"))
-		printf(" trials in %lld ms", gs_ctl_number(row, "half_open_in_ms"));
+		gs_ctl_printf(" trials in %lld ms", gs_ctl_number(row, "half_open_in_ms"));
 	if (json_object_get(row, "trials"))
-		printf(" %lld of %lld trials left", gs_ctl_number(row, "trials_left"),
-		       gs_ctl_number(row, "trials"));
+		gs_ctl_printf(" %lld of %lld trials left", gs_ctl_number(row, "trials_left"),
+			      gs_ctl_number(row, "trials"));
 	if (json_object_get(row, "accept_percent"))
-		printf(" takes %lld %% of new flows", gs_ctl_number(row, "accept_percent"));
+		gs_ctl_printf(" takes %lld %% of new flows", gs_ctl_number(row, "accept_percent"));
 	if (forced)
-		printf(" forced %s until %s by %s", gs_ctl_text(forced, "state"),
-		       gs_ctl_text(forced, "expires"), gs_ctl_text(forced, "actor"));
-	if (*gs_ctl_text(row, "why")) {
-		fputs(" (", stdout);
-		gs_ctl_print_text(gs_ctl_text(row, "why"));
-		putchar(')');
-	}
+		gs_ctl_printf(" forced %s until %s by %s", gs_ctl_text(forced, "state"),
+			      gs_ctl_text(forced, "expires"), gs_ctl_text(forced, "actor"));
+	if (*gs_ctl_text(row, "why"))
+		gs_ctl_printf(" (%s)", gs_ctl_text(row, "why"));
 	putchar('\n');
 }
 
@@ -57,19 +54,17 @@ static int list_of_edges(const struct gs_ctl *ctl)
 		return gs_ctl_print_json(
 			json_pack("{s:O,s:O}", "breakers", states, "forces", forces));
 	json_array_foreach (states, i, row) {
-		printf("%-16s %-20s %-16s ", gs_ctl_text(row, "edge"), gs_ctl_text(row, "service"),
-		       gs_ctl_text(row, "region"));
+		gs_ctl_printf("%-16s %-20s %-16s ", gs_ctl_text(row, "edge"),
+			      gs_ctl_text(row, "service"), gs_ctl_text(row, "region"));
 		gs_ctl_print_state(gs_ctl_text(row, "state"), 10);
-		printf("since %s: ", gs_ctl_text(row, "since"));
-		gs_ctl_print_text(gs_ctl_text(row, "why"));
-		putchar('\n');
+		gs_ctl_printf("since %s: %s\n", gs_ctl_text(row, "since"), gs_ctl_text(row, "why"));
 	}
 	json_array_foreach (forces, i, row)
-		printf("%-16s %-20s %-16s forced %s until %s by %s: %s\n",
-		       *gs_ctl_text(row, "edge") ? gs_ctl_text(row, "edge") : "all edges",
-		       gs_ctl_text(row, "service"), gs_ctl_text(row, "region"),
-		       gs_ctl_text(row, "forced"), gs_ctl_text(row, "expires"),
-		       gs_ctl_text(row, "actor"), gs_ctl_text(row, "reason"));
+		gs_ctl_printf("%-16s %-20s %-16s forced %s until %s by %s: %s\n",
+			      *gs_ctl_text(row, "edge") ? gs_ctl_text(row, "edge") : "all edges",
+			      gs_ctl_text(row, "service"), gs_ctl_text(row, "region"),
+			      gs_ctl_text(row, "forced"), gs_ctl_text(row, "expires"),
+			      gs_ctl_text(row, "actor"), gs_ctl_text(row, "reason"));
 	return GS_CTL_DONE;
 }
 
@@ -97,13 +92,13 @@ static int breaker_list(const struct gs_ctl *ctl, int argc, char **argv)
 
 static void print_backend(const json_t *row)
 {
-	printf("%-20s %-16s %-12s ", gs_ctl_text(row, "name"), gs_ctl_text(row, "service"),
-	       gs_ctl_text(row, "region"));
+	gs_ctl_printf("%-20s %-16s %-12s ", gs_ctl_text(row, "name"), gs_ctl_text(row, "service"),
+		      gs_ctl_text(row, "region"));
 	gs_ctl_print_state(gs_ctl_text(row, "state"), 6);
-	printf("%-10s %7lld us  for %lld s%s%s\n", gs_ctl_text(row, "health"),
-	       gs_ctl_number(row, "latency_us"), gs_ctl_number(row, "since_s"),
-	       *gs_ctl_text(row, "last_failure") ? ", last failure: " : "",
-	       gs_ctl_text(row, "last_failure"));
+	gs_ctl_printf("%-10s %7lld us  for %lld s%s%s\n", gs_ctl_text(row, "health"),
+		      gs_ctl_number(row, "latency_us"), gs_ctl_number(row, "since_s"),
+		      *gs_ctl_text(row, "last_failure") ? ", last failure: " : "",
+		      gs_ctl_text(row, "last_failure"));
 }
 
 static int health_of_edges(const struct gs_ctl *ctl)
@@ -130,12 +125,10 @@ static int health_of_edges(const struct gs_ctl *ctl)
 							      "since", row->since));
 			continue;
 		}
-		printf("%-16s %-8s %-12s %-16s %-20s ", row->edge, row->kind, row->region,
-		       row->service, row->backend);
+		gs_ctl_printf("%-16s %-8s %-12s %-16s %-20s ", row->edge, row->kind, row->region,
+			      row->service, row->backend);
 		gs_ctl_print_state(row->state, 8);
-		printf("since %s: ", row->since);
-		gs_ctl_print_text(row->why);
-		putchar('\n');
+		gs_ctl_printf("since %s: %s\n", row->since, row->why);
 	}
 	if (ctl->json)
 		return gs_ctl_print_json(list);
@@ -175,12 +168,10 @@ static void show_backends(const struct gs_ctl *ctl, const json_t *before, const 
 
 		if (!in_place && was && is_same(was, row))
 			continue;
-		if (ctl->json) {
-			json_dumpf(row, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
-			putchar('\n');
-		} else {
+		if (ctl->json)
+			gs_ctl_print_as(row, JSON_COMPACT);
+		else
 			print_backend(row);
-		}
 	}
 	fflush(stdout);
 }
