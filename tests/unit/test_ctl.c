@@ -9,12 +9,16 @@
 
 #include "user/base/cleanup.h"
 
+#include <fcntl.h>
 #include <jansson.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- the daemon ------------------------------------------------------------------------------ */
@@ -24,10 +28,14 @@
 #define SHOWN "a??[31m???31m\xc3\xb6"
 #define EVIL_AS_IT_IS "a\n\033[31m\177\302\23331m\303\266"
 
-/* Answers the n-th who asks with the n-th of the answers; is gone after the last. */
+/*
+ * Answers the n-th who asks with the n-th of the answers. After the last it is gone, or (forever)
+ * says that one again.
+ */
 struct daemon {
 	char folder[32], path[64];
 	const char *const *answers;
+	bool forever;
 	int listener;
 	pthread_t thread;
 };
@@ -44,14 +52,16 @@ static void answer_one(int client, const char *answer)
 			return;
 		length += (size_t)n;
 	}
-	dprintf(client, "%s\n", answer);
+	/* Who asked may have gone. */
+	if (send(client, answer, strlen(answer), MSG_NOSIGNAL) > 0)
+		send(client, "\n", 1, MSG_NOSIGNAL);
 }
 
 static void *answer_all(void *context)
 {
 	struct daemon *daemon = context;
 
-	for (size_t i = 0; daemon->answers[i]; i++) {
+	for (size_t i = 0; daemon->answers[i]; i += !daemon->forever || daemon->answers[i + 1]) {
 		int client = accept4(daemon->listener, NULL, NULL, SOCK_CLOEXEC);
 
 		if (client < 0)
@@ -63,7 +73,7 @@ static void *answer_all(void *context)
 	return NULL;
 }
 
-static void daemon_start(struct daemon *daemon, const char *const answers[])
+static void daemon_start(struct daemon *daemon, const char *const answers[], bool forever)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
@@ -72,15 +82,18 @@ static void daemon_start(struct daemon *daemon, const char *const answers[])
 	snprintf(daemon->path, sizeof(daemon->path), "%s/sock", daemon->folder);
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", daemon->path);
 	daemon->answers = answers;
+	daemon->forever = forever;
 	daemon->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(bind(daemon->listener, (struct sockaddr *)&address, sizeof(address)), 0);
 	assert_int_equal(listen(daemon->listener, 8), 0);
 	assert_int_equal(pthread_create(&daemon->thread, NULL, answer_all, daemon), 0);
 }
 
-/* All its answers must have been asked for. */
+/* All its answers must have been asked for, unless it gives them forever. */
 static void daemon_end(struct daemon *daemon)
 {
+	if (daemon->forever)
+		shutdown(daemon->listener, SHUT_RDWR);
 	pthread_join(daemon->thread, NULL);
 	unlink(daemon->path);
 	rmdir(daemon->folder);
@@ -179,7 +192,7 @@ static void a_daemons_words_move_no_terminal(void **state)
 		struct daemon daemon;
 		char said[8192];
 
-		daemon_start(&daemon, answers);
+		daemon_start(&daemon, answers, false);
 		run(&daemon, cases[i].arguments, said);
 		daemon_end(&daemon);
 		if (acts_on_terminals(said) || count(said, "\n") != cases[i].lines ||
@@ -197,7 +210,7 @@ static void json_has_all_and_moves_none(void **state)
 	json_t *json;
 	(void)state;
 
-	daemon_start(&daemon, answers);
+	daemon_start(&daemon, answers, false);
 	assert_int_equal(run(&daemon, "-j status", said), 0);
 	daemon_end(&daemon);
 	assert_false(acts_on_terminals(said));
@@ -206,11 +219,189 @@ static void json_has_all_and_moves_none(void **state)
 	json_decref(json);
 }
 
+#define BACKEND(name, state)                                                              \
+	"{\"name\":\"" name "\",\"service\":\"web\",\"region\":\"eu\",\"state\":\"" state \
+	"\",\"health\":\"" state "\",\"latency_us\":7,\"since_s\":3}"
+#define BACKENDS(list) "{\"backends\":[" list "]}"
+
+/* The first word of each line and its fourth: who, and how he is. */
+static void shorten(const char *said, char *out, size_t room)
+{
+	char name[64], state[64];
+	const char *line = said;
+
+	out[0] = '\0';
+	for (; line && *line; line = strchr(line, '\n'), line += line ? 1 : 0) {
+		size_t length = strlen(out);
+
+		if (sscanf(line, "%63s web eu %63s", name, state) == 2)
+			snprintf(out + length, room - length, "%s %s; ", name, state);
+	}
+}
+
+static void a_watcher_tells_what_changes_and_what_goes(void **state)
+{
+	static const char *const answers[] = {
+		BACKENDS(BACKEND("a", "up") "," BACKEND("b", "up")),
+		BACKENDS(BACKEND("a", "up")),
+		BACKENDS(BACKEND("a", "down")),
+		BACKENDS(BACKEND("b", "up") "," BACKEND("a", "down")),
+		"{}",
+		NULL,
+	};
+	struct daemon daemon;
+	char said[8192], told[1024];
+	(void)state;
+
+	daemon_start(&daemon, answers, false);
+	assert_int_equal(run(&daemon, "health list --watch", said), 1);
+	daemon_end(&daemon);
+	shorten(said, told, sizeof(told));
+	assert_string_equal(told, "a up; b up; b gone; a down; b up; b gone; a gone; ");
+	assert_non_null(strstr(said, "geostreamd is not running there"));
+	assert_null(strchr(said, '\033'));
+}
+
+static void a_watcher_tells_it_in_json(void **state)
+{
+	static const char *const answers[] = {BACKENDS(BACKEND("a", "up")), BACKENDS(""), NULL};
+	struct daemon daemon;
+	char said[8192], *second;
+	(void)state;
+
+	daemon_start(&daemon, answers, false);
+	assert_int_equal(run(&daemon, "-j health list --watch", said), 1);
+	daemon_end(&daemon);
+	second = strchr(said, '\n');
+	assert_non_null(second);
+	*strchr(second + 1, '\n') = '\0';
+	assert_string_equal(
+		second + 1,
+		"{\"name\":\"a\",\"service\":\"web\",\"region\":\"eu\",\"state\":\"gone\"}");
+}
+
+/* Watches, its output in a pipe. */
+static pid_t start_watching(const struct daemon *daemon, int *ret_output)
+{
+	const char *build = getenv("BUILD");
+	char program[128];
+	int ends[2];
+	pid_t pid;
+
+	snprintf(program, sizeof(program), "%.80s/geostreamctl", build ? build : "build");
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		/* Whoever started this may ignore them. */
+		signal(SIGINT, SIG_DFL);
+		signal(SIGTERM, SIG_DFL);
+		dup2(ends[1], STDOUT_FILENO);
+		execle(program, "geostreamctl", "-s", daemon->path, "health", "list", "--watch",
+		       NULL, (char *[]){NULL});
+		_exit(127);
+	}
+	close(ends[1]);
+	*ret_output = ends[0];
+	return pid;
+}
+
+/* The exit code; -1: a signal ended it. */
+static int read_to_end(pid_t pid, int output, size_t *ret_lines, char *ret_last)
+{
+	char block[4096];
+	ssize_t n;
+	int status;
+
+	while ((n = read(output, block, sizeof(block))) > 0) {
+		for (ssize_t i = 0; i < n; i++)
+			*ret_lines += block[i] == '\n';
+		*ret_last = block[n - 1];
+	}
+	close(output);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* More than a pipe holds: who has read one byte knows that it is not whole, and cannot be. */
+static char *many_backends(size_t number)
+{
+	const char *one = BACKEND("a-name-of-some-length-to-fill-pipes", "up");
+	char *text = malloc(number * (strlen(one) + 1) + 32);
+	size_t length;
+
+	assert_non_null(text);
+	length = (size_t)sprintf(text, "{\"backends\":[");
+	for (size_t i = 0; i < number; i++)
+		length += (size_t)sprintf(text + length, "%s%s", i > 0 ? "," : "", one);
+	sprintf(text + length, "]}");
+	return text;
+}
+
+static void an_ended_watcher_ends_its_lines(void **state)
+{
+	static const int signals[] = {SIGINT, SIGTERM};
+	enum { MANY = 2000 };
+	char *many = many_backends(MANY);
+	const char *few = BACKENDS(BACKEND("a", "up"));
+	(void)state;
+
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(signals); i++) {
+		bool is_many = i % 2 == 0;
+		const char *answers[] = {is_many ? many : few, NULL};
+		struct daemon daemon;
+		size_t lines = 0;
+		char last = '\0';
+		int output, status;
+		pid_t pid;
+
+		daemon_start(&daemon, answers, true);
+		pid = start_watching(&daemon, &output);
+		assert_int_equal(read(output, &last, 1), 1);
+		kill(pid, signals[i / 2]);
+		status = read_to_end(pid, output, &lines, &last);
+		daemon_end(&daemon);
+		assert_int_equal(status, 0);
+		assert_int_equal(lines, is_many ? MANY : 1);
+		assert_int_equal(last, '\n');
+	}
+	free(many);
+}
+
+static void a_reader_who_does_not_read_keeps_no_watcher(void **state)
+{
+	char *many = many_backends(2000);
+	const char *answers[] = {many, NULL};
+	struct daemon daemon;
+	int output, status = 0;
+	char first;
+	pid_t pid;
+	(void)state;
+
+	daemon_start(&daemon, answers, true);
+	pid = start_watching(&daemon, &output);
+	assert_int_equal(read(output, &first, 1), 1);
+	/* Two that wait together are one. */
+	while (waitpid(pid, &status, WNOHANG) == 0) {
+		kill(pid, SIGTERM);
+		sched_yield();
+	}
+	close(output);
+	daemon_end(&daemon);
+	free(many);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_daemons_words_move_no_terminal),
 		cmocka_unit_test(json_has_all_and_moves_none),
+		cmocka_unit_test(a_watcher_tells_what_changes_and_what_goes),
+		cmocka_unit_test(a_watcher_tells_it_in_json),
+		cmocka_unit_test(an_ended_watcher_ends_its_lines),
+		cmocka_unit_test(a_reader_who_does_not_read_keeps_no_watcher),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,7 @@
 #include "user/ctl/ctl_db.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -154,6 +155,30 @@ static const json_t *find_backend(const json_t *list, const char *name)
 	return NULL;
 }
 
+static void tell_backend(const struct gs_ctl *ctl, const json_t *row)
+{
+	if (ctl->json)
+		gs_ctl_print_as(row, JSON_COMPACT);
+	else
+		print_backend(row);
+}
+
+/* Nothing of what it was last is true of it any more, but for its names. */
+static void tell_gone(const struct gs_ctl *ctl, const json_t *was)
+{
+	const char *name = gs_ctl_text(was, "name"), *service = gs_ctl_text(was, "service");
+	const char *region = gs_ctl_text(was, "region");
+
+	if (ctl->json) {
+		GS_AUTO_JSON json_t *row = json_pack("{s:s,s:s,s:s,s:s}", "name", name, "service",
+						     service, "region", region, "state", "gone");
+
+		gs_ctl_print_as(row, JSON_COMPACT);
+	} else {
+		gs_ctl_printf("%-20s %-16s %-12s gone\n", name, service, region);
+	}
+}
+
 /* On a terminal the whole list in its place; elsewhere a line for what has changed. */
 static void show_backends(const struct gs_ctl *ctl, const json_t *before, const json_t *now,
 			  bool in_place)
@@ -166,13 +191,12 @@ static void show_backends(const struct gs_ctl *ctl, const json_t *before, const 
 	json_array_foreach (now, i, row) {
 		const json_t *was = find_backend(before, gs_ctl_text(row, "name"));
 
-		if (!in_place && was && is_same(was, row))
-			continue;
-		if (ctl->json)
-			gs_ctl_print_as(row, JSON_COMPACT);
-		else
-			print_backend(row);
+		if (in_place || !was || !is_same(was, row))
+			tell_backend(ctl, row);
 	}
+	json_array_foreach (before, i, row)
+		if (!in_place && !find_backend(now, gs_ctl_text(row, "name")))
+			tell_gone(ctl, row);
 	fflush(stdout);
 }
 
@@ -185,29 +209,57 @@ static json_t *ask_backends(const struct gs_ctl *ctl)
 	return reply ? (backends ? json_incref(backends) : json_array()) : NULL;
 }
 
-/* Until the reader goes away, or the daemon. */
+/* What has begun to be printed is printed to its end; asking and waiting just end. */
+static volatile sig_atomic_t is_printing, is_ended;
+
+static void on_end(int number)
+{
+	(void)number;
+	if (!is_printing)
+		_exit(GS_CTL_DONE);
+	if (is_ended)
+		_exit(GS_CTL_FAILED); /* asked twice: the reader does not read */
+	is_ended = 1;
+}
+
+/* By Ctrl-C and by kill; but for what was to be ignored, as a shell has it for its background. */
+static void take_ends(void)
+{
+	static const int numbers[] = {SIGINT, SIGTERM};
+	const struct sigaction end = {.sa_handler = on_end, .sa_flags = SA_RESTART};
+	struct sigaction was;
+
+	for (size_t n = 0; n < ARRAY_SIZE(numbers); n++)
+		if (sigaction(numbers[n], NULL, &was) == 0 && was.sa_handler != SIG_IGN)
+			sigaction(numbers[n], &end, NULL);
+}
+
+/* Until somebody ends it: done. Until the reader goes away, or the daemon: failed. */
 static int watch(const struct gs_ctl *ctl)
 {
 	bool in_place = isatty(STDOUT_FILENO) && !ctl->json;
 	struct pollfd reader = {.fd = STDOUT_FILENO};
 	json_t *before = json_array();
 
+	take_ends();
 	for (;;) {
 		json_t *now = ask_backends(ctl);
 
 		if (!now)
 			break;
+		is_printing = 1;
 		show_backends(ctl, before, now, in_place);
+		is_printing = 0;
 		json_decref(before);
 		before = now;
-		if (ferror(stdout))
+		if (is_ended || ferror(stdout))
 			break;
 		/* Nothing is asked for: only an end of the reader wakes it early. */
 		if (poll(&reader, 1, WATCH_MS) > 0 && reader.revents & (POLLERR | POLLHUP))
 			break;
 	}
 	json_decref(before);
-	return GS_CTL_FAILED;
+	return is_ended && !ferror(stdout) ? GS_CTL_DONE : GS_CTL_FAILED;
 }
 
 static int health_list(const struct gs_ctl *ctl, int argc, char **argv)
