@@ -82,6 +82,13 @@ done <<'ROWS'
 1|"mars" is not the name of a region|override add 203.0.113.0/24 mars
 2|not of the form FIELD=VALUE|region set eu cost
 2|set what of eu|region set eu
+2|cost is given twice: "1" and "2"|region set eu cost=1 cost=2
+2|cost is given twice: "1" and "1"|region set eu cost=1 admin=drain cost=1
+2|longitude is given twice: "2" and ""|region add x latitude=1 longitude=2 longitude=
+2|order is given twice: "eu" and "us"|policy set nearest order=eu order=us
+2|reason is given twice: "a=b" and "c"|override set 203.0.113.0/24 reason=a=b reason=c
+2|is given twice: "1" and "2"|region set eu =1 =2
+1|no such field|region set eu coster-than-any-field-there-is-here=1 cost=2
 2|which region|region add
 2|is not a revision|region set eu cost=1 --since x
 1|revision 99999 has not been yet|region set eu cost=1 --since 99999

@@ -263,6 +263,28 @@ static int make(const struct gs_snapshot *have, void *context, struct gs_snapsho
 
 /* ---- the commands ----------------------------------------------------------------------------*/
 
+/* Each is FIELD=VALUE and no field is there twice; else told. */
+static int check_assignments(const struct edit *edit)
+{
+	const char *object = gs_kind_name(edit->kind), *verb = VERBS[edit->verb];
+
+	for (int i = 0; i < edit->count; i++) {
+		const char *one = edit->assignments[i];
+		size_t length = strcspn(one, "=");
+
+		if (!one[length])
+			return gs_ctl_usage(object, verb, "\"%s\" is not of the form FIELD=VALUE",
+					    one);
+		for (int j = 0; j < i; j++)
+			if (strncmp(edit->assignments[j], one, length + 1) == 0)
+				return gs_ctl_usage(
+					object, verb, "%.*s is given twice: \"%s\" and \"%s\"",
+					(int)length, one, edit->assignments[j] + length + 1,
+					one + length + 1);
+	}
+	return GS_CTL_DONE;
+}
+
 static int edit_object(const struct gs_ctl *ctl, enum gs_kind kind, enum verb verb, int argc,
 		       char **argv)
 {
@@ -282,12 +304,8 @@ static int edit_object(const struct gs_ctl *ctl, enum gs_kind kind, enum verb ve
 		return gs_ctl_usage(object, VERBS[verb], "unexpected \"%s\"", argv[1]);
 	if (verb == SET && edit.count == 0)
 		return gs_ctl_usage(object, VERBS[verb], "set what of %s?", argv[0]);
-	for (int i = 0; i < edit.count; i++)
-		if (!strchr(edit.assignments[i], '='))
-			return gs_ctl_usage(object, VERBS[verb],
-					    "\"%s\" is not of the form FIELD=VALUE",
-					    edit.assignments[i]);
-	return gs_ctl_db_edit(ctl, &change);
+	ret = check_assignments(&edit);
+	return ret ? ret : gs_ctl_db_edit(ctl, &change);
 }
 
 #define EDIT(object, word, verb, kind)                                                \
