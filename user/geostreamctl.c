@@ -105,20 +105,46 @@ int gs_ctl_usage(const char *object, const char *verb, const char *format, ...)
 	return GS_CTL_USAGE;
 }
 
+/* The help, and with it the manual page, by what people are after. Each object is in one. */
+static const struct group {
+	const char *heading;
+	const char *objects[8];
+} GROUPS[] = {
+	{"objects", {"service", "region", "backend", "policy", "override"}},
+	{"the whole configuration", {"apply", "export", "db"}},
+	{"health and breakers", {"health", "breaker"}},
+	{"history", {"history", "audit"}},
+	{"routing", {"route"}},
+	{"daemon, edges and GeoIP", {"status", "edge", "geo"}},
+};
+
+static void print_command(const struct gs_ctl_command *c)
+{
+	char head[200];
+
+	snprintf(head, sizeof(head), "%s%s%s%s%s", c->object, *c->verb ? " " : "", c->verb,
+		 *c->arguments ? " " : "", c->arguments);
+	if (strlen(head) <= 44)
+		printf("  %-44s %s\n", head, c->summary);
+	else
+		printf("  %s\n  %-44s %s\n", head, "", c->summary);
+}
+
+static void print_commands_of(const char *object)
+{
+	for (size_t i = 0; gs_ctl_tables[i]; i++)
+		for (const struct gs_ctl_command *c = gs_ctl_tables[i]; c->object; c++)
+			if (strcmp(c->object, object) == 0)
+				print_command(c);
+}
+
 static int print_help(void)
 {
-	printf("usage: geostreamctl [OPTION ...] OBJECT VERB [ARGUMENT ...]\n\n");
-	for (size_t i = 0; gs_ctl_tables[i]; i++) {
-		for (const struct gs_ctl_command *c = gs_ctl_tables[i]; c->object; c++) {
-			char head[200];
-
-			snprintf(head, sizeof(head), "%s%s%s%s%s", c->object, *c->verb ? " " : "",
-				 c->verb, *c->arguments ? " " : "", c->arguments);
-			if (strlen(head) <= 44)
-				printf("  %-44s %s\n", head, c->summary);
-			else
-				printf("  %s\n  %-44s %s\n", head, "", c->summary);
-		}
+	printf("usage: geostreamctl [OPTION ...] OBJECT VERB [ARGUMENT ...]\n");
+	for (size_t g = 0; g < ARRAY_SIZE(GROUPS); g++) {
+		printf("\n%s:\n", GROUPS[g].heading);
+		for (size_t o = 0; GROUPS[g].objects[o]; o++)
+			print_commands_of(GROUPS[g].objects[o]);
 	}
 	printf("\noptions:\n"
 	       "  -j, --json            results as JSON; may stand anywhere\n"

@@ -11,10 +11,14 @@ plain() {
 	sed 's/[\\_*#]/\\&/g'
 }
 
+# Under the headings of its help, all that each object's help tells.
 commands() { # GEOSTREAMCTL
-	local object line
-	# What it answers to an object it does not have: the list of those it has.
-	for object in $("$1" no-such-object 2>&1 | sed -n 's/^objects: //p'); do
+	local mark word line
+	while read -r mark word; do
+		if [[ $mark == heading ]]; then
+			printf '## %s\n\n' "$(plain <<<"${word^}")"
+			continue
+		fi
 		while IFS= read -r line; do
 			case $line in
 			'usage: geostreamctl '*)
@@ -22,8 +26,11 @@ commands() { # GEOSTREAMCTL
 				;;
 			*) printf '\t%s\n\n' "$(plain <<<"${line#"${line%%[! ]*}"}")" ;;
 			esac
-		done < <("$1" "$object" --help)
-	done
+		done < <("$1" "$word" --help)
+	done < <("$1" --help | awk '
+		/^options:/ { exit }
+		/^[a-z].*:$/ { print "heading " substr($0, 1, length($0) - 1) }
+		/^  [a-z]/ && !seen[$1]++ { print "object " $1 }')
 }
 
 while IFS= read -r line; do

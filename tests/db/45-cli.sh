@@ -10,6 +10,15 @@ said() { # ARGUMENT...; what it says on either stream
 	ctl "$@" 2>&1
 }
 
+# ---- what there is -----------------------------------------------------------------------------
+ctl --help >"$TAP_WORK/help"
+like "help is in groups" "$(grep '^[a-z].*:$' "$TAP_WORK/help" | tr '\n' ' ')" \
+	'^objects: .*health and breakers: history: routing: .*GeoIP: options: $'
+is "which have every command, once" "$(sed '/^options:/,$d' "$TAP_WORK/help" | grep -oE '^  [a-z]+( [a-z]+)?' | sed 's/^  //' |
+	sed -E 's/^(status|apply|export|history|audit) .*/\1/' | sort)" "$(ctl complete | sort)"
+is "as has the manual page" "$(docs/man/page.sh docs/man/geostreamctl.1.scd "$BUILD/geostreamctl" |
+	sed -n '/^# COMMANDS/,/^# THE STATES/p' | grep -c '^\*')" "$(ctl complete | wc -l)"
+
 # ---- every kind, there and back ----------------------------------------------------------------
 while IFS='|' read -r kind name add set shown; do
 	read -ra add <<<"$add"
