@@ -164,7 +164,7 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libtest.a $(BUILD)/liblo
 
 # These look at what the build made.
 $(BUILD)/tests/unit/test_mmdb_real $(BUILD)/tests/unit/test_mkgeoip: | $(BUILD)/geoip/geostream-country.mmdb
-$(BUILD)/tests/unit/test_geo_check: | $(BUILD)/geostreamctl
+$(BUILD)/tests/unit/test_ctl $(BUILD)/tests/unit/test_geo_check: | $(BUILD)/geostreamctl
 
 unit-tests: $(UNIT_TESTS); @:
 db-tests: $(DB_TESTS); @:
