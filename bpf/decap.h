@@ -2,13 +2,14 @@
 /* Why the decapsulator did what it did: index, verdict and text of gs_decap_count. */
 #pragma once
 
-#define GS_DECAP_REASONS(X)                                                                      \
-	X(pass_other, PASS, "no IPIP packet")                                                    \
-	X(pass_transit, PASS, "IPIP, but for another host, or with options, or in fragments")    \
-	X(pass_inner, PASS, "outer header taken off")                                            \
-	X(drop_truncated, DROP, "cut short")                                                     \
-	X(drop_malformed, DROP, "headers contradict each other, or the outer checksum is wrong") \
-	X(drop_stranger, DROP, "sender is not in gs_decap_edges")                                \
+#define GS_DECAP_REASONS(X)                                                                            \
+	X(pass_other, PASS, "neither IPIP nor GUE")                                                    \
+	X(pass_transit, PASS,                                                                          \
+	  "a tunnel packet, but for another host, with options, in fragments, or with a UDP checksum") \
+	X(pass_inner, PASS, "outer header taken off")                                                  \
+	X(drop_truncated, DROP, "cut short")                                                           \
+	X(drop_malformed, DROP, "headers contradict each other, or the outer checksum is wrong")       \
+	X(drop_stranger, DROP, "sender is not in gs_decap_edges")                                      \
 	X(drop_congested, DROP, "marked on the way, and the inner packet cannot say so (RFC 6040)")
 
 #define GS_DECAP_ENUM(name, verdict, text) GS_DECAP_##name,

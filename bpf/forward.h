@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Step 5: the packet in an outer IPv4 or IPv6 header (RFC 2003, RFC 2473), addressed to the backend
- * and, on the wire, to its next hop. The inner packet stays as it came, TTL and checksums included:
- * the edge stands for the backend, it is no router on the way.
+ * Step 5: to the backend, as its mode says. IPIP: in an outer IPv4 or IPv6 header (RFC 2003, RFC
+ * 2473), addressed to the backend and, on the wire, to its next hop. GUE: the same behind UDP, with
+ * a source port that differs from flow to flow, so that routers on the way spread them
+ * (draft-ietf-intarea-gue, variant 1: the packet follows the UDP header at once). L2: as it came,
+ * to the backend's own MAC. The inner packet stays as it came, TTL and checksums included: the edge
+ * stands for the backend, it is no router on the way.
  */
 #pragma once
 
+#include "answer.h"
 #include "count.h"
 
 #define GS_OUTER_TTL 64
@@ -34,12 +38,13 @@ GS_INLINE __be16 gs_outer_checksum(__be16 version_ds, __be16 length, __be16 ttl_
 	return (__be16)~sum;
 }
 
-GS_INLINE void gs_write_outer4(__u8 *ip, const struct gs_packet *packet, __be32 src, __be32 dst)
+/* protocol: of what follows; payload: its bytes. */
+GS_INLINE void gs_write_outer4(__u8 *ip, const struct gs_packet *packet, __u16 protocol,
+			       __u32 payload, __be32 src, __be32 dst)
 {
 	__be16 version_ds = GS_BE16((__u16)(0x4500 | packet->ds));
-	__be16 length = GS_BE16((__u16)(packet->length + GS_IP4_BYTES));
-	__u16 inner = packet->family == 4 ? IPPROTO_IPIP : IPPROTO_IPV6;
-	__be16 ttl_protocol = GS_BE16((__u16)(GS_OUTER_TTL << 8 | inner));
+	__be16 length = GS_BE16((__u16)(payload + GS_IP4_BYTES));
+	__be16 ttl_protocol = GS_BE16((__u16)(GS_OUTER_TTL << 8 | protocol));
 
 	*(gs_wire16 *)ip = version_ds;
 	*(gs_wire16 *)(ip + 2) = length;
@@ -50,15 +55,30 @@ GS_INLINE void gs_write_outer4(__u8 *ip, const struct gs_packet *packet, __be32 
 	*(gs_wire32 *)(ip + 16) = dst;
 }
 
-GS_INLINE void gs_write_outer6(__u8 *ip, const struct gs_packet *packet, const __be32 src[4],
-			       const __be32 dst[4])
+GS_INLINE void gs_write_outer6(__u8 *ip, const struct gs_packet *packet, __u16 protocol,
+			       __u32 payload, const __be32 src[4], const __be32 dst[4])
 {
-	__u32 inner = packet->family == 4 ? IPPROTO_IPIP : IPPROTO_IPV6;
-
 	*(gs_wire32 *)ip = GS_BE32(6u << 28 | (__u32)packet->ds << 20);
-	*(gs_wire32 *)(ip + 4) = GS_BE32((__u32)packet->length << 16 | inner << 8 | GS_OUTER_TTL);
+	*(gs_wire32 *)(ip + 4) = GS_BE32(payload << 16 | (__u32)protocol << 8 | GS_OUTER_TTL);
 	gs_wire_addr6((__be32 *)(ip + 8), (const __u8 *)src);
 	gs_wire_addr6((__be32 *)(ip + 24), (const __u8 *)dst);
+}
+
+/*
+ * 14 bits of the flow's, in the dynamic ports. The hash is secret (it decides about buckets), and
+ * the port is seen on the way: so they are bits of a product and none of its own.
+ */
+GS_INLINE __u16 gs_gue_port(__u64 table_hash)
+{
+	return (__u16)(0xc000u | (__u32)(table_hash * 0x9e3779b97f4a7c15ULL >> 50));
+}
+
+/* Without a checksum: the packet inside has its own (RFC 768; over IPv6 RFC 6935 and 6936). */
+GS_INLINE void gs_write_gue(__u8 *udp, const struct gs_packet *packet, __u64 table_hash)
+{
+	*(gs_wire16 *)udp = GS_BE16(gs_gue_port(table_hash));
+	*(gs_wire16 *)(udp + 2) = GS_BE16(GS_GUE_PORT);
+	*(gs_wire32 *)(udp + 4) = GS_BE32((__u32)(packet->length + GS_UDP_BYTES) << 16);
 }
 
 /* Of the frame to send. 0; -1: the frame has no Ethernet header after all. */
@@ -90,36 +110,110 @@ GS_INLINE void gs_write_eth(__u8 *frame, const union gs_macs *macs, __u16 type)
 	*(gs_wire16 *)(frame + 12) = GS_BE16(type);
 }
 
-GS_INLINE enum gs_reason gs_encapsulate(struct xdp_md *ctx, const struct gs_packet *packet,
-					const struct gs_backend_value *backend,
-					const struct gs_hop_value *hop)
+/* What of the packet's protocol number the outer header names in IPIP. */
+GS_INLINE __u16 gs_inner_protocol(const struct gs_packet *packet)
 {
-	__u32 outer = backend->family == 4 ? GS_IP4_BYTES : GS_IP6_BYTES;
+	return packet->family == 4 ? IPPROTO_IPIP : IPPROTO_IPV6;
+}
+
+GS_INLINE enum gs_reason gs_encapsulate4(struct xdp_md *ctx, const struct gs_packet *packet,
+					 const struct gs_backend_value *backend,
+					 const struct gs_hop_value *hop, const union gs_macs *macs,
+					 __u64 table_hash)
+{
+	int is_gue = backend->mode == GS_FORWARD_GUE;
+	__u32 outer = GS_IP4_BYTES + (is_gue ? GS_UDP_BYTES : 0);
+	__u8 *frame;
+
+	if (bpf_xdp_adjust_head(ctx, -(int)outer))
+		return GS_REASON_drop_headroom;
+	frame = (__u8 *)(long)ctx->data;
+	if ((void *)(frame + ETH_HLEN + GS_IP4_BYTES) > (void *)(long)ctx->data_end)
+		return GS_REASON_drop_headroom;
+	gs_write_eth(frame, macs, ETH_P_IP);
+	if (!is_gue) {
+		gs_write_outer4(frame + ETH_HLEN, packet, gs_inner_protocol(packet), packet->length,
+				hop->src4, backend->addr[3]);
+		return GS_REASON_NONE;
+	}
+	if ((void *)(frame + ETH_HLEN + GS_IP4_BYTES + GS_UDP_BYTES) > (void *)(long)ctx->data_end)
+		return GS_REASON_drop_headroom;
+	gs_write_outer4(frame + ETH_HLEN, packet, IPPROTO_UDP, packet->length + GS_UDP_BYTES,
+			hop->src4, backend->addr[3]);
+	gs_write_gue(frame + ETH_HLEN + GS_IP4_BYTES, packet, table_hash);
+	return GS_REASON_NONE;
+}
+
+GS_INLINE enum gs_reason gs_encapsulate6(struct xdp_md *ctx, const struct gs_packet *packet,
+					 const struct gs_backend_value *backend,
+					 const struct gs_hop_value *hop, const union gs_macs *macs,
+					 __u64 table_hash)
+{
+	int is_gue = backend->mode == GS_FORWARD_GUE;
+	__u32 outer = GS_IP6_BYTES + (is_gue ? GS_UDP_BYTES : 0);
+	__u8 *frame;
+
+	if (bpf_xdp_adjust_head(ctx, -(int)outer))
+		return GS_REASON_drop_headroom;
+	frame = (__u8 *)(long)ctx->data;
+	if ((void *)(frame + ETH_HLEN + GS_IP6_BYTES) > (void *)(long)ctx->data_end)
+		return GS_REASON_drop_headroom;
+	gs_write_eth(frame, macs, ETH_P_IPV6);
+	if (!is_gue) {
+		gs_write_outer6(frame + ETH_HLEN, packet, gs_inner_protocol(packet), packet->length,
+				hop->src6, backend->addr);
+		return GS_REASON_NONE;
+	}
+	if ((void *)(frame + ETH_HLEN + GS_IP6_BYTES + GS_UDP_BYTES) > (void *)(long)ctx->data_end)
+		return GS_REASON_drop_headroom;
+	gs_write_outer6(frame + ETH_HLEN, packet, IPPROTO_UDP, packet->length + GS_UDP_BYTES,
+			hop->src6, backend->addr);
+	gs_write_gue(frame + ETH_HLEN + GS_IP6_BYTES, packet, table_hash);
+	return GS_REASON_NONE;
+}
+
+/* Bytes in front of the packet; 0 for what has no outer header. */
+GS_INLINE __u32 gs_outer_size(const struct gs_backend_value *backend)
+{
+	if (backend->mode == GS_FORWARD_L2)
+		return 0;
+	return (backend->family == 4 ? GS_IP4_BYTES : GS_IP6_BYTES) +
+	       (backend->mode == GS_FORWARD_GUE ? GS_UDP_BYTES : 0);
+}
+
+GS_INLINE enum gs_reason gs_send(struct xdp_md *ctx, const struct gs_packet *packet,
+				 const struct gs_backend_value *backend,
+				 const struct gs_hop_value *hop, __u64 table_hash)
+{
+	__u32 outer = gs_outer_size(backend);
 	union gs_macs macs;
 	__u8 *frame;
 
 	if (!gs_fits(packet->length, outer, hop->mtu))
-		return GS_REASON_drop_too_big;
-	if (gs_forward_macs(ctx, hop, &macs) || bpf_xdp_adjust_head(ctx, -(int)outer))
+		return (enum gs_reason)gs_too_big(ctx, packet, gs_most(hop->mtu) - outer);
+	if (gs_forward_macs(ctx, hop, &macs))
 		return GS_REASON_drop_headroom;
+	if (backend->mode != GS_FORWARD_L2)
+		return backend->family == 4
+			       ? gs_encapsulate4(ctx, packet, backend, hop, &macs, table_hash)
+			       : gs_encapsulate6(ctx, packet, backend, hop, &macs, table_hash);
+	/* Back to whoever sent it, with the address it was sent to: that would go round and round.
+	 */
+	if (hop->flags & GS_HOP_REFLECT)
+		return GS_REASON_drop_no_hop;
 	frame = (__u8 *)(long)ctx->data;
-	if (backend->family == 4) {
-		if ((void *)(frame + ETH_HLEN + GS_IP4_BYTES) > (void *)(long)ctx->data_end)
-			return GS_REASON_drop_headroom;
-		gs_write_eth(frame, &macs, ETH_P_IP);
-		gs_write_outer4(frame + ETH_HLEN, packet, hop->src4, backend->addr[3]);
-	} else {
-		if ((void *)(frame + ETH_HLEN + GS_IP6_BYTES) > (void *)(long)ctx->data_end)
-			return GS_REASON_drop_headroom;
-		gs_write_eth(frame, &macs, ETH_P_IPV6);
-		gs_write_outer6(frame + ETH_HLEN, packet, hop->src6, backend->addr);
-	}
+	if ((void *)(frame + ETH_HLEN) > (void *)(long)ctx->data_end)
+		return GS_REASON_drop_headroom;
+	gs_write_eth(frame, &macs, packet->family == 4 ? ETH_P_IP : ETH_P_IPV6);
 	return GS_REASON_NONE;
 }
 
-/* NONE: the packet is ready to leave, and *outcome says where it goes. */
+/*
+ * NONE: the packet is ready to leave, and *outcome says where it goes. A tx_ reason: something else
+ * is ready to leave, back where the packet came from.
+ */
 GS_INLINE enum gs_reason gs_forward(struct xdp_md *ctx, const struct gs_packet *packet, __u32 id,
-				    struct gs_outcome *outcome)
+				    __u64 table_hash, struct gs_outcome *outcome)
 {
 	const struct gs_backend_value *backend = bpf_map_lookup_elem(&backends, &id);
 	const struct gs_hop_value *hop = NULL;
@@ -128,14 +222,16 @@ GS_INLINE enum gs_reason gs_forward(struct xdp_md *ctx, const struct gs_packet *
 
 	if (!backend)
 		return GS_REASON_drop_no_backend;
-	if (backend->mode != GS_FORWARD_IPIP || (backend->family != 4 && backend->family != 6))
+	if (backend->mode < GS_FORWARD_IPIP || backend->mode > GS_FORWARD_L2 ||
+	    (backend->family != 4 && backend->family != 6) ||
+	    (backend->mode == GS_FORWARD_L2 && backend->family != packet->family))
 		return GS_REASON_drop_mode;
 	hop_id = *(const volatile __u32 *)&backend->hop;
 	if (hop_id)
 		hop = bpf_map_lookup_elem(&hops, &hop_id);
 	if (!hop || hop->mtu == 0)
 		return GS_REASON_drop_no_hop;
-	reason = gs_encapsulate(ctx, packet, backend, hop);
+	reason = gs_send(ctx, packet, backend, hop, table_hash);
 	if (reason != GS_REASON_NONE)
 		return reason;
 	outcome->backend = id;

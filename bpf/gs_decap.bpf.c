@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The backend kit's decapsulator, for hosts without (or better off without) an ipip device: takes
- * the outer header off IPIP packets addressed to this host and passes the inner packet up.
+ * The backend kit's decapsulator, for hosts without (or better off without) a tunnel device: takes
+ * the outer headers off IPIP and GUE packets addressed to this host and passes the inner packet up.
  *
  *	ip link set dev eth0 xdpdrv obj gs_decap.bpf.o sec xdp
  *
@@ -49,16 +49,42 @@ struct {
 struct gs_outer {
 	struct gs_decap_addr src;
 	struct gs_decap_addr dst;
-	__u32 room; /* bytes of the packet inside, by the outer header */
+	__u32 room; /* bytes of the packet inside, by the outer headers */
 	__u8 family;
 	__u8 inner; /* 4, 6 */
 	__u8 ds;
+	__u8 is_gue;
 };
 
-/* By a branch and not a member: the verifier needs to see one of two constants. */
+/* By branches and not a member: the verifier needs to see one of four constants. */
 GS_INLINE __u32 gs_outer_bytes(const struct gs_outer *outer)
 {
+	if (outer->is_gue)
+		return outer->family == 4 ? GS_IP4_BYTES + GS_UDP_BYTES
+					  : GS_IP6_BYTES + GS_UDP_BYTES;
 	return outer->family == 4 ? GS_IP4_BYTES : GS_IP6_BYTES;
+}
+
+/*
+ * udp: behind the outer IP header, outer->room: bytes from there. NONE: GUE variant 1, whose packet
+ * follows at once; its first bits say so. A checksum is the kernel's to check.
+ */
+GS_INLINE enum gs_decap_reason gs_outer_gue(const __u8 *udp, const void *end,
+					    struct gs_outer *outer)
+{
+	if ((const void *)(udp + GS_UDP_BYTES + 1) > end ||
+	    *(const gs_wire16 *)(udp + 2) != GS_BE16(GS_GUE_PORT))
+		return GS_DECAP_pass_other;
+	outer->inner = udp[GS_UDP_BYTES] >> 4;
+	if (outer->inner != 4 && outer->inner != 6)
+		return GS_DECAP_pass_other;
+	if (*(const gs_wire16 *)(udp + 6))
+		return GS_DECAP_pass_transit;
+	if (outer->room < GS_UDP_BYTES || gs_wire_u16(udp + 4) != outer->room)
+		return GS_DECAP_drop_malformed;
+	outer->room -= GS_UDP_BYTES;
+	outer->is_gue = 1;
+	return GS_DECAP_NONE;
 }
 
 GS_INLINE int gs_checksum_fits(const __u8 *ip)
@@ -80,6 +106,14 @@ GS_INLINE __u8 gs_inner_family(__u8 protocol)
 	return protocol == IPPROTO_IPV6 ? 6 : 0;
 }
 
+/* Whole, without options, and to our port. */
+GS_INLINE int gs_is_gue4(const __u8 *ip, const void *end)
+{
+	return (const void *)(ip + GS_IP4_BYTES + GS_PORTS_BYTES) <= end && ip[0] == 0x45 &&
+	       !(*(const gs_wire16 *)(ip + 6) & GS_BE16(0x3fff)) &&
+	       *(const gs_wire16 *)(ip + GS_IP4_BYTES + 2) == GS_BE16(GS_GUE_PORT);
+}
+
 GS_INLINE enum gs_decap_reason gs_outer4(const __u8 *ip, const void *end, struct gs_outer *outer)
 {
 	__u32 length, frame = (__u32)((const __u8 *)end - ip);
@@ -87,7 +121,10 @@ GS_INLINE enum gs_decap_reason gs_outer4(const __u8 *ip, const void *end, struct
 	if ((const void *)(ip + GS_IP4_BYTES) > end)
 		return GS_DECAP_pass_other;
 	outer->inner = gs_inner_family(ip[9]);
-	if (!outer->inner)
+	if (!outer->inner && ip[9] != IPPROTO_UDP)
+		return GS_DECAP_pass_other;
+	/* Of UDP only what is surely GUE is ours to judge. */
+	if (!outer->inner && !gs_is_gue4(ip, end))
 		return GS_DECAP_pass_other;
 	if (ip[0] >> 4 != 4 || (ip[0] & 15) < 5)
 		return GS_DECAP_drop_malformed;
@@ -104,7 +141,13 @@ GS_INLINE enum gs_decap_reason gs_outer4(const __u8 *ip, const void *end, struct
 	outer->room = length - GS_IP4_BYTES;
 	outer->family = 4;
 	outer->ds = ip[1];
-	return GS_DECAP_NONE;
+	return outer->inner ? GS_DECAP_NONE : gs_outer_gue(ip + GS_IP4_BYTES, end, outer);
+}
+
+GS_INLINE int gs_is_gue6(const __u8 *ip, const void *end)
+{
+	return (const void *)(ip + GS_IP6_BYTES + GS_PORTS_BYTES) <= end &&
+	       *(const gs_wire16 *)(ip + GS_IP6_BYTES + 2) == GS_BE16(GS_GUE_PORT);
 }
 
 GS_INLINE enum gs_decap_reason gs_outer6(const __u8 *ip, const void *end, struct gs_outer *outer)
@@ -114,7 +157,7 @@ GS_INLINE enum gs_decap_reason gs_outer6(const __u8 *ip, const void *end, struct
 	if ((const void *)(ip + GS_IP6_BYTES) > end)
 		return GS_DECAP_pass_other;
 	outer->inner = gs_inner_family(ip[6]);
-	if (!outer->inner)
+	if (!outer->inner && (ip[6] != IPPROTO_UDP || !gs_is_gue6(ip, end)))
 		return GS_DECAP_pass_other;
 	if (ip[0] >> 4 != 6)
 		return GS_DECAP_drop_malformed;
@@ -125,7 +168,7 @@ GS_INLINE enum gs_decap_reason gs_outer6(const __u8 *ip, const void *end, struct
 	gs_wire_addr6(outer->dst.addr, ip + 24);
 	outer->family = 6;
 	outer->ds = (__u8)(gs_wire_u16(ip) >> 4);
-	return GS_DECAP_NONE;
+	return outer->inner ? GS_DECAP_NONE : gs_outer_gue(ip + GS_IP6_BYTES, end, outer);
 }
 
 /*

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The packet path: parse -> match -> pick (locate) -> forward -> count. Each step is one header and
- * returns a reason; only gs_action knows XDP actions. README.md follows one packet through.
+ * The packet path: parse (fragment) -> match -> pick (locate) -> forward (answer) -> count. Each
+ * step is one header and returns a reason; only gs_action knows XDP actions. README.md follows one
+ * packet through.
  */
 #include "maps/gs_maps.bpf.h"
 
+#include "answer.h"
 #include "count.h"
 #include "forward.h"
+#include "fragment.h"
 #include "locate.h"
 #include "match.h"
 #include "parse.h"
@@ -28,29 +31,71 @@ GS_INLINE int gs_action(const struct xdp_md *ctx, enum gs_reason reason, __u32 i
 	return XDP_TX;
 }
 
+/* Of a packet that is for a service: where to, and why. 0 in *ret_backend: nowhere. */
+GS_INLINE enum gs_reason gs_choose(struct gs_turn *turn, const struct gs_packet *packet,
+				   __u32 *ret_backend)
+{
+	enum gs_reason reason;
+	int quoted;
+
+	if (packet->shape == GS_SHAPE_QUOTES) {
+		quoted = gs_pick_quoted(packet, turn);
+		if (quoted <= 0)
+			return (enum gs_reason) - quoted;
+		*ret_backend = (__u32)quoted & ~GS_PICK_TRIAL;
+		return GS_REASON_tx_icmp;
+	}
+	reason = gs_pick(turn, packet, ret_backend);
+	if (packet->shape == GS_SHAPE_FIRST && *ret_backend)
+		gs_fragment_remember(packet);
+	if (packet->shape == GS_SHAPE_LATER && reason == GS_REASON_tx_flow)
+		return GS_REASON_tx_fragment;
+	return reason;
+}
+
+/* What the parser has found against the packet stands, if it concerns a service of ours. */
+GS_INLINE enum gs_reason gs_refuse(const struct gs_packet *packet, enum gs_reason fault,
+				   struct gs_outcome *outcome)
+{
+	__u32 judged = (__u32)gs_match_fault(packet, fault);
+
+	outcome->service = judged >> GS_FAULT_SERVICE;
+	return judged & GS_FAULT_REASON;
+}
+
+/* Of what is for nobody here. */
+GS_INLINE enum gs_reason gs_pass_reason(const struct gs_packet *packet)
+{
+	if (packet->shape == GS_SHAPE_QUOTES)
+		return GS_REASON_pass_protocol;
+	return packet->shape == GS_SHAPE_FIRST ? GS_REASON_pass_fragment
+					       : GS_REASON_pass_not_service;
+}
+
 GS_INLINE enum gs_reason gs_process(struct xdp_md *ctx, struct gs_packet *packet,
 				    struct gs_outcome *outcome)
 {
 	struct gs_turn turn = {0};
 	enum gs_reason reason, fault;
-	__u32 backend = 0, judged;
+	__u32 backend = 0;
 
 	fault = gs_parse((const void *)(long)ctx->data, (const void *)(long)ctx->data_end, packet);
-	if (fault != GS_REASON_NONE) {
-		judged = (__u32)gs_match_fault(packet, fault);
-		outcome->service = judged >> GS_FAULT_SERVICE;
-		return judged & GS_FAULT_REASON;
-	}
+	if (packet->shape == GS_SHAPE_ECHO)
+		return gs_match_concerns(packet) ? (enum gs_reason)gs_echo(ctx, packet->family)
+						 : fault;
+	if (fault != GS_REASON_NONE && packet->shape != GS_SHAPE_QUOTES &&
+	    !(packet->shape == GS_SHAPE_LATER && gs_fragment_find(packet)))
+		return gs_refuse(packet, fault, outcome);
 	turn.service = gs_match(packet);
 	if (!turn.service)
-		return GS_REASON_pass_not_service;
+		return gs_pass_reason(packet);
 	if (gs_turn_init(&turn, packet))
 		return GS_REASON_pass_no_meta;
 	outcome->service = turn.service;
-	reason = gs_pick(&turn, packet, &backend);
+	reason = gs_choose(&turn, packet, &backend);
 	if (!backend)
 		return reason;
-	fault = gs_forward(ctx, packet, backend, outcome);
+	fault = gs_forward(ctx, packet, backend, turn.table_hash, outcome);
 	return fault == GS_REASON_NONE ? reason : fault;
 }
 

@@ -59,7 +59,7 @@ __attribute__((noinline)) int gs_match_fault(const struct gs_packet *packet, __u
 		return (int)(fault | service << GS_FAULT_SERVICE);
 	if (fault == GS_REASON_drop_bad_ip)
 		return GS_REASON_pass_bad_ip;
-	if (fault == GS_REASON_drop_fragment)
+	if (fault == GS_REASON_drop_fragment || packet->shape != GS_SHAPE_WHOLE)
 		return GS_REASON_pass_fragment;
 	return GS_REASON_pass_not_service;
 }

@@ -27,12 +27,23 @@
 #define GS_UDP_BYTES 8u
 #define GS_PORTS_BYTES 4u /* the first ones of both */
 #define GS_FRAGMENT_BYTES 8u
+#define GS_ICMP_BYTES 8u
 #define GS_MTU_MAX 0xffffu
 
 #define GS_TCP_FIN 0x01u
 #define GS_TCP_SYN 0x02u
 #define GS_TCP_RST 0x04u
 #define GS_TCP_ACK 0x10u
+
+/* What a packet is besides a whole one of TCP or UDP. */
+enum gs_shape {
+	GS_SHAPE_WHOLE,
+	GS_SHAPE_FIRST,	 /* fragment, with its ports */
+	GS_SHAPE_LATER,	 /* fragment, whose ports are not known yet */
+	GS_SHAPE_QUOTES, /* ICMP error: the tuple is that of the packets it complains about the
+			  * answers to, as clients send them */
+	GS_SHAPE_ECHO,	 /* echo request, to whomever */
+};
 
 struct gs_packet {
 	/* Addresses are set with family; protocol and ports when gs_parse returns NONE. With a
@@ -44,7 +55,9 @@ struct gs_packet {
 	__u8 ds;	   /* DS field and ECN */
 	__u8 tcp_flags;	   /* 0 for UDP */
 	__u8 has_ports;	   /* only with a fault: the ports could be read all the same */
-	__u8 _pad[6];
+	__u8 shape;	   /* enum gs_shape */
+	__u8 has_df;	   /* the sender does not want it fragmented; IPv6: always */
+	__u32 id;	   /* of the datagram; only of fragments */
 };
 
 /* IPv4 options, VLAN-less Ethernet and extension headers put fields at any even address. */
@@ -70,9 +83,14 @@ typedef __u64 __attribute__((may_alias, aligned(1))) gs_wire64;
 
 /* May an IP packet of this length get an outer header? No IP packet is longer than 65,535 bytes,
  * whatever the link takes (loopback's MTU is 65,536). */
+GS_INLINE __u32 gs_most(__u32 mtu)
+{
+	return mtu > GS_MTU_MAX ? GS_MTU_MAX : mtu;
+}
+
 GS_INLINE int gs_fits(__u32 length, __u32 outer, __u32 mtu)
 {
-	return length + outer <= (mtu > GS_MTU_MAX ? GS_MTU_MAX : mtu);
+	return length + outer <= gs_most(mtu);
 }
 
 GS_INLINE __u16 gs_wire_u16(const __u8 *at)
@@ -136,7 +154,7 @@ GS_INLINE enum gs_reason gs_parse_udp(const __u8 *l4, const void *end, __u32 roo
 	if ((const void *)(l4 + GS_UDP_BYTES) > end || room < GS_UDP_BYTES)
 		return GS_REASON_drop_truncated;
 	length = gs_wire_u16(l4 + 4);
-	if (length < GS_UDP_BYTES || length > room)
+	if (length < GS_UDP_BYTES || (length > room && packet->shape != GS_SHAPE_FIRST))
 		return GS_REASON_drop_bad_l4;
 	packet->tuple.src_port = *(const gs_wire16 *)l4;
 	packet->tuple.dst_port = *(const gs_wire16 *)(l4 + 2);
@@ -164,6 +182,101 @@ GS_INLINE enum gs_reason gs_parse_l4(const __u8 *ip, const void *end, __u32 head
 	return reason;
 }
 
+/* ---- ICMP ------------------------------------------------------------------------------------*/
+
+/* Ports of the flow a quote is of, reversed: it is one of our services' answers that failed. */
+GS_INLINE void gs_quote_ports(const __u8 *l4, const void *end, __u32 room, __u8 protocol,
+			      struct gs_packet *packet)
+{
+	if ((const void *)(l4 + GS_PORTS_BYTES) > end || room < GS_PORTS_BYTES ||
+	    (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP))
+		return;
+	packet->tuple.protocol = protocol;
+	packet->tuple.src_port = *(const gs_wire16 *)(l4 + 2);
+	packet->tuple.dst_port = *(const gs_wire16 *)l4;
+	packet->shape = GS_SHAPE_QUOTES;
+}
+
+/*
+ * at: what an error quotes; room: bytes of it. Whoever is told must be who sent what is quoted; who
+ * sent it stands in the quote, and the source of the error may be any router.
+ */
+GS_INLINE void gs_quote4(const __u8 *at, const void *end, __u32 room, struct gs_packet *packet)
+{
+	__u32 header;
+
+	if ((const void *)(at + GS_IP4_BYTES) > end || room < GS_IP4_BYTES)
+		return;
+	header = (__u32)(at[0] & 15) * 4;
+	if (at[0] >> 4 != 4 || header < GS_IP4_BYTES || header > room ||
+	    *(const gs_wire32 *)(at + 12) != packet->tuple.dst[3] ||
+	    *(const gs_wire16 *)(at + 6) & GS_BE16(0x1fff)) /* a later fragment has no ports */
+		return;
+	packet->tuple.src[3] = *(const gs_wire32 *)(at + 16);
+	gs_quote_ports(at + header, end, room - header, at[9], packet);
+}
+
+GS_INLINE void gs_quote6(const __u8 *at, const void *end, __u32 room, struct gs_packet *packet)
+{
+	const gs_wire64 *src = (const gs_wire64 *)(at + 8);
+	const __u64 *vip = (const __u64 *)packet->tuple.dst;
+
+	if ((const void *)(at + GS_IP6_BYTES) > end || room < GS_IP6_BYTES || at[0] >> 4 != 6 ||
+	    src[0] != vip[0] || src[1] != vip[1])
+		return;
+	gs_wire_addr6(packet->tuple.src, at + 24);
+	gs_quote_ports(at + GS_IP6_BYTES, end, room - GS_IP6_BYTES, at[6], packet);
+}
+
+/* Destination unreachable ("fragmentation needed" too), time exceeded, parameter problem. */
+GS_INLINE int gs_icmp4_is_error(__u8 type)
+{
+	return type == 3 || type == 11 || type == 12;
+}
+
+/* ip, header, length: as gs_parse_l4. What is neither echo nor an error we can read stays WHOLE. */
+GS_INLINE enum gs_reason gs_parse_icmp(const __u8 *ip, const void *end, __u32 header, __u32 length,
+				       struct gs_packet *packet)
+{
+	const __u8 *icmp = ip + header;
+	__u32 room = length - header;
+
+	if (length > packet->frame_bytes - ETH_HLEN || length > 0xffff || length < header ||
+	    room < GS_ICMP_BYTES || (const void *)(icmp + GS_ICMP_BYTES) > end)
+		return GS_REASON_pass_protocol;
+	packet->length = (__u16)length;
+	if (packet->family == 4) {
+		if (icmp[0] == 8 && icmp[1] == 0)
+			packet->shape = GS_SHAPE_ECHO;
+		else if (gs_icmp4_is_error(icmp[0]))
+			gs_quote4(icmp + GS_ICMP_BYTES, end, room - GS_ICMP_BYTES, packet);
+	} else {
+		if (icmp[0] == 128 && icmp[1] == 0)
+			packet->shape = GS_SHAPE_ECHO;
+		else if (icmp[0] >= 1 && icmp[0] <= 4)
+			gs_quote6(icmp + GS_ICMP_BYTES, end, room - GS_ICMP_BYTES, packet);
+	}
+	return GS_REASON_pass_protocol;
+}
+
+/* ---- IP --------------------------------------------------------------------------------------*/
+
+/* A fragment of TCP or UDP. offset: 0, or what of the datagram came before. As gs_parse_l4. */
+GS_INLINE enum gs_reason gs_parse_piece(const __u8 *ip, const void *end, __u32 header, __u32 length,
+					__u8 protocol, int is_first, struct gs_packet *packet)
+{
+	packet->tuple.protocol = protocol;
+	if (is_first) {
+		packet->shape = GS_SHAPE_FIRST;
+		return gs_parse_l4(ip, end, header, length, protocol, packet);
+	}
+	if (length > packet->frame_bytes - ETH_HLEN || length > 0xffff)
+		return GS_REASON_drop_truncated;
+	packet->length = (__u16)length;
+	packet->shape = GS_SHAPE_LATER;
+	return GS_REASON_drop_fragment;
+}
+
 GS_INLINE enum gs_reason gs_parse_ip4(const __u8 *ip, const void *end, struct gs_packet *packet)
 {
 	__u32 header, length;
@@ -181,16 +294,18 @@ GS_INLINE enum gs_reason gs_parse_ip4(const __u8 *ip, const void *end, struct gs
 	if (ip[0] >> 4 != 4 || header < GS_IP4_BYTES || length < header)
 		return GS_REASON_drop_bad_ip;
 	protocol = ip[9];
+	fragment = *(const gs_wire16 *)(ip + 6);
+	packet->has_df = (fragment & GS_BE16(0x4000)) != 0;
+	fragment &= GS_BE16(0x3fff); /* more fragments, offset */
+	if (protocol == IPPROTO_ICMP && !fragment)
+		return gs_parse_icmp(ip, end, header, length, packet);
 	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
 		return GS_REASON_pass_protocol;
-	fragment = *(const gs_wire16 *)(ip + 6);
-	if (fragment & GS_BE16(0x3fff)) { /* more fragments, or an offset */
-		packet->tuple.protocol = protocol;
-		if (!(fragment & GS_BE16(0x1fff)))
-			gs_parse_ports(ip + header, end, length - header, packet);
-		return GS_REASON_drop_fragment;
-	}
-	return gs_parse_l4(ip, end, header, length, protocol, packet);
+	if (!fragment)
+		return gs_parse_l4(ip, end, header, length, protocol, packet);
+	packet->id = *(const gs_wire16 *)(ip + 4);
+	return gs_parse_piece(ip, end, header, length, protocol, !(fragment & GS_BE16(0x1fff)),
+			      packet);
 }
 
 /* Headers that are walked. Fragment headers are, too, if their packet is whole. */
@@ -200,18 +315,22 @@ GS_INLINE int gs_is_extension(__u8 protocol)
 	       protocol == IPPROTO_DSTOPTS || protocol == IPPROTO_AH;
 }
 
-/* at: a fragment header that is all there; length: as gs_parse_extensions. */
-GS_INLINE enum gs_reason gs_parse_fragment(const __u8 *at, const void *end, __u32 room,
-					   struct gs_packet *packet)
+/* header: where a fragment header is that is all there; length: as gs_parse_extensions. */
+GS_INLINE enum gs_reason gs_parse_fragment(const __u8 *ip, const void *end, __u32 header,
+					   __u32 length, struct gs_packet *packet)
 {
+	const __u8 *at = ip + header;
+	__u32 before = header + GS_FRAGMENT_BYTES;
+
 	if (at[0] != IPPROTO_TCP && at[0] != IPPROTO_UDP)
 		return gs_is_extension(at[0]) || at[0] == IPPROTO_FRAGMENT
 			       ? GS_REASON_drop_fragment
 			       : GS_REASON_pass_protocol;
-	packet->tuple.protocol = at[0];
-	if (!(*(const gs_wire16 *)(at + 2) & GS_BE16(0xfff8)))
-		gs_parse_ports(at + GS_FRAGMENT_BYTES, end, room, packet);
-	return GS_REASON_drop_fragment;
+	if (before > length)
+		return GS_REASON_drop_bad_ip;
+	packet->id = *(const gs_wire32 *)(at + 4);
+	return gs_parse_piece(ip, end, before, length, at[0],
+			      !(*(const gs_wire16 *)(at + 2) & GS_BE16(0xfff8)), packet);
 }
 
 /*
@@ -234,12 +353,8 @@ GS_INLINE enum gs_reason gs_parse_extensions(const __u8 *ip, const void *end, __
 			break;
 		if ((const void *)(at + 8) > end)
 			return GS_REASON_drop_truncated;
-		if (is_fragment && *(const gs_wire16 *)(at + 2) & GS_BE16(0xfff9)) {
-			__u32 before = *header + GS_FRAGMENT_BYTES;
-
-			return gs_parse_fragment(at, end, length > before ? length - before : 0,
-						 packet);
-		}
+		if (is_fragment && *(const gs_wire16 *)(at + 2) & GS_BE16(0xfff9))
+			return gs_parse_fragment(ip, end, *header, length, packet);
 		*protocol = at[0];
 		/* AH counts 4-byte units less 2, fragment headers are 8 bytes, the others count
 		 * 8-byte units less 1. One formula: a branch here doubles the verifier's paths at
@@ -261,6 +376,7 @@ GS_INLINE enum gs_reason gs_parse_ip6(const __u8 *ip, const void *end, struct gs
 	gs_wire_addr6(packet->tuple.dst, ip + 24);
 	packet->family = 6;
 	packet->ds = (__u8)(gs_wire_u16(ip) >> 4);
+	packet->has_df = 1;
 	length = GS_IP6_BYTES + gs_wire_u16(ip + 4);
 	/* Mapped addresses are not for the wire: they would pass for IPv4 clients and VIPs. */
 	if (ip[0] >> 4 != 6 || gs_addr_is_mapped(packet->tuple.src) ||
@@ -268,8 +384,10 @@ GS_INLINE enum gs_reason gs_parse_ip6(const __u8 *ip, const void *end, struct gs
 		return GS_REASON_drop_bad_ip;
 	protocol = ip[6];
 	reason = gs_parse_extensions(ip, end, length, &protocol, &header, packet);
-	if (reason != GS_REASON_NONE)
+	if (reason != GS_REASON_NONE || packet->shape == GS_SHAPE_FIRST)
 		return reason;
+	if (protocol == IPPROTO_ICMPV6)
+		return gs_parse_icmp(ip, end, header, length, packet);
 	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
 		return GS_REASON_pass_protocol;
 	if (header > length)
@@ -278,9 +396,10 @@ GS_INLINE enum gs_reason gs_parse_ip6(const __u8 *ip, const void *end, struct gs
 }
 
 /*
- * Takes the frame apart. packet: zeroed by the caller. NONE: a TCP or UDP packet, all of *packet is
- * set. A pass_ reason stands; a drop_ reason stands only if the packet turns out to be for a
- * service (match.h finds out).
+ * Takes the frame apart. packet: zeroed by the caller. NONE: a TCP or UDP packet or the first
+ * fragment of one, all of *packet is set. A pass_ reason stands, unless packet->shape says that it
+ * is ICMP which may concern a service; a drop_ reason stands only if the packet turns out to be for
+ * a service (match.h finds out), drop_fragment only if nobody knows the ports (fragment.h).
  */
 GS_INLINE enum gs_reason gs_parse(const void *data, const void *end, struct gs_packet *packet)
 {

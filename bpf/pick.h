@@ -134,6 +134,24 @@ GS_INLINE struct gs_flow_entry gs_flow_find(const struct gs_turn *turn, int is_s
 	return none.as;
 }
 
+/* The flow's entry as it is; asking leaves no trace. An empty one: there is none. */
+GS_INLINE struct gs_flow_entry gs_flow_peek(const struct gs_turn *turn)
+{
+	union gs_flow_bits entry = {.word = 0};
+	volatile __u64 *bucket = gs_flow_bucket(turn);
+	const __u32 tag = gs_flow_tag(turn->table_hash);
+
+	if (!bucket)
+		return entry.as;
+	for (__u32 way = 0; way < GS_FLOW_WAYS; way++) {
+		entry.word = bucket[way];
+		if (entry.as.tag == tag)
+			return entry.as;
+	}
+	entry.word = 0;
+	return entry.as;
+}
+
 /* How gladly an entry is given up: the higher the class, and in a class the longer not seen. */
 enum gs_flow_class {
 	GS_FLOW_IN_USE, /* proven, seen within 60 s: never */
@@ -494,4 +512,23 @@ GS_INLINE enum gs_reason gs_pick(struct gs_turn *turn, const struct gs_packet *p
 	if (id)
 		return GS_REASON_tx_repicked;
 	return tracked ? GS_REASON_tx_new : GS_REASON_tx_untracked;
+}
+
+/*
+ * Where the flow is that an ICMP error quotes: the backend, or minus the reason why there is none.
+ * Anybody can send one: it opens no flow, keeps none alive and takes no trial.
+ */
+__attribute__((noinline)) int gs_pick_quoted(const struct gs_packet *packet,
+					     const struct gs_turn *turn)
+{
+	const struct gs_backend_value *backend;
+	__u32 id;
+
+	if (!packet || !turn)
+		return -GS_REASON_drop_no_plan;
+	id = gs_flow_peek(turn).backend & ~GS_FLOW_CLOSED;
+	backend = id ? bpf_map_lookup_elem(&backends, &id) : NULL;
+	if (backend && gs_keeps_flow(turn, backend, id, 0))
+		return (int)id;
+	return gs_pick_new(packet, turn);
 }

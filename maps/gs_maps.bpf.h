@@ -41,6 +41,15 @@ GS_ARRAY(hops, GS_MAX_HOPS, gs_hop_value, 0);
 /* The loader may choose another power of two; meta.flow_mask says which. */
 GS_ARRAY(flows, GS_FLOW_BUCKETS_DEFAULT, gs_flow_bucket, 0);
 
+GS_ARRAY(fragments, GS_FRAGMENT_BUCKETS, gs_fragment_bucket, 0);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, GS_ANSWER__COUNT);
+	__type(key, __u32);
+	__type(value, __u64);
+} answers SEC(".maps");
+
 GS_COUNTERS(count_reason, GS_REASON__COUNT);
 GS_COUNTERS(count_service, GS_MAX_SERVICES);
 GS_COUNTERS(count_region, GS_MAX_REGIONS);

@@ -14,7 +14,7 @@
 
 #include <linux/types.h>
 
-#define GS_MAPS_VERSION 3u
+#define GS_MAPS_VERSION 4u
 
 /* Where everything is pinned unless the user names another folder. */
 #define GS_PIN_DIR_DEFAULT "/sys/fs/bpf/geostream"
@@ -37,6 +37,8 @@
 #define GS_MAP_BACKENDS "backends"
 #define GS_MAP_HOPS "hops"
 #define GS_MAP_FLOWS "flows"
+#define GS_MAP_FRAGMENTS "fragments"
+#define GS_MAP_ANSWERS "answers"
 #define GS_MAP_COUNT_REASON "count_reason"
 #define GS_MAP_COUNT_SERVICE "count_service"
 #define GS_MAP_COUNT_REGION "count_region"
@@ -60,7 +62,9 @@
 #define GS_PLAN_REGIONS 16u	       /* regions one plan can hold */
 #define GS_FLOW_WAYS 8u		       /* entries of one flow bucket */
 #define GS_FLOW_BUCKETS_DEFAULT 65536u /* 4 MB, 524,288 flows; a power of two */
-#define GS_RING_TRIES 8u	       /* hashes tried before a pool's fallback backend is taken */
+#define GS_FRAGMENT_WAYS 8u
+#define GS_FRAGMENT_BUCKETS 4096u /* 256 KB, 32,768 datagrams within 2 s; a power of two */
+#define GS_RING_TRIES 8u	  /* hashes tried before a pool's fallback backend is taken */
 
 #define GS_BLOCK_BYTES 64u
 #define GS_BLOCK_U16 32u
@@ -72,35 +76,41 @@
  * Every packet counts exactly one. X(name, verdict, text): the enum, the names in bpftool, the
  * metric labels and the tests all come from this list. `verdict` is PASS, DROP or TX.
  */
-#define GS_REASONS(X)                                                                   \
-	X(pass_truncated, PASS, "too short to carry a destination address")             \
-	X(pass_group_mac, PASS, "broadcast or multicast frame")                         \
-	X(pass_not_ip, PASS, "neither IPv4 nor IPv6 (ARP, LLDP, ...)")                  \
-	X(pass_vlan, PASS, "802.1Q or 802.1ad tag")                                     \
-	X(pass_bad_ip, PASS, "malformed IP header, no service address")                 \
-	X(pass_protocol, PASS, "neither TCP nor UDP (ICMP, ...)")                       \
-	X(pass_fragment, PASS, "fragment, for no service")                              \
-	X(pass_not_service, PASS, "no service at this address, port and protocol")      \
-	X(pass_no_meta, PASS, "maps are not initialised")                               \
-	X(drop_bad_ip, DROP, "malformed IP header, for a service address")              \
-	X(drop_truncated, DROP, "transport header cut short, for a service address")    \
-	X(drop_bad_l4, DROP, "malformed transport header, for a service address")       \
-	X(drop_fragment, DROP, "fragment for a service address")                        \
-	X(drop_headers, DROP, "too many IPv6 extension headers, for a service address") \
-	X(drop_no_plan, DROP, "the service's policy has no plan for the location")      \
-	X(drop_no_region, DROP, "no region of the plan is usable")                      \
-	X(drop_no_backend, DROP, "the region's pool has no usable backend")             \
-	X(drop_no_hop, DROP, "the backend has no next hop")                             \
-	X(drop_mode, DROP, "forward mode unknown to this program")                      \
-	X(drop_too_big, DROP, "larger than the next hop's MTU once encapsulated")       \
-	X(drop_headroom, DROP, "no room in front of the packet for the outer header")   \
-	X(tx_flow, TX, "forwarded: known flow")                                         \
-	X(tx_new, TX, "forwarded: new flow, remembered")                                \
-	X(tx_trial, TX, "forwarded: new flow, a trial of a half-open breaker")          \
-	X(tx_untracked, TX,                                                             \
-	  "forwarded: new flow, not remembered (its bucket holds only flows "           \
-	  "in use)")                                                                    \
-	X(tx_repicked, TX, "forwarded: known flow whose backend is no longer usable, moved")
+#define GS_REASONS(X)                                                                        \
+	X(pass_truncated, PASS, "too short to carry a destination address")                  \
+	X(pass_group_mac, PASS, "broadcast or multicast frame")                              \
+	X(pass_not_ip, PASS, "neither IPv4 nor IPv6 (ARP, LLDP, ...)")                       \
+	X(pass_vlan, PASS, "802.1Q or 802.1ad tag")                                          \
+	X(pass_bad_ip, PASS, "malformed IP header, no service address")                      \
+	X(pass_protocol, PASS, "neither TCP nor UDP nor ICMP about a service")               \
+	X(pass_fragment, PASS, "fragment, for no service")                                   \
+	X(pass_not_service, PASS, "no service at this address, port and protocol")           \
+	X(pass_no_meta, PASS, "maps are not initialised")                                    \
+	X(drop_bad_ip, DROP, "malformed IP header, for a service address")                   \
+	X(drop_truncated, DROP, "transport header cut short, for a service address")         \
+	X(drop_bad_l4, DROP, "malformed transport header, for a service address")            \
+	X(drop_fragment, DROP, "fragment without its first, for a service address")          \
+	X(drop_headers, DROP, "too many IPv6 extension headers, for a service address")      \
+	X(drop_no_plan, DROP, "the service's policy has no plan for the location")           \
+	X(drop_no_region, DROP, "no region of the plan is usable")                           \
+	X(drop_no_backend, DROP, "the region's pool has no usable backend")                  \
+	X(drop_no_hop, DROP, "the backend has no next hop")                                  \
+	X(drop_mode, DROP, "forward mode unknown to this program")                           \
+	X(drop_too_big, DROP, "too large once encapsulated, and its sender cannot be told")  \
+	X(drop_would_fragment, DROP, "too large once encapsulated, without DF")              \
+	X(drop_answer_limit, DROP, "echo request to a service address, beyond the limit")    \
+	X(drop_headroom, DROP, "no room in front of the packet for the outer header")        \
+	X(tx_flow, TX, "forwarded: known flow")                                              \
+	X(tx_new, TX, "forwarded: new flow, remembered")                                     \
+	X(tx_trial, TX, "forwarded: new flow, a trial of a half-open breaker")               \
+	X(tx_untracked, TX,                                                                  \
+	  "forwarded: new flow, not remembered (its bucket holds only flows "                \
+	  "in use)")                                                                         \
+	X(tx_repicked, TX, "forwarded: known flow whose backend is no longer usable, moved") \
+	X(tx_fragment, TX, "forwarded: later fragment, to where its first went")             \
+	X(tx_icmp, TX, "forwarded: ICMP error, to the backend of the flow it quotes")        \
+	X(tx_echo, TX, "answered: echo request to a service address")                        \
+	X(tx_too_big, TX, "answered: too large once encapsulated, so much fits")
 
 #define GS_REASON_ENUM_(name, verdict, text) GS_REASON_##name,
 enum gs_reason { GS_REASONS(GS_REASON_ENUM_) GS_REASON__COUNT };
@@ -344,6 +354,33 @@ struct gs_flow_bucket {
 	struct gs_flow_entry entry[GS_FLOW_WAYS];
 };
 
+/* ---- fragments -------------------------------------------------------------------------------
+ *
+ * What the first fragment of a datagram tells of the later ones: its ports. Bucket = low bits of
+ * the keyed hash of source, destination, protocol and id; an entry is one 8-byte word.
+ */
+struct gs_fragment_entry {
+	__be16 src_port;
+	__be16 dst_port;
+	__u32 tag_seen; /* tag: 20 bits; GS_FRAGMENT_SEEN: ktime >> 27; 0: empty */
+};
+#define GS_FRAGMENT_SEEN 0xfffu
+#define GS_FRAGMENT_KEEPS 15u /* units of 2^27 ns: 2 s */
+
+struct gs_fragment_bucket {
+	struct gs_fragment_entry entry[GS_FRAGMENT_WAYS];
+};
+
+/* ---- answers ---------------------------------------------------------------------------------
+ *
+ * What the edge answers by itself is limited, for each CPU: `answers` has, by kind, the time
+ * (ktime, ns) at which the limit will be used up no more (the "theoretical arrival time" of the
+ * generic cell rate algorithm, ITU-T I.371).
+ */
+enum gs_answer { GS_ANSWER_ECHO, GS_ANSWER_TOO_BIG, GS_ANSWER__COUNT };
+#define GS_ANSWER_INTERVAL_NS 1000000u /* 1,000 a second, ... */
+#define GS_ANSWER_BURST 100u	       /* ... and so many at once */
+
 /* ---- counters --------------------------------------------------------------------------------*/
 
 struct gs_count {
@@ -388,4 +425,6 @@ GS_ASSERT_OFFSET(gs_hop_value, src6, 32);
 GS_ASSERT_SIZE(gs_flow_entry, 8);
 GS_ASSERT_SIZE(gs_flow_bucket, GS_BLOCK_BYTES);
 _Static_assert(GS_MAX_BACKENDS <= 0x4000, "ids of backends leave bit 15 to GS_FLOW_CLOSED");
+GS_ASSERT_SIZE(gs_fragment_entry, 8);
+GS_ASSERT_SIZE(gs_fragment_bucket, GS_BLOCK_BYTES);
 GS_ASSERT_SIZE(gs_count, 16);

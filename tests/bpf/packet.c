@@ -230,3 +230,90 @@ struct packet packet_encapsulate(const struct packet *inner, const struct packet
 	packet_fix_ip4(&out);
 	return out;
 }
+
+struct packet packet_gue(const struct packet *inner, const struct packet_outer *outer,
+			 uint16_t sport)
+{
+	struct packet ipip = packet_encapsulate(inner, outer), out = ipip;
+	int is_v6 = strchr(outer->dst, ':') != NULL;
+	uint32_t header = ETH + (is_v6 ? IP6 : IP4);
+	uint8_t *ip = out.bytes + ETH, *udp = out.bytes + header;
+	uint16_t payload = is_v6 ? packet_get16(ip + 4) : (uint16_t)(packet_get16(ip + 2) - IP4);
+
+	memmove(udp + UDP, ipip.bytes + header, ipip.length - header);
+	out.length += UDP;
+	packet_put16(udp, sport);
+	packet_put16(udp + 2, 6080);
+	packet_put16(udp + 4, (uint16_t)(payload + UDP));
+	packet_put16(udp + 6, 0);
+	if (is_v6) {
+		packet_put16(ip + 4, (uint16_t)(payload + UDP));
+		ip[6] = IPPROTO_UDP;
+		return out;
+	}
+	packet_put16(ip + 2, (uint16_t)(payload + UDP + IP4));
+	ip[9] = IPPROTO_UDP;
+	packet_fix_ip4(&out);
+	return out;
+}
+
+struct packet packet_icmp(const struct packet_icmp *icmp)
+{
+	int is_v6 = strchr(icmp->dst, ':') != NULL;
+	uint8_t protocol = is_v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP;
+	uint32_t length = 8 + icmp->length, sum = 0;
+	struct packet out = packet_build(&(struct packet_spec){
+		.family = is_v6 ? 6 : 4,
+		.src = icmp->src,
+		.dst = icmp->dst,
+		.ds = icmp->ds,
+		.ip_options = (uint8_t)icmp->ip_options,
+	});
+	uint8_t *ip = out.bytes + ETH, *at = out.bytes + out.l4;
+
+	out.protocol = protocol;
+	out.length = out.l4 + length;
+	at[0] = icmp->type;
+	at[1] = icmp->code;
+	packet_put16(at + 2, 0);
+	packet_put16(at + 4, (uint16_t)(icmp->rest >> 16));
+	packet_put16(at + 6, (uint16_t)icmp->rest);
+	memcpy(at + 8, icmp->bytes, icmp->length);
+	if (is_v6) {
+		packet_put16(ip + 4, (uint16_t)length);
+		ip[6] = protocol;
+		ip[7] = icmp->ttl ? icmp->ttl : 57;
+		sum = sum_words(ip + 8, 32, protocol + length);
+	} else {
+		packet_put16(ip + 2, (uint16_t)(out.length - ETH));
+		ip[8] = icmp->ttl ? icmp->ttl : 57;
+		ip[9] = protocol;
+		packet_fix_ip4(&out);
+	}
+	packet_put16(at + 2, fold(sum_words(at, length, sum)));
+	return out;
+}
+
+static void swap(uint8_t *a, uint8_t *b, uint32_t size)
+{
+	for (uint32_t i = 0; i < size; i++) {
+		uint8_t was = a[i];
+
+		a[i] = b[i];
+		b[i] = was;
+	}
+}
+
+struct packet packet_reverse(const struct packet *packet)
+{
+	struct packet out = *packet;
+	uint8_t *ip = out.bytes + ETH;
+
+	swap(out.bytes, out.bytes + 6, 6);
+	if (ip[0] >> 4 == 4)
+		swap(ip + 12, ip + 16, 4);
+	else
+		swap(ip + 8, ip + 24, 16);
+	swap(out.bytes + out.l4, out.bytes + out.l4 + 2, 2);
+	return out;
+}

@@ -50,6 +50,25 @@ struct packet_outer {
  */
 struct packet packet_encapsulate(const struct packet *inner, const struct packet_outer *outer);
 
+/* The same by GUE variant 1: a UDP header from this port to 6080 between them, without checksum. */
+struct packet packet_gue(const struct packet *inner, const struct packet_outer *outer,
+			 uint16_t sport);
+
+/* An ICMP message to `dst` from `src` (of one family) with these bytes behind its 8-byte header. */
+struct packet_icmp {
+	const char *src, *dst;
+	uint8_t type, code;
+	uint32_t rest; /* of the header: identifier and sequence, or the MTU */
+	const uint8_t *bytes;
+	uint32_t length;
+	uint8_t ds;
+	uint8_t ttl; /* 0: 57 */
+	uint16_t ip_options;
+};
+struct packet packet_icmp(const struct packet_icmp *icmp);
+/* Addresses, ports and MACs the other way round: what is sent in answer. No checksum changes. */
+struct packet packet_reverse(const struct packet *packet);
+
 /* As map keys have it: IPv4 as ::ffff:a.b.c.d. Aborts if it is no address. */
 void packet_addr(const char *text, uint8_t ret_addr[16]);
 /* RFC 1071; 0xffff less the sum, big endian value. */

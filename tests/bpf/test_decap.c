@@ -131,6 +131,23 @@ static void test_unwraps(void **state)
 	}
 }
 
+static void test_unwraps_gue(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < sizeof(inners) / sizeof(inners[0]); i++) {
+		struct packet inner = packet_build(&inners[i]);
+		struct packet in4 = packet_gue(&inner, &outer4, 0xc000 + i);
+		struct packet in6 = packet_gue(&inner, &outer6, 0xffff), got, want;
+
+		got = put_through("GUE over IPv4", &in4, GS_DECAP_pass_inner);
+		want = inside(&inner, &outer4);
+		expect_same("GUE over IPv4", &got, &want);
+		got = put_through("GUE over IPv6", &in6, GS_DECAP_pass_inner);
+		want = inside(&inner, &outer6);
+		expect_same("GUE over IPv6", &got, &want);
+	}
+}
+
 /* ---- what is no business of ours ------------------------------------------------------------- */
 
 static void expect_untouched(const char *name, const struct packet *packet,
@@ -162,6 +179,47 @@ static void test_passes(void **state)
 	options.bytes[PACKET_L3 + 9] = IPPROTO_IPIP;
 	packet_fix_ip4(&options);
 	expect_untouched("options", &options, GS_DECAP_pass_transit);
+}
+
+/* UDP is GUE only if all of it says so; then it is judged like any tunnel packet. */
+static void test_gue_or_not(void **state)
+{
+	static const struct {
+		const char *name;
+		uint32_t at; /* from the UDP header on */
+		uint8_t value;
+		enum gs_decap_reason want;
+	} rows[] = {
+		{"another port", 3, 0xc1, GS_DECAP_pass_other},
+		{"a GUE header of variant 0", 8, 0x00, GS_DECAP_pass_other},
+		{"neither IPv4 nor IPv6", 8, 0x55, GS_DECAP_pass_other},
+		{"a checksum", 7, 0x01, GS_DECAP_pass_transit},
+		{"too long for its packet", 4, 0x10, GS_DECAP_drop_malformed},
+		{"shorter than a header", 5, 0x07, GS_DECAP_drop_malformed},
+		{"one byte short", 5, 0x00, GS_DECAP_drop_malformed},
+		{"an inner IPv4 header of 10 bytes", 10, 0xff, GS_DECAP_drop_malformed},
+	};
+	struct packet inner = packet_build(&(struct packet_spec){.payload = 9}), packet;
+	struct packet_outer outers[] = {outer4, outer6};
+	(void)state;
+
+	for (int o = 0; o < 2; o++) {
+		uint32_t udp = PACKET_L3 + (o == 0 ? IP4 : IP6);
+
+		for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+			packet = packet_gue(&inner, &outers[o], 50000);
+			packet.bytes[udp + rows[i].at] = rows[i].value;
+			put_through(rows[i].name, &packet, rows[i].want);
+			if (rows[i].want == GS_DECAP_pass_other ||
+			    rows[i].want == GS_DECAP_pass_transit)
+				expect_untouched(rows[i].name, &packet, rows[i].want);
+		}
+		packet = packet_gue(&inner, &outers[o], 50000);
+		for (packet.length--; packet.length >= PACKET_L3; packet.length--)
+			put_through("cut", &packet,
+				    packet.length < udp + 4 ? GS_DECAP_pass_other
+							    : GS_DECAP_drop_truncated);
+	}
 }
 
 static void set_forwarding(bool on)
@@ -358,9 +416,10 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_unwraps),	  cmocka_unit_test(test_passes),
-		cmocka_unit_test(test_transit),	  cmocka_unit_test(test_cut),
-		cmocka_unit_test(test_broken),	  cmocka_unit_test(test_congestion_marks),
+		cmocka_unit_test(test_unwraps),	   cmocka_unit_test(test_unwraps_gue),
+		cmocka_unit_test(test_gue_or_not), cmocka_unit_test(test_passes),
+		cmocka_unit_test(test_transit),	   cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_broken),	   cmocka_unit_test(test_congestion_marks),
 		cmocka_unit_test(test_strangers),
 	};
 

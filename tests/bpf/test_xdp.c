@@ -170,6 +170,23 @@ static const struct packet_case forwarded[] = {
 	 {},
 	 GS_REASON_tx_new,
 	 SERVICE_DNS6},
+	{"first fragment", {.fragment = 0x2000, .payload = 40}, {}, GS_REASON_tx_new, SERVICE_WEB4},
+	{"first fragment, UDP: its length is the datagram's",
+	 {UDP_DNS, .fragment = 0x2000, .payload = 40},
+	 {PATCH(L4 + 4, 8)},
+	 GS_REASON_tx_new,
+	 SERVICE_DNS4},
+	{"first fragment, every port",
+	 {VIP_ANY, .dport = 9, .fragment = 0x2000},
+	 {},
+	 GS_REASON_tx_new,
+	 SERVICE_ANY},
+	{"IPv6 fragment", {.family = 6, .extensions = "f"}, {}, GS_REASON_tx_new, SERVICE_WEB6},
+	{"IPv6 fragment behind headers",
+	 {.family = 6, .extensions = "hrf", UDP_DNS},
+	 {PATCH(L4 + 4, 8)},
+	 GS_REASON_tx_new,
+	 SERVICE_DNS6},
 };
 
 /* Clients are at location 1 (or 3, behind an IPv6 tunnel): so says their address. */
@@ -345,15 +362,8 @@ static const struct packet_case refused[] = {
 	 GS_REASON_drop_bad_l4,
 	 SERVICE_DNS4},
 	/* fragments */
-	{"first fragment", {.fragment = 0x2000}, {}, GS_REASON_drop_fragment, SERVICE_WEB4},
 	{"last fragment", {.fragment = 0x0001}, {}, GS_REASON_drop_fragment, 0},
 	{"middle fragment", {.fragment = 0x3fff}, {}, GS_REASON_drop_fragment, 0},
-	{"UDP fragment", {UDP_DNS, .fragment = 0x2000}, {}, GS_REASON_drop_fragment, SERVICE_DNS4},
-	{"first fragment, every port",
-	 {VIP_ANY, .dport = 9, .fragment = 0x2000},
-	 {},
-	 GS_REASON_drop_fragment,
-	 SERVICE_ANY},
 	{"first fragment, no service's port",
 	 {.dport = 9, .fragment = 0x2000},
 	 {},
@@ -387,7 +397,7 @@ static const struct packet_case refused[] = {
 	{"first fragment of 3 bytes, UDP",
 	 {UDP_DNS, .fragment = 0x2000},
 	 {PATCH(3, 23)},
-	 GS_REASON_drop_fragment,
+	 GS_REASON_drop_truncated,
 	 0},
 	{"first fragment of 3 bytes, UDP, only TCP there",
 	 {VIP_ANY, UDP_DNS, .fragment = 0x2000},
@@ -399,16 +409,6 @@ static const struct packet_case refused[] = {
 	 {},
 	 GS_REASON_pass_fragment,
 	 0},
-	{"IPv6 fragment",
-	 {.family = 6, .extensions = "f"},
-	 {},
-	 GS_REASON_drop_fragment,
-	 SERVICE_WEB6},
-	{"IPv6 fragment behind headers",
-	 {.family = 6, .extensions = "hrf"},
-	 {},
-	 GS_REASON_drop_fragment,
-	 SERVICE_WEB6},
 	{"IPv6 fragment, later one",
 	 {.family = 6, .extensions = "l"},
 	 {},
@@ -452,7 +452,7 @@ static const struct packet_case refused[] = {
 	{"IPv6 fragment with 3 bytes, by its length",
 	 {.family = 6, .extensions = "f", .dport = 9},
 	 {PATCH(5, 11)},
-	 GS_REASON_drop_fragment,
+	 GS_REASON_drop_truncated,
 	 0},
 	{"atomic fragment, wrong port",
 	 {.family = 6, .extensions = "o", .dport = 9},
@@ -591,28 +591,33 @@ static void test_cut(void **state)
 	}
 }
 
-/* A fragment header: until it is whole the packet is cut short, from then on it is a fragment. */
+/* Pieces of datagrams: cut short until they are whole; whose they are as soon as it can be read. */
 static void test_cut_fragments(void **state)
 {
 	static const struct {
 		struct packet_spec spec;
-		uint32_t whole; /* bytes of the frame up to the end of the fragment header */
-		uint32_t ports; /* to the end of the ports; 0: they are not asked */
+		uint32_t ports; /* bytes of the frame to the end of another service's ports; 0: none
+				 */
 		enum gs_reason want;
 	} rows[] = {
-		{{.family = 6, .extensions = "f"}, 62, 66, GS_REASON_drop_fragment},
-		{{.family = 6, .extensions = "f", .dport = 9}, 62, 66, GS_REASON_pass_fragment},
-		{{.family = 6, .extensions = "l", .dport = 9}, 62, 0, GS_REASON_drop_fragment},
+		{{.family = 6, .extensions = "f"}, 0, GS_REASON_tx_new},
+		{{.family = 6, .extensions = "f", .dport = 9}, 66, GS_REASON_pass_fragment},
+		{{.family = 6, .extensions = "l", .src = "2001:db8:1::2", .dport = 9},
+		 0,
+		 GS_REASON_drop_fragment},
 		{{.family = 6, .extensions = "hf", .protocol = IPPROTO_UDP, .dport = 54},
-		 70,
 		 74,
 		 GS_REASON_pass_fragment},
-		{{VIP_TCP6, .extensions = "l"}, 62, 0, GS_REASON_drop_fragment},
+		{{VIP_TCP6, .extensions = "l"}, 0, GS_REASON_drop_fragment},
+		{{.fragment = 0x2000}, 0, GS_REASON_tx_new},
+		{{.fragment = 0x2000, .dport = 9}, 38, GS_REASON_pass_fragment},
+		{{.fragment = 0x00b9, .src = "192.0.2.2"}, 0, GS_REASON_drop_fragment},
 	};
 
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct packet packet = packet_build(&rows[i].spec);
+		uint32_t fixed = rows[i].spec.family == 6 ? 40 : 20;
 
 		for (uint32_t length = PACKET_L3; length <= packet.length; length++) {
 			struct packet part = packet;
@@ -620,13 +625,14 @@ static void test_cut_fragments(void **state)
 			char name[64];
 
 			part.length = length;
-			if (length < PACKET_L3 + 40)
+			if (length < PACKET_L3 + fixed)
 				want = GS_REASON_pass_truncated;
-			else if (length >= rows[i].whole)
-				want = rows[i].ports && length >= rows[i].ports
-					       ? rows[i].want
-					       : GS_REASON_drop_fragment;
+			else if (length == packet.length)
+				want = rows[i].want;
+			else if (rows[i].ports && length >= rows[i].ports)
+				want = GS_REASON_pass_fragment;
 			snprintf(name, sizeof(name), "row %u, %u bytes", i, length);
+			xdp_edge_forget(&edge);
 			expect_reason(name, &part, want);
 		}
 	}
@@ -755,7 +761,9 @@ static void test_backend_values(void **state)
 	expect_reason("as it was", &packet, GS_REASON_tx_new);
 }
 
-static void expect_mtu(const struct packet_spec *spec, uint32_t outer, const char *name)
+/* What just fits goes; of one byte more `want` becomes. */
+static void expect_mtu(const struct packet_spec *spec, uint32_t outer, enum gs_reason want,
+		       const char *name)
 {
 	struct packet packet = packet_build(spec);
 	struct gs_hop_value hop = edge_hop_value();
@@ -767,7 +775,7 @@ static void expect_mtu(const struct packet_spec *spec, uint32_t outer, const cha
 	expect_reason(name, &packet, GS_REASON_tx_new);
 	hop.mtu--;
 	xdp_edge_set(&edge, GS_MAP_HOPS, &id, &hop);
-	expect_reason(name, &packet, GS_REASON_drop_too_big);
+	expect_reason(name, &packet, want);
 	hop.mtu++;
 	xdp_edge_set(&edge, GS_MAP_HOPS, &id, &hop);
 }
@@ -778,12 +786,30 @@ static void test_mtu(void **state)
 	uint32_t id = EDGE_HOP;
 
 	(void)state;
-	expect_mtu(&(struct packet_spec){.flags = SYN, .payload = 1200}, 20, "4 in 4");
-	expect_mtu(&(struct packet_spec){.flags = SYN, .payload = 3, .padding = 9}, 20, "padded");
-	expect_mtu(&(struct packet_spec){.flags = SYN, .src = "203.0.113.200"}, 40, "4 in 6");
-	expect_mtu(&(struct packet_spec){.family = 6, .flags = SYN}, 20, "6 in 4");
-	expect_mtu(&(struct packet_spec){.family = 6, .flags = SYN, .src = "2001:db8:3::9"}, 40,
-		   "6 in 6");
+	expect_mtu(&(struct packet_spec){.flags = SYN, .payload = 1200}, 20,
+		   GS_REASON_drop_would_fragment, "4 in 4");
+	expect_mtu(&(struct packet_spec){.flags = SYN, .payload = 1200, .fragment = 0x4000}, 20,
+		   GS_REASON_tx_too_big, "4 in 4, DF");
+	expect_mtu(&(struct packet_spec){.flags = SYN, .payload = 3, .padding = 9}, 20,
+		   GS_REASON_drop_would_fragment, "padded");
+	expect_mtu(&(struct packet_spec){.flags = SYN, .src = "203.0.113.200"}, 40,
+		   GS_REASON_drop_would_fragment, "4 in 6");
+	expect_mtu(
+		&(struct packet_spec){
+			.flags = SYN, .payload = 100, .fragment = 0x4000, .src = "203.0.113.200"},
+		40, GS_REASON_tx_too_big, "4 in 6, DF");
+	/* shorter than what would be quoted */
+	expect_mtu(&(struct packet_spec){.flags = SYN, .fragment = 0x4000}, 20,
+		   GS_REASON_drop_too_big, "tiny, DF");
+	/* an IPv6 host sends 1,280 bytes whatever it is told */
+	expect_mtu(&(struct packet_spec){.family = 6, .flags = SYN, .payload = 1220}, 20,
+		   GS_REASON_drop_too_big, "6 in 4, told 1279");
+	expect_mtu(&(struct packet_spec){.family = 6, .flags = SYN, .payload = 1221}, 20,
+		   GS_REASON_tx_too_big, "6 in 4");
+	expect_mtu(
+		&(struct packet_spec){
+			.family = 6, .flags = SYN, .payload = 1221, .src = "2001:db8:3::9"},
+		40, GS_REASON_tx_too_big, "6 in 6");
 	xdp_edge_set(&edge, GS_MAP_HOPS, &id, &good);
 }
 

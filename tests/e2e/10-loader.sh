@@ -19,7 +19,7 @@ B=gs-ld-b-$$
 PINS=/sys/fs/bpf/gs-loader-$$
 OTHER=/sys/fs/bpf/gs-bystander-$$
 LAYOUT=$(awk '$2 == "GS_MAPS_VERSION" { print $3 + 0 }' maps/gs_maps.h)
-MAPS='backends count_backend count_reason count_region count_service flows geo4 geo6 hops meta override4 override6 plans pools prog rings routes services trials usable_backend usable_pool usable_region'
+MAPS='answers backends count_backend count_reason count_region count_service flows fragments geo4 geo6 hops meta override4 override6 plans pools prog rings routes services trials usable_backend usable_pool usable_region'
 
 in_a() { nsenter --net="/run/netns/$A" "$@"; }
 in_b() { nsenter --net="/run/netns/$B" "$@"; }
@@ -141,7 +141,7 @@ like "status: program and tag" "$text" 'program +gs_xdp +id [0-9]+ +tag [0-9a-f]
 like "status: layout" "$text" "layout +version $LAYOUT"
 like "status: generation" "$text" 'generation +none in force yet'
 like "status: controller" "$text" 'controller +none yet'
-like "status: pins" "$text" 'pinned +backends .* usable_region'
+like "status: pins" "$text" 'pinned +answers .* usable_region'
 
 like "a second attach is refused" "$(says attach edge0 --mode native)" "already attached, alone, mode native.*replace edge0"
 like "in another mode too" "$(says attach edge0 --mode generic)" "already attached, alone, mode native"

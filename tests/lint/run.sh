@@ -50,6 +50,7 @@ check purity tests/lint/pure.sh
 check headers tests/lint/headers.sh
 check text tests/lint/text.sh
 check man tests/lint/man.sh
+check reasons tests/lint/reasons.sh
 check shellcheck shellcheck -x "${sh_files[@]}"
 check vagrantfile ruby -c vagrant/Vagrantfile
 check clang-format clang-format --dry-run -Werror "${c_files[@]}"

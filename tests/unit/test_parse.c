@@ -148,19 +148,26 @@ static void test_fragments_every_length(void **state)
 			PACKET_L3 + (rows[i].spec.family == 6 ? GS_IP6_BYTES : GS_IP4_BYTES);
 
 		for (uint32_t length = 0; length <= frame.length; length++) {
-			enum gs_reason want = GS_REASON_drop_fragment;
-			bool has_ports = rows[i].is_first && length >= frame.l4 + 4;
+			enum gs_reason want = GS_REASON_drop_truncated;
+			bool is_whole = length == frame.length;
+			bool has_ports = rows[i].is_first && length >= frame.l4 + 4 && !is_whole;
 			struct gs_packet packet;
 
-			if (length < rows[i].header)
-				want = length < fixed ? GS_REASON_pass_truncated
-						      : GS_REASON_drop_truncated;
+			if (length < fixed)
+				want = GS_REASON_pass_truncated;
+			else if (length >= rows[i].header && rows[i].protocol == 0)
+				want = GS_REASON_drop_fragment;
+			else if (is_whole)
+				want = rows[i].is_first ? GS_REASON_NONE : GS_REASON_drop_fragment;
 			assert_int_equal(parse(frame.bytes, length, &packet), want);
 			assert_int_equal(packet.has_ports, has_ports);
 			assert_int_equal(packet.tuple.protocol,
 					 length < rows[i].header ? 0 : rows[i].protocol);
-			if (has_ports)
+			if (has_ports || want == GS_REASON_NONE)
 				assert_int_equal(packet.tuple.dst_port, GS_BE16(80));
+			if (is_whole && rows[i].protocol)
+				assert_int_equal(packet.shape, rows[i].is_first ? GS_SHAPE_FIRST
+										: GS_SHAPE_LATER);
 		}
 	}
 }
