@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 in_code=$(sed -nE 's/^[[:space:]]*X\(([a-z_0-9]+), (PASS|DROP|TX),.*/\1/p' maps/gs_maps.h)
-in_docs=$(sed -nE 's/^\| `([a-z_0-9]+)` \|.*/\1/p' docs/reasons.md)
+in_docs=$(sed -nE 's/^\| \x60([a-z_0-9]+)\x60 \|.*/\1/p' docs/reasons.md)
 [[ $(wc -l <<<"$in_code") -gt 20 ]] || { # or nothing was compared
 	echo "reasons.sh: cannot read the list in maps/gs_maps.h" >&2
 	exit 1
