@@ -211,7 +211,10 @@ test-coverage: build ## lines the unit and database tests reach, by folder
 $(BUILD)/lab-flowgen: $(call OBJ,tests/lab/flowgen.c)
 	$(call msg,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $^ -o $@
-lab-tools: $(BUILD)/lab-flowgen; @:
+$(BUILD)/lab-talk: $(call OBJ,tests/lab/talk.c)
+	$(call msg,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $^ -o $@
+lab-tools: $(BUILD)/lab-flowgen $(BUILD)/lab-talk; @:
 .PHONY: lab-tools
 run: build ## the lab and its story, until Ctrl-C; ONCE=1: leave after it; IFACE= CONFIG= MODE=: a real NIC (root)
 	@$(MAKE) --no-print-directory lab-tools

@@ -16,7 +16,7 @@ PACKAGES="
 	libpq-dev libmaxminddb-dev libjansson-dev libmnl-dev libmicrohttpd-dev libcmocka-dev
 	postgresql-15 postgresql-client-15 nginx-light prometheus wrk
 	tor-geoipdb mmdb-bin tzdata
-	iproute2 ethtool curl jq strace procps util-linux xz-utils
+	iproute2 iputils-ping ethtool curl jq strace procps util-linux xz-utils
 	qemu-system-x86 busybox-static cpio ca-certificates
 "
 # Units that would start with the machine from now on. They are not ours to start.

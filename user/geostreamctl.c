@@ -18,8 +18,13 @@
 enum { COMMANDS_MAX = 128 };
 
 const struct gs_ctl_command *const gs_ctl_tables[] = {
-	gs_ctl_daemon_commands,	 gs_ctl_live_commands, gs_ctl_db_commands,
-	gs_ctl_history_commands, gs_ctl_file_commands, NULL,
+	gs_ctl_daemon_commands,
+	gs_ctl_live_commands,
+	gs_ctl_db_commands,
+	gs_ctl_history_commands,
+	gs_ctl_file_commands,
+	gs_ctl_explain_commands,
+	NULL,
 };
 
 /* What people typed and databases said may hold what a terminal would act on. */
@@ -114,7 +119,7 @@ static const struct group {
 	{"the whole configuration", {"apply", "export", "db"}},
 	{"health and breakers", {"health", "breaker"}},
 	{"history", {"history", "audit"}},
-	{"routing", {"route"}},
+	{"routing", {"route", "explain"}},
 	{"daemon, edges and GeoIP", {"status", "edge", "geo"}},
 };
 
@@ -207,6 +212,7 @@ static int read_config(struct gs_ctl *ctl, struct gs_config *config)
 		ctl->socket_path = config->socket;
 	if (!ctl->conninfo)
 		ctl->conninfo = config->database;
+	ctl->pin_dir = config->pin_dir;
 	return GS_CTL_DONE;
 }
 

@@ -79,9 +79,9 @@ static json_t *regions_json(const struct gs_api *api, const struct gs_reconcile_
 
 	for (uint32_t i = 0; i < state->snapshot->region_count; i++) {
 		const struct gs_region *region = &state->snapshot->regions[i];
-		json_t *json = json_pack("{s:s, s:s, s:s}", "name", region->name, "admin",
-					 gs_admin_name(region->admin), "state",
-					 gs_usable_name(state->view->regions[region->id]));
+		json_t *json = json_pack("{s:s, s:i, s:s, s:s}", "name", region->name, "id",
+					 (int)region->id, "admin", gs_admin_name(region->admin),
+					 "state", gs_usable_name(state->view->regions[region->id]));
 
 		json_object_set_new(json, "since_s",
 				    json_integer((json_int_t)(gs_loop_now_ms(api->loop) -
@@ -102,10 +102,10 @@ static json_t *services_json(const struct gs_reconcile_state *state,
 
 	for (uint32_t i = 0; i < state->snapshot->service_count; i++) {
 		const struct gs_service *service = &state->snapshot->services[i];
-		json_t *json =
-			json_pack("{s:s, s:s, s:i, s:s}", "name", service->name, "vip",
-				  gs_addr_format(&service->vip, text), "port", (int)service->port,
-				  "protocol", gs_protocol_name(service->protocol));
+		json_t *json = json_pack(
+			"{s:s, s:i, s:s, s:i, s:s}", "name", service->name, "id", (int)service->id,
+			"vip", gs_addr_format(&service->vip, text), "port", (int)service->port,
+			"protocol", gs_protocol_name(service->protocol));
 
 		add_traffic(json,
 			    find_counter(counters->services, counters->service_count, service->id));
@@ -123,9 +123,9 @@ static json_t *backend_json(const struct gs_api *api, const struct gs_reconcile_
 	struct gs_monitor_status health;
 	json_t *json;
 
-	json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "name", backend->name, "service",
-			 service->name, "region", region->name, "address",
-			 gs_addr_format(&backend->addr, text), "admin",
+	json = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:s}", "name", backend->name, "id",
+			 (int)backend->id, "service", service->name, "region", region->name,
+			 "address", gs_addr_format(&backend->addr, text), "admin",
 			 gs_admin_name(backend->admin), "state",
 			 gs_usable_name(state->view->backends[backend->id]));
 	if (!json || !gs_monitor_get(state->monitor, backend->id, &health))

@@ -17,6 +17,7 @@ struct gs_ctl {
 	const char *config_path; /* geostream.conf; flag, then GEOSTREAM_CONFIG, then /etc */
 	const char *socket_path; /* the daemon's; flag, GEOSTREAM_SOCKET, config file, default */
 	const char *conninfo;	 /* flag, GEOSTREAM_DATABASE, config file, "" (libpq's own PG*) */
+	const char *pin_dir;	 /* of the maps: configuration */
 	const char *actor;	 /* who makes changes; flag, GEOSTREAM_ACTOR, USER@HOST */
 };
 
@@ -34,8 +35,10 @@ extern const struct gs_ctl_command gs_ctl_db_commands[];      /* ctl_db.c: strai
 extern const struct gs_ctl_command gs_ctl_daemon_commands[];  /* ctl_daemon.c: asks geostreamd */
 extern const struct gs_ctl_command gs_ctl_history_commands[]; /* ctl_history.c: what was */
 extern const struct gs_ctl_command gs_ctl_live_commands[];    /* ctl_live.c: health, breakers */
-extern const struct gs_ctl_command gs_ctl_file_commands[];    /* ctl_file.c: files only */
-extern const struct gs_ctl_command *const gs_ctl_tables[];    /* all of them; ends with NULL */
+extern const struct gs_ctl_command
+	gs_ctl_explain_commands[];			   /* ctl_explain.c: the program itself */
+extern const struct gs_ctl_command gs_ctl_file_commands[]; /* ctl_file.c: files only */
+extern const struct gs_ctl_command *const gs_ctl_tables[]; /* all of them; ends with NULL */
 
 /* "geostreamctl: <format>" and a newline; returns GS_CTL_FAILED. */
 int gs_ctl_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));

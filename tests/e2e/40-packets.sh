@@ -1,0 +1,156 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# What a real edge meets besides whole packets that fit: datagrams in fragments, path MTUs in both
+# directions, echo requests; and the answer to "why did this client go there?".
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit 1
+# shellcheck source=tests/e2e/lab.sh
+. tests/e2e/lab.sh
+
+lab_test t40
+lab_test_up
+PORT=9000
+
+talk() { # CLIENT put|get|udp ADDRESS BYTES
+	lab_in "client-$1" timeout 60 "$BUILD/lab-talk" "$2" "$3" "$PORT" "$4" 2>&1
+}
+reason() { # NAME
+	status_of ".reasons.$1 // 0"
+}
+grew() { # NAME BEFORE
+	(($(reason "$1") > $2))
+}
+explain() { # CLIENT FAMILY [OPTION...]
+	local vip=$LAB_VIP4
+	[[ $2 == 4 ]] || vip=$LAB_VIP6
+	lab_ctl -j explain --src "$(lab_client_address "$1" "$2")" --dst "$vip" "${@:3}"
+}
+
+# ---- explain -----------------------------------------------------------------------------------
+forwarded() {
+	status_of '[.reasons | to_entries[] | select(.key | startswith("tx_")) | .value] | add'
+}
+before=$(forwarded)
+for client in "${LAB_CLIENTS[@]}"; do
+	for family in 4 6; do
+		said=$(explain "$client" "$family" --dport 80)
+		is "$client, IPv$family: where route get sends it" "$(jq -r .region <<<"$said")" \
+			"$(jq -r .plan.winner.region <<<"$said")"
+		is "decided, not remembered" "$(jq -c '[.verdict, .reason, .known_flow]' <<<"$said")" \
+			'["tx","tx_new",false]'
+	done
+done
+is "the program's counters have not moved" "$(forwarded)" "$before"
+said=$(explain de 4 --dport 80)
+is "by its mode, to the backend's address" "$(jq -c '.backend as $name | [.forward.mode, .forward.to == (.plan.winner.backends[] | select(.name == $name) | .address)]' <<<"$said")" '["ipip",true]'
+like "for people" "$(lab_ctl explain --src "$(lab_client_address de 4)" --dst "$LAB_VIP4" --dport 80)" \
+	'verdict +tx, tx_new: forwarded: new flow'
+is "another port" "$(explain de 4 --dport 81 | jq -r '.reason')" pass_not_service
+is "another protocol" "$(explain de 6 --dport 80 --proto udp | jq -r '.verdict')" pass
+ok "a region that is drained" lab_ctl region set eu admin=drain
+drained() {
+	[[ $(explain de 4 --dport 80 | jq -r .region) == us ]]
+}
+ok "is not where it goes" lab_wait 10 drained
+like "and the plan says why" "$(explain de 4 --dport 80 | jq -r '.plan.candidates[0].why')" draining
+ok "home again" lab_ctl region set eu admin=auto
+ok "is where it goes" lab_wait 10 lab_everyone_home de
+refuses "another program is no twin" lab_ctl explain --src 8.8.8.8 --dst "$LAB_VIP4" --dport 80 \
+	--object "$BUILD/bpf/gs_decap.bpf.o"
+refuses "an address that is none" lab_ctl explain --src 8.8.8 --dst "$LAB_VIP4" --dport 80
+refuses "two families" lab_ctl explain --src 8.8.8.8 --dst "$LAB_VIP6" --dport 80
+refuses "no port" lab_ctl explain --src 8.8.8.8 --dst "$LAB_VIP4"
+refuses "a capture that is none" lab_ctl explain --pcap README.md
+# One frame of a capture: ARP, 42 zero bytes behind its type.
+{
+	printf '\xd4\xc3\xb2\xa1\x02\x00\x04\x00\0\0\0\0\0\0\0\0\xff\xff\0\0\x01\0\0\0'
+	printf '\0\0\0\0\0\0\0\0\x3c\0\0\0\x3c\0\0\0'
+	printf '\x02\0\0\0\0\x01\x02\0\0\0\0\x02\x08\x06'
+	head -c 46 /dev/zero
+} >"$TAP_WORK/arp.pcap"
+is "a capture" "$(lab_ctl -j explain --pcap "$TAP_WORK/arp.pcap" | jq -r .reason)" pass_not_ip
+head -c 50 "$TAP_WORK/arp.pcap" >"$TAP_WORK/cut.pcap"
+refuses "a capture that is cut short" lab_ctl explain --pcap "$TAP_WORK/cut.pcap"
+
+# ---- a service for bytes -----------------------------------------------------------------------
+for family in 4 6; do
+	vip=$LAB_VIP4
+	[[ $family == 4 ]] || vip=$LAB_VIP6
+	for protocol in tcp udp; do
+		ok "a service: $protocol over IPv$family" lab_ctl service add "bytes-$protocol$family" "vip=$vip" \
+			port=$PORT protocol=$protocol policy=nearest probe_kind=none
+	done
+done
+while read -r backend address4 address6; do
+	for protocol in tcp udp; do
+		ok "$backend, $protocol" lab_ctl backend add "$backend-$protocol-4" \
+			service="bytes-${protocol}4" region="${backend%-*}" address="$address4"
+		ok "$backend, $protocol over IPv6" lab_ctl backend add "$backend-$protocol-6" \
+			service="bytes-${protocol}6" region="${backend%-*}" address="$address6"
+	done
+	for vip in "$LAB_VIP4" "$LAB_VIP6"; do
+		lab_in "$backend" setsid "$BUILD/lab-talk" serve "$vip" $PORT "$backend" </dev/null >>"$TAP_WORK/talk.log" 2>&1 &
+	done
+done <<-ROWS
+	eu-1 10.1.0.11 fd00:1::11
+	eu-2 10.1.0.12 fd00:1::12
+	us-1 10.2.0.11 fd00:2::11
+	us-2 10.2.0.12 fd00:2::12
+ROWS
+served() { # CLIENT REGION
+	[[ $(talk "$1" udp "$LAB_VIP4" 10) == "$2"-* && $(talk "$1" udp "$LAB_VIP6" 10) == "$2"-* &&
+	$(talk "$1" get "$LAB_VIP4" 10) == "$2"-* && $(talk "$1" get "$LAB_VIP6" 10) == "$2"-* ]]
+}
+ok "served" lab_wait 30 served de eu
+
+# ---- fragments ---------------------------------------------------------------------------------
+# Smaller than the way to the backends by the outer header, or its pieces would not fit.
+lab_in client-de ip route change default via "$LAB_GATEWAY4" dev wan onlink mtu lock 1400
+lab_in client-de ip -6 route change default via "$LAB_GATEWAY6" dev wan mtu lock 1400
+whole=$(reason drop_fragment)
+for vip in "$LAB_VIP4" "$LAB_VIP6"; do
+	before=$(reason tx_fragment)
+	for bytes in 1373 2000 4000 9000 30000; do
+		like "$bytes bytes in fragments to $vip" "$(talk de udp "$vip" $bytes)" "^eu-[12] $bytes\$"
+	done
+	ok "they were counted" lab_wait 5 grew tx_fragment "$before"
+done
+is "none came without its first" "$(reason drop_fragment)" "$whole"
+lab_in client-de ip route change default via "$LAB_GATEWAY4" dev wan onlink
+lab_in client-de ip -6 route change default via "$LAB_GATEWAY6" dev wan
+
+# ---- too large, once encapsulated --------------------------------------------------------------
+# Servers that ask for full segments: clients send what does not fit, and are told what does.
+for backend in eu-1 eu-2; do
+	lab_in "$backend" ip route change default via "$LAB_GATEWAY4" dev wan onlink
+	lab_in "$backend" ip -6 route change default via "$LAB_GATEWAY6" dev wan
+done
+for vip in "$LAB_VIP4" "$LAB_VIP6"; do
+	before=$(reason tx_too_big)
+	like "100 MB up to $vip arrive" "$(talk de put "$vip" 100000000)" '^eu-[12] 100000000$'
+	ok "because the client was told" lab_wait 5 grew tx_too_big "$before"
+done
+for backend in eu-1 eu-2; do
+	lab_in "$backend" ip route change default via "$LAB_GATEWAY4" dev wan onlink advmss 1400
+	lab_in "$backend" ip -6 route change default via "$LAB_GATEWAY6" dev wan advmss 1380
+done
+
+# ---- a narrow way to the client ----------------------------------------------------------------
+# A router behind the servers tells the VIP; only the edge knows which server sent it.
+lab_in internet ip link set client-ke mtu 1300
+for vip in "$LAB_VIP4" "$LAB_VIP6"; do
+	before=$(reason tx_icmp)
+	like "100 MB down from $vip arrive" "$(talk ke get "$vip" 100000000)" '^eu-[12] 100000000$'
+	ok "because the server was told, through the edge" lab_wait 5 grew tx_icmp "$before"
+done
+lab_in internet ip link set client-ke mtu 1500
+
+# ---- echo --------------------------------------------------------------------------------------
+for vip in "$LAB_VIP4" "$LAB_VIP6"; do
+	before=$(reason tx_echo)
+	ok "ping $vip" lab_in client-de ping -c 3 -i 0.2 -W 5 "$vip"
+	is "by the edge" "$(($(reason tx_echo) - before))" 3
+done
+
+done_testing
