@@ -262,6 +262,16 @@ void gs_dataplane_backends_retire(struct gs_dataplane_state *state,
 	}
 }
 
+/* The usual case, without a search. */
+static bool has_hop(const struct gs_dataplane_state *state, gs_id backend, const struct gs_hop *hop)
+{
+	uint32_t id = state->backends.value[backend].hop;
+	struct gs_hop_value value = hop_value(hop);
+
+	return id > 0 && id < GS_MAX_HOPS && state->backends.hop[id].is_written &&
+	       memcmp(&state->backends.hop[id].value, &value, sizeof(value)) == 0;
+}
+
 int gs_dataplane_hop_set(struct gs_dataplane_state *state, gs_id backend, const struct gs_hop *hop,
 			 uint64_t now_ms, struct gs_error *error)
 {
@@ -271,6 +281,8 @@ int gs_dataplane_hop_set(struct gs_dataplane_state *state, gs_id backend, const 
 
 	if (backend >= GS_MAX_BACKENDS || state->backends.value[backend].mode == GS_FORWARD_NONE)
 		return -ENOENT;
+	if (has_hop(state, backend, hop))
+		return 0;
 	result = hop_hold(state, hop, now_ms, &hop_id, error);
 	if (result)
 		return result;
