@@ -158,10 +158,22 @@ struct gs_hop {
 	struct gs_addr src6;
 };
 
+struct gs_nexthop_events {
+	/* Any hop may have changed; once a burst of changes, five times a second at most. why: for
+	 * people. */
+	void (*on_change)(void *context, const char *why);
+};
+
 struct gs_nexthop_ops {
-	/* What the kernel knows now; asks it to resolve what it does not. Always fills *ret_hop,
-	 * with mtu 0 on failure. */
-	int (*resolve)(void *self, const struct gs_addr *addr, struct gs_hop *ret_hop);
+	/* Tell of changes from now on. */
+	int (*start)(void *self, const struct gs_nexthop_events *events, void *context);
+	/*
+	 * What the kernel knows now; asks it to resolve what it does not. was_ifindex: its egress
+	 * until now, or 0. Always fills *ret_hop, with mtu 0 on failure. -ENETDOWN: its link, or
+	 * the one it had, is down; of other failures nobody knows how long they last.
+	 */
+	int (*resolve)(void *self, const struct gs_addr *addr, uint32_t was_ifindex,
+		       struct gs_hop *ret_hop);
 	void (*close)(void *self);
 };
 

@@ -28,10 +28,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { TRIES = 200, TRY_MS = 25 };
+enum { TRIES = 200, TRY_MS = 25, LIMIT_MS = 30000 };
 
 static const uint8_t near_mac[6] = {2, 0, 0, 0, 0, 0x11};
 static const uint8_t far_mac[6] = {2, 0, 0, 0, 0, 0x22};
+
+static struct gs_loop *loop; /* everybody's */
 
 /* ---- namespaces ------------------------------------------------------------------------------ */
 
@@ -44,6 +46,15 @@ static void run(const char *command)
 {
 	if (system(command) != 0)
 		fail_msg("%s: failed", command);
+}
+
+static void run_far(const struct far *far, const char *command)
+{
+	char line[512];
+
+	snprintf(line, sizeof(line), "nsenter --net=/proc/%d/ns/net sh -c '%s'", (int)far->pid,
+		 command);
+	run(line);
 }
 
 static void open_far(struct far *far)
@@ -73,6 +84,7 @@ static int setup(void **state)
 	static struct far far;
 	char command[256];
 
+	assert_int_equal(gs_loop_new(&loop), 0);
 	assert_int_equal(unshare(CLONE_NEWNET), 0);
 	open_far(&far);
 	*state = &far;
@@ -81,12 +93,9 @@ static int setup(void **state)
 	    "02:00:00:00:00:22");
 	snprintf(command, sizeof(command), "ip link set gs-far netns %d", (int)far.pid);
 	run(command);
-	snprintf(command, sizeof(command),
-		 "nsenter --net=/proc/%d/ns/net sh -c 'ip addr add 192.0.2.2/24 dev gs-far; "
-		 "ip addr add 2001:db8:1::2/64 dev gs-far nodad; "
-		 "ip addr add fe80::2/64 dev gs-far nodad; ip link set gs-far up'",
-		 (int)far.pid);
-	run(command);
+	run_far(&far, "ip addr add 192.0.2.2/24 dev gs-far; "
+		      "ip addr add 2001:db8:1::2/64 dev gs-far nodad; "
+		      "ip addr add fe80::2/64 dev gs-far nodad; ip link set gs-far up");
 	run("ip addr add 192.0.2.1/24 dev gs-near");
 	run("ip addr add 2001:db8:1::1/64 dev gs-near nodad");
 	run("ip link set gs-near mtu 1480 up");
@@ -98,6 +107,7 @@ static int teardown(void **state)
 	const struct far *far = *state;
 	int status;
 
+	gs_loop_free(loop);
 	close(far->alive_fd);
 	assert_int_equal(waitpid(far->pid, &status, 0), far->pid);
 	return 0;
@@ -118,7 +128,7 @@ static int resolve(const struct gs_nexthop *nexthop, const char *text, struct gs
 	struct gs_addr at = addr(text);
 
 	memset(ret_hop, 0xa5, sizeof(*ret_hop));
-	return nexthop->ops->resolve(nexthop->self, &at, ret_hop);
+	return nexthop->ops->resolve(nexthop->self, &at, 0, ret_hop);
 }
 
 /* Until the neighbour is known with this MAC. */
@@ -142,7 +152,7 @@ static struct gs_nexthop open_ok(void)
 	struct gs_nexthop nexthop = {0};
 	struct gs_error error = {{0}};
 
-	if (gs_neighbour_open(&nexthop, &error))
+	if (gs_neighbour_open(loop, &nexthop, &error))
 		fail_msg("%s", error.text);
 	return nexthop;
 }
@@ -272,6 +282,319 @@ static void test_not_reached(void **state)
 	nexthop.ops->close(nexthop.self);
 }
 
+/* ---- what is told ---------------------------------------------------------------------------- */
+
+struct want {
+	const char *to;
+	int result;
+	uint32_t mtu;
+	uint8_t dst, src; /* the last byte of the MACs; 0: unknown */
+};
+
+struct listener {
+	struct gs_nexthop nexthop;
+	struct gs_timer limit;
+	const struct want *want; /* looked at when something is told, at no other time */
+	uint32_t changes;
+	char why[64]; /* of the last one */
+	struct gs_hop hop;
+	int result;
+	bool timed_out;
+};
+
+static struct listener listener; /* whatever fails, stop_listening ends it */
+
+static void look(const struct want *want)
+{
+	struct gs_addr at = addr(want->to);
+
+	listener.result = listener.nexthop.ops->resolve(listener.nexthop.self, &at,
+							if_nametoindex("gs-near"), &listener.hop);
+}
+
+static bool is_as_wanted(const struct want *want)
+{
+	const struct gs_hop *hop = &listener.hop;
+
+	if (listener.result != want->result || hop->mtu != want->mtu)
+		return false;
+	return hop->reflect ? want->dst == 0
+			    : hop->dst_mac[5] == want->dst && hop->src_mac[5] == want->src;
+}
+
+static void on_change(void *context, const char *why)
+{
+	(void)context;
+	listener.changes++;
+	snprintf(listener.why, sizeof(listener.why), "%s", why);
+	look(listener.want);
+	if (is_as_wanted(listener.want))
+		gs_loop_stop(loop);
+}
+
+static void on_limit(struct gs_timer *timer)
+{
+	(void)timer;
+	listener.timed_out = true;
+	gs_loop_stop(loop);
+}
+
+static void start_listening(void)
+{
+	static const struct gs_nexthop_events events = {.on_change = on_change};
+
+	listener = (struct listener){.nexthop = open_ok()};
+	listener.limit = (struct gs_timer){.on_due = on_limit, .context = NULL};
+	assert_int_equal(listener.nexthop.ops->start(listener.nexthop.self, &events, NULL), 0);
+}
+
+static void wait_told(const char *name, const struct want *want)
+{
+	listener.want = want;
+	gs_loop_timer_set(loop, &listener.limit, LIMIT_MS);
+	assert_int_equal(gs_loop_run(loop), 0);
+	gs_loop_timer_clear(loop, &listener.limit);
+	if (listener.timed_out)
+		fail_msg("%s: told %u times, last: result %d mtu %u reflect %d mac %02x", name,
+			 listener.changes, listener.result, listener.hop.mtu, listener.hop.reflect,
+			 listener.hop.dst_mac[5]);
+}
+
+static int stop_listening(void **state)
+{
+	(void)state;
+	gs_loop_timer_clear(loop, &listener.limit);
+	if (listener.nexthop.ops)
+		listener.nexthop.ops->close(listener.nexthop.self);
+	listener = (struct listener){0};
+	return 0;
+}
+
+/* Nothing is asked but when the adapter tells. */
+static void test_told(void **state)
+{
+	static const struct {
+		const char *name;
+		const char *command, *far_command;
+		struct want want;
+	} cases[] = {
+		{"a neighbour",
+		 "ip neigh replace 192.0.2.60 lladdr 02:00:00:00:00:60 dev gs-near",
+		 NULL,
+		 {"192.0.2.60", 0, 1480, 0x60, 0x11}},
+		{"its MAC",
+		 "ip neigh replace 192.0.2.60 lladdr 02:00:00:00:00:61 dev gs-near",
+		 NULL,
+		 {"192.0.2.60", 0, 1480, 0x61, 0x11}},
+		{"a route",
+		 "ip route add 10.9.0.0/16 via 192.0.2.60",
+		 NULL,
+		 {"10.9.0.1", 0, 1480, 0x61, 0x11}},
+		{"its gateway",
+		 "ip neigh replace 192.0.2.62 lladdr 02:00:00:00:00:62 dev gs-near; "
+		 "ip route replace 10.9.0.0/16 via 192.0.2.62",
+		 NULL,
+		 {"10.9.0.1", 0, 1480, 0x62, 0x11}},
+		{"its MTU",
+		 "ip route replace 10.9.0.0/16 via 192.0.2.62 mtu 1300",
+		 NULL,
+		 {"10.9.0.1", 0, 1300, 0x62, 0x11}},
+		{"the link's MTU",
+		 "ip link set gs-near mtu 1470",
+		 NULL,
+		 {"192.0.2.60", 0, 1470, 0x61, 0x11}},
+		{"the link's MAC",
+		 "ip link set gs-near address 02:00:00:00:00:12",
+		 NULL,
+		 {"192.0.2.2", 0, 1470, 0x22, 0x12}}, /* forgets all neighbours */
+		{"a next hop of its own",
+		 "ip neigh replace 192.0.2.60 lladdr 02:00:00:00:00:61 dev gs-near; ip neigh replace 192.0.2.62 lladdr 02:00:00:00:00:62 dev gs-near; "
+		 "ip nexthop add id 7 via 192.0.2.60 dev gs-near; ip route add 10.10.0.0/16 nhid 7",
+		 NULL,
+		 {"10.10.0.1", 0, 1470, 0x61, 0x12}},
+		{"another one",
+		 "ip nexthop replace id 7 via 192.0.2.62 dev gs-near",
+		 NULL,
+		 {"10.10.0.1", 0, 1470, 0x62, 0x12}},
+		{"a rule",
+		 "ip rule add to 10.9.0.0/16 prohibit",
+		 NULL,
+		 {"10.9.0.1", -EACCES, 0, 0, 0}},
+		{"no rule",
+		 "ip rule del to 10.9.0.0/16 prohibit",
+		 NULL,
+		 {"10.9.0.1", 0, 1300, 0x62, 0x12}},
+		{"IPv6",
+		 "ip -6 neigh replace 2001:db8:1::60 lladdr 02:00:00:00:00:66 dev gs-near; "
+		 "ip -6 route add fd00:9::/64 via 2001:db8:1::60",
+		 NULL,
+		 {"fd00:9::1", 0, 1470, 0x66, 0x12}},
+		{"the link goes down: a neighbour",
+		 "ip link set gs-near down",
+		 NULL,
+		 {"192.0.2.60", -ENETDOWN, 0, 0, 0}},
+		{"the link comes up",
+		 "ip link set gs-near address 02:00:00:00:00:11 mtu 1480 up",
+		 NULL,
+		 {"192.0.2.2", 0, 1480, 0x22, 0x11}},
+		{"the link goes down: a route",
+		 "ip route add 10.9.0.0/16 via 192.0.2.2; ip link set gs-near down",
+		 NULL,
+		 {"10.9.0.1", -ENETDOWN, 0, 0, 0}},
+		{"it comes up, and the route",
+		 "ip link set gs-near up; ip route add 10.9.0.0/16 via 192.0.2.2",
+		 NULL,
+		 {"10.9.0.1", 0, 1480, 0x22, 0x11}},
+		{"the other end goes down",
+		 NULL,
+		 "ip link set gs-far down",
+		 {"10.9.0.1", -ENETDOWN, 0, 0, 0}},
+		{"the other end comes up",
+		 NULL,
+		 "ip link set gs-far up",
+		 {"10.9.0.1", 0, 1480, 0x22, 0x11}},
+		{"no route any more",
+		 "ip route del 10.9.0.0/16",
+		 NULL,
+		 {"10.9.0.1", -ENETUNREACH, 0, 0, 0}},
+	};
+	const struct far *far = *state;
+
+	start_listening();
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		print_message("%s\n", cases[i].name);
+		look(&cases[i].want); /* what is asked about is what is told of */
+		if (is_as_wanted(&cases[i].want))
+			fail_msg("%s: is so already", cases[i].name);
+		if (cases[i].command)
+			run(cases[i].command);
+		if (cases[i].far_command)
+			run_far(far, cases[i].far_command);
+		wait_told(cases[i].name, &cases[i].want);
+	}
+}
+
+/* The link itself is taken away: no route, and no such link. */
+static void test_told_of_a_link_gone(void **state)
+{
+	static const struct want there = {"192.0.2.130", 0, 1500, 0x30, 0x99};
+	static const struct want gone = {"192.0.2.130", -ENETDOWN, 0, 0, 0};
+	struct gs_addr at = addr(there.to);
+	uint32_t ifindex;
+	struct gs_hop hop;
+
+	(void)state;
+	start_listening();
+	run("ip link add gs-short address 02:00:00:00:00:99 type veth peer name gs-other");
+	run("ip link set gs-short up; ip link set gs-other up; "
+	    "ip route add 192.0.2.128/25 dev gs-short; "
+	    "ip neigh add 192.0.2.130 lladdr 02:00:00:00:00:30 dev gs-short");
+	ifindex = if_nametoindex("gs-short");
+	wait_told("there", &there);
+	/* 192.0.2.0/24 would serve instead, were it not for this. */
+	run("ip route add unreachable 192.0.2.128/25 metric 4000");
+	run("ip link del gs-short");
+	assert_int_equal(listener.nexthop.ops->resolve(listener.nexthop.self, &at, ifindex, &hop),
+			 gone.result);
+	assert_int_equal(hop.mtu, 0);
+	assert_int_equal(hop.ifindex, ifindex);
+	/* Nobody knows which link it was: no route is all there is to say. */
+	assert_int_equal(listener.nexthop.ops->resolve(listener.nexthop.self, &at, 0, &hop),
+			 -EHOSTUNREACH);
+	run("ip route del unreachable 192.0.2.128/25");
+}
+
+/* The kernel keeps asking for a managed entry; the moment it is answered, it is told. */
+static void test_managed_fails_and_comes_back(void **state)
+{
+	static const struct want known = {"192.0.2.2", 0, 1480, 0x22, 0x11};
+	static const struct want lost = {"192.0.2.2", 0, 1480, 0, 0};
+	const struct far *far = *state;
+
+	start_listening();
+	resolve_to(&listener.nexthop, "192.0.2.2", far_mac);
+	run_far(far, "ip addr del 192.0.2.2/24 dev gs-far");
+	run("ip neigh change 192.0.2.2 dev gs-near nud failed");
+	wait_told("lost", &lost);
+	run("ip neigh show 192.0.2.2 dev gs-near | grep -q managed");
+	run_far(far, "ip addr add 192.0.2.2/24 dev gs-far");
+	wait_told("back", &known);
+}
+
+/* What neighbours do all day, and what becomes of neighbours nobody asked about, is not told. */
+static void test_chatter(void **state)
+{
+	static const struct want at_last = {"192.0.2.70", 0, 1480, 0x71, 0x11};
+
+	(void)state;
+	run("ip neigh replace 192.0.2.70 lladdr 02:00:00:00:00:70 dev gs-near");
+	start_listening();
+	look(&at_last);
+	for (int i = 0; i < 3; i++) {
+		run("ip neigh replace 192.0.2.70 lladdr 02:00:00:00:00:70 nud stale dev gs-near");
+		run("ip neigh replace 192.0.2.70 lladdr 02:00:00:00:00:70 nud permanent "
+		    "dev gs-near");
+		run("ip neigh replace 192.0.2.71 lladdr 02:00:00:00:00:70 nud stale dev gs-near");
+		run("ip neigh del 192.0.2.71 dev gs-near");
+	}
+	run("ip neigh replace 192.0.2.70 lladdr 02:00:00:00:00:71 dev gs-near");
+	wait_told("a change at last", &at_last);
+	assert_int_equal(listener.changes, 1);
+	assert_string_equal(listener.why, "a neighbour");
+}
+
+/* Thousands of changes are a few tellings; more than the socket holds are one as well. */
+static void test_bursts(void **state)
+{
+	static const struct want last = {"10.199.99.1", 0, 1480, 0x22, 0x11};
+
+	(void)state;
+	start_listening();
+	resolve_to(&listener.nexthop, "192.0.2.2", far_mac);
+	run("for i in $(seq 0 199); do for j in $(seq 0 99); do "
+	    "echo route add 10.$i.$j.0/24 via 192.0.2.2; done; done | ip -batch -");
+	wait_told("20,000 routes", &last);
+	assert_in_range(listener.changes, 1, 3);
+	assert_string_equal(listener.why, "too much to hear");
+	run("ip route flush via 192.0.2.2");
+}
+
+/* ---- what cannot be sent by ------------------------------------------------------------------ */
+
+/* Lines of the log that name the link, of three questions to a new adapter. */
+static int warnings_of(const char *to)
+{
+	struct gs_nexthop nexthop = open_ok();
+	FILE *log = tmpfile();
+	int before = dup(STDERR_FILENO), count = 0;
+	char line[512];
+	struct gs_hop hop;
+
+	dup2(fileno(log), STDERR_FILENO);
+	for (int i = 0; i < 3; i++)
+		resolve(&nexthop, to, &hop);
+	dup2(before, STDERR_FILENO);
+	close(before);
+	nexthop.ops->close(nexthop.self);
+	rewind(log);
+	while (fgets(line, sizeof(line), log))
+		count +=
+			strstr(line, "link_takes_no_redirect") && strstr(line, "interface=gs-near");
+	fclose(log);
+	return count;
+}
+
+/* A veth takes redirected packets while its other end has a program, or GRO. */
+static void test_link_without_xmit(void **state)
+{
+	const struct far *far = *state;
+
+	run_far(far, "ethtool -K gs-far gro off");
+	assert_int_equal(warnings_of("192.0.2.2"), 1);
+	run_far(far, "ethtool -K gs-far gro on");
+	assert_int_equal(warnings_of("192.0.2.2"), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -279,6 +602,12 @@ int main(void)
 		cmocka_unit_test(test_unknown_neighbour_reflects),
 		cmocka_unit_test(test_changed_mac),
 		cmocka_unit_test(test_not_reached),
+		cmocka_unit_test_teardown(test_told, stop_listening),
+		cmocka_unit_test_teardown(test_told_of_a_link_gone, stop_listening),
+		cmocka_unit_test_teardown(test_managed_fails_and_comes_back, stop_listening),
+		cmocka_unit_test_teardown(test_chatter, stop_listening),
+		cmocka_unit_test_teardown(test_bursts, stop_listening),
+		cmocka_unit_test(test_link_without_xmit),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* ---- store ----------------------------------------------------------------------------------- */
 
@@ -105,20 +106,46 @@ void fake_geodb_init(struct fake_geodb *fake, struct gs_geodb *ret_geodb)
 
 /* ---- nexthop --------------------------------------------------------------------------------- */
 
-static int nexthop_resolve(void *self, const struct gs_addr *addr, struct gs_hop *ret_hop)
+static int nexthop_start(void *self, const struct gs_nexthop_events *events, void *context)
 {
 	struct fake_nexthop *fake = self;
 
+	fake->events = events;
+	fake->context = context;
+	return 0;
+}
+
+static uint64_t clock_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static int nexthop_resolve(void *self, const struct gs_addr *addr, uint32_t was_ifindex,
+			   struct gs_hop *ret_hop)
+{
+	struct fake_nexthop *fake = self;
+	uint64_t until_us = clock_us() + fake->spend_us;
+
 	fake->resolves++;
-	*ret_hop = (struct gs_hop){.mtu = fake->mtu, .ifindex = 1, .reflect = fake->error != 0};
+	fake->was_ifindex = was_ifindex;
+	*ret_hop = (struct gs_hop){
+		.mtu = fake->error ? 0 : fake->mtu, .ifindex = 1, .reflect = fake->error != 0};
 	memcpy(ret_hop->dst_mac, &addr->bytes[10], sizeof(ret_hop->dst_mac));
+	while (fake->spend_us && clock_us() < until_us) {
+	}
 	return fake->error;
 }
 
 void fake_nexthop_init(struct fake_nexthop *fake, struct gs_nexthop *ret_nexthop)
 {
-	static const struct gs_nexthop_ops ops = {.resolve = nexthop_resolve,
-						  .close = nothing_to_close};
+	static const struct gs_nexthop_ops ops = {
+		.start = nexthop_start,
+		.resolve = nexthop_resolve,
+		.close = nothing_to_close,
+	};
 
 	*ret_nexthop = (struct gs_nexthop){.ops = &ops, .self = fake};
 }

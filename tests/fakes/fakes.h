@@ -41,8 +41,12 @@ void fake_geodb_init(struct fake_geodb *fake, struct gs_geodb *ret_geodb);
 
 struct fake_nexthop {
 	uint32_t mtu;
-	int error;
+	int error; /* < 0: what everybody's resolve fails with */
 	uint32_t resolves;
+	uint32_t was_ifindex;			/* of the last one */
+	uint32_t spend_us;			/* so long does one take */
+	const struct gs_nexthop_events *events; /* for the test to call */
+	void *context;
 };
 
 void fake_nexthop_init(struct fake_nexthop *fake, struct gs_nexthop *ret_nexthop);

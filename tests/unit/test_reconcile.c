@@ -1064,14 +1064,147 @@ static bool hop_is_new(struct scene *scene)
 	return scene->dataplane_fake.hop_mtu == 1400;
 }
 
+/* Nobody tells of it. */
 static void hops_are_looked_at_again(void **state)
 {
 	struct scene *scene = *state;
 
+	scene->settings.hops_poll_ms = 50;
 	start_in_peace(scene);
 	scene->nexthop_fake.mtu = 1400;
 	run_until(scene, hop_is_new);
 	assert_int_equal(publishes(scene), 1);
+}
+
+enum { FAKE_BACKENDS = FAKE_REGIONS * FAKE_PER_REGION };
+
+/* As start_in_peace, without the poll; what is counted of hops begins at 0. */
+static void start_told_only(struct scene *scene)
+{
+	scene->settings.hops_poll_ms = 3600000;
+	start_in_peace(scene);
+	scene->nexthop_fake.resolves = 0;
+	scene->dataplane_fake.hop_sets = 0;
+}
+
+static void tell_of_hops(struct scene *scene)
+{
+	scene->nexthop_fake.events->on_change(scene->nexthop_fake.context, "scripted");
+}
+
+static bool all_resolved(struct scene *scene)
+{
+	return scene->nexthop_fake.resolves >= FAKE_BACKENDS;
+}
+
+static void hops_follow_what_is_told(void **state)
+{
+	struct scene *scene = *state;
+
+	start_told_only(scene);
+	scene->nexthop_fake.mtu = 1400;
+	tell_of_hops(scene);
+	run_until(scene, all_resolved);
+	assert_int_equal(scene->dataplane_fake.hop_sets, FAKE_BACKENDS);
+	assert_int_equal(scene->dataplane_fake.hop_mtu, 1400);
+	assert_int_equal(scene->nexthop_fake.was_ifindex, 1);
+	assert_int_equal(publishes(scene), 1);
+}
+
+static void a_link_down_takes_its_hops_along(void **state)
+{
+	static const struct {
+		int error;
+		uint32_t want_sets, want_mtu;
+	} cases[] = {
+		{-ENETDOWN, FAKE_BACKENDS, 0},
+		{0, FAKE_BACKENDS, 1500},
+		{-ENETUNREACH, 0, 1500}, /* no route, for a while perhaps: what is known is kept */
+	};
+	struct scene *scene = *state;
+
+	start_told_only(scene);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		scene->nexthop_fake.error = cases[i].error;
+		scene->nexthop_fake.resolves = 0;
+		scene->dataplane_fake.hop_sets = 0;
+		tell_of_hops(scene);
+		run_until(scene, all_resolved);
+		assert_int_equal(scene->dataplane_fake.hop_sets, cases[i].want_sets);
+		assert_int_equal(scene->dataplane_fake.hop_mtu, cases[i].want_mtu);
+	}
+}
+
+static bool resolved_twice(struct scene *scene)
+{
+	return scene->nexthop_fake.resolves >= 2 * FAKE_BACKENDS;
+}
+
+static void a_storm_of_changes_is_one_walk(void **state)
+{
+	struct scene *scene = *state;
+
+	start_told_only(scene);
+	for (int i = 0; i < 10000; i++)
+		tell_of_hops(scene);
+	run_until(scene, all_resolved);
+	for (int i = 0; i < 10000; i++)
+		tell_of_hops(scene);
+	run_until(scene, resolved_twice);
+	assert_int_equal(scene->nexthop_fake.resolves, 2 * FAKE_BACKENDS);
+}
+
+static bool some_resolved(struct scene *scene)
+{
+	return scene->nexthop_fake.resolves > 0;
+}
+
+/* Slow answers: the loop does other things in between, and a change begins a whole new round. */
+static void a_long_walk_takes_turns(void **state)
+{
+	struct scene *scene = *state;
+	uint32_t before;
+
+	start_told_only(scene);
+	scene->nexthop_fake.spend_us = 2000;
+	tell_of_hops(scene);
+	run_until(scene, some_resolved);
+	before = scene->nexthop_fake.resolves;
+	assert_in_range(before, 1, FAKE_BACKENDS - 1);
+	for (int i = 0; i < 10000; i++)
+		tell_of_hops(scene);
+	assert_int_equal(scene->nexthop_fake.resolves, before);
+	scene->nexthop_fake.resolves = 0;
+	run_until(scene, all_resolved);
+	assert_int_equal(scene->nexthop_fake.resolves, FAKE_BACKENDS);
+}
+
+static bool is_built_again(struct scene *scene)
+{
+	return publishes(scene) == 2;
+}
+
+/* At once where it may be, and again when the build has brought the hops it was begun with. */
+static void hops_follow_during_a_build(void **state)
+{
+	struct scene *scene = *state;
+	struct gs_snapshot *moved = fake_snapshot(2);
+
+	start_told_only(scene);
+	moved->backends[0].addr = gs_addr_from_v4(0xc0000263);
+	pthread_mutex_lock(&scene->dataplane_fake.gate);
+	give(scene, moved);
+	run_until(scene, is_built_again);
+	assert_int_equal(scene->nexthop_fake.resolves, 1); /* the others are known */
+	scene->nexthop_fake.mtu = 1400;
+	tell_of_hops(scene);
+	run_until(scene, all_resolved);
+	/* Not the one whose address the build is about to replace. */
+	assert_int_equal(scene->dataplane_fake.hop_sets, FAKE_BACKENDS - 1);
+	pthread_mutex_unlock(&scene->dataplane_fake.gate);
+	run_until(scene, resolved_twice);
+	assert_int_equal(scene->dataplane_fake.last_revision, 2);
+	assert_int_equal(scene->dataplane_fake.hop_sets, 2 * FAKE_BACKENDS - 1);
 }
 
 static bool is_published_again(struct scene *scene)
@@ -1204,6 +1337,11 @@ int main(void)
 		SCENE(a_bad_first_snapshot_costs_no_geoip),
 		SCENE(the_guilty_one_is_found),
 		SCENE(hops_are_looked_at_again),
+		SCENE(hops_follow_what_is_told),
+		SCENE(a_link_down_takes_its_hops_along),
+		SCENE(a_storm_of_changes_is_one_walk),
+		SCENE(a_long_walk_takes_turns),
+		SCENE(hops_follow_during_a_build),
 		SCENE(new_maps_are_filled_again),
 		SCENE(new_maps_are_filled_in_the_end),
 		SCENE(a_moved_backend_answers_first),

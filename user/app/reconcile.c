@@ -147,10 +147,11 @@ int gs_reconcile_new(const struct gs_reconcile_ports *ports,
 	r->settings = *settings;
 	r->retry_timer = (struct gs_timer){.on_due = gs_reconcile_on_retry, .context = r};
 	r->heartbeat_timer = (struct gs_timer){.on_due = on_heartbeat, .context = r};
-	r->hops_timer = (struct gs_timer){.on_due = gs_reconcile_on_hops, .context = r};
 	r->last_good_timer = (struct gs_timer){.on_due = on_last_good, .context = r};
 	gs_retry_init(&r->retry, RETRY_BASE_MS, RETRY_CAP_MS, settings->seed);
-	err = gs_probe_minutes_new(ports->loop, ports->store, settings->seed, &r->minutes);
+	err = gs_reconcile_hops_new(r);
+	if (!err)
+		err = gs_probe_minutes_new(ports->loop, ports->store, settings->seed, &r->minutes);
 	if (!err)
 		err = gs_breakers_new(ports->loop, settings->edge, &breaker_events, r,
 				      settings->seed ^ 0xb7ea4e5u, &r->breakers);
@@ -160,6 +161,7 @@ int gs_reconcile_new(const struct gs_reconcile_ports *ports,
 	if (err) {
 		gs_breakers_free(r->breakers);
 		gs_probe_minutes_free(r->minutes);
+		gs_reconcile_hops_free(r);
 		free(r);
 		return err;
 	}
@@ -188,7 +190,7 @@ int gs_reconcile_start(struct gs_reconcile *r)
 	}
 	err = gs_loop_timer_set(r->ports.loop, &r->last_good_timer, LAST_GOOD_AFTER_MS);
 	if (!err)
-		err = gs_loop_timer_set(r->ports.loop, &r->hops_timer, HOPS_TICK_MS);
+		err = gs_reconcile_hops_start(r);
 	if (err)
 		return err;
 	on_heartbeat(&r->heartbeat_timer);
@@ -219,12 +221,12 @@ void gs_reconcile_free(struct gs_reconcile *r)
 		return;
 	gs_loop_timer_clear(r->ports.loop, &r->retry_timer);
 	gs_loop_timer_clear(r->ports.loop, &r->heartbeat_timer);
-	gs_loop_timer_clear(r->ports.loop, &r->hops_timer);
 	gs_loop_timer_clear(r->ports.loop, &r->last_good_timer);
 	gs_reconcile_answer_load(r, -ECANCELED, "the daemon is stopping");
 	gs_monitor_free(r->monitor);
 	gs_breakers_free(r->breakers);
 	gs_probe_minutes_free(r->minutes);
+	gs_reconcile_hops_free(r);
 	gs_tables_free(r->tables);
 	free(r->counts);
 	if (r->publishing) { /* its done() will not come */

@@ -36,6 +36,7 @@ struct gs_reconcile_settings {
 	char last_good[GS_PATH_MAX + 32]; /* file of the last good snapshot */
 	char edge[GS_NAME_MAX];		  /* this edge's name */
 	uint64_t seed;			  /* any value; differs between edges and starts */
+	uint32_t hops_poll_ms;		  /* 0: what is usual */
 };
 
 /* What people may be told. Pointers are borrowed and hold until the loop's next turn. */

@@ -14,8 +14,7 @@
 
 enum {
 	HEARTBEAT_MS = 1000,
-	HOPS_TICK_MS = 200, /* a tenth of the hops each: all of them every 2 s */
-	HOPS_TICKS = 10,
+	HOPS_POLL_MS = 10000,	   /* all of them, though nothing was told */
 	LAST_GOOD_AFTER_MS = 2000, /* without a word from the store */
 	RETRY_BASE_MS = 500,
 	RETRY_CAP_MS = 30000,
@@ -51,6 +50,18 @@ struct gs_load {
 	struct gs_geodata *geo;
 	int err;
 	struct gs_error error;
+};
+
+/* All next hops, one after the other, some a turn. A change in the middle begins a new round. */
+struct gs_hops_walk {
+	struct gs_timer poll_timer, turn_timer;
+	struct gs_hop *hops; /* of each backend's id as it was last; all zero: not known */
+	uint32_t at, left;   /* of the snapshot's backends */
+	bool is_walking;     /* turn_timer is set */
+	bool is_stale;	     /* a publish has hops from before a change */
+	const char *why;
+	uint32_t changed, down; /* in this walk */
+	char first[GS_NAME_MAX];
 };
 
 struct gs_reconcile {
@@ -90,11 +101,11 @@ struct gs_reconcile {
 	const struct gs_geodata *load_geo; /* what load_done waits for, loaded */
 
 	struct gs_retry retry;
-	struct gs_timer retry_timer, heartbeat_timer, hops_timer, last_good_timer;
-	uint32_t hops_at;
+	struct gs_timer retry_timer, heartbeat_timer, last_good_timer;
+	struct gs_hops_walk walk;
 };
 
-/* ---- reconcile_words.c: verdicts and admin states to words; targets; next hops --------------- */
+/* ---- reconcile_words.c: verdicts and admin states to words; targets -------------------------- */
 
 /* Writes the words of `snapshot` as health and admin states have them now, then tells the changes.
  * first: the backend whose first verdict it is, or 0. */
@@ -108,10 +119,20 @@ void gs_reconcile_on_verdict(void *context, const struct gs_monitor_verdict *ver
 void gs_reconcile_on_result(void *context, const struct gs_monitor_result *result);
 /* Probes go to this snapshot's backends. */
 void gs_reconcile_watch(struct gs_reconcile *r, const struct gs_snapshot *snapshot);
-/* One a backend, for the caller to free; NULL: out of memory. */
-struct gs_hop *gs_reconcile_resolve_hops(struct gs_reconcile *r,
-					 const struct gs_snapshot *snapshot);
-void gs_reconcile_on_hops(struct gs_timer *timer);
+
+/* ---- reconcile_hops.c: next hops ------------------------------------------------------------- */
+
+int gs_reconcile_hops_new(struct gs_reconcile *r);
+/* Looks at them when something changes, and now and then. 0 or -errno. */
+int gs_reconcile_hops_start(struct gs_reconcile *r);
+void gs_reconcile_hops_free(struct gs_reconcile *r);
+/* At all of them, soon. */
+void gs_reconcile_hops_look(struct gs_reconcile *r, const char *why);
+/* For a publish: one a backend, asked for only if not known, for the caller to free; NULL: out of
+ * memory. */
+struct gs_hop *gs_reconcile_hops_of(struct gs_reconcile *r, const struct gs_snapshot *snapshot);
+/* After it: hops (NULL: it failed) are in force; what changed meanwhile is looked at again. */
+void gs_reconcile_hops_published(struct gs_reconcile *r, const struct gs_hop *hops);
 
 /* ---- reconcile_publish.c: snapshot and GeoIP database to a generation ------------------------ */
 

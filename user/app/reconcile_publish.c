@@ -230,11 +230,12 @@ static void publish_done(struct gs_job *job)
 		(struct gs_reconcile *)((char *)p - offsetof(struct gs_reconcile, publish));
 
 	r->publishing = false;
-	free(gs_take_ptr(p->hops));
 	if (p->err)
 		publish_failed(r);
 	else
 		publish_succeeded(r);
+	gs_reconcile_hops_published(r, p->err ? NULL : p->hops);
+	free(gs_take_ptr(p->hops));
 	if (p->ahead && r->view)
 		gs_usable_write(r->ports.dataplane, p->ahead, r->view);
 	gs_usable_view_free(gs_take_ptr(p->ahead));
@@ -275,7 +276,7 @@ static void publish(struct gs_reconcile *r, struct gs_snapshot *snapshot, bool i
 	p->snapshot = snapshot;
 	p->geo = r->fresh_geo ? gs_take_ptr(r->fresh_geo) : r->geo;
 	p->save = !is_file && snapshot->revision != r->saved_revision;
-	p->hops = gs_reconcile_resolve_hops(r, snapshot);
+	p->hops = gs_reconcile_hops_of(r, snapshot);
 	r->publishing = true;
 	r->publishing_file = is_file;
 	/* New backends are probed while their tables are built. */
@@ -308,6 +309,7 @@ static void follow(struct gs_reconcile *r, struct gs_snapshot *snapshot, bool is
 		r->snapshot = snapshot;
 		r->viewed = NULL;
 		follow_breakers(r);
+		gs_reconcile_hops_look(r, "another configuration");
 	}
 	r->state.from_last_good = is_file;
 	gs_reconcile_apply_words(r, 0, "configuration");
