@@ -144,6 +144,14 @@ backends_address_is_no_vip|$backend ('x', 1, 1, '2001:db8::10')
 backends_address_is_no_vip|UPDATE geostream.backends SET address = '198.51.100.10' WHERE name = 'eu-1'
 backends_weight|UPDATE geostream.backends SET weight = 0
 backends_weight|UPDATE geostream.backends SET weight = 1001
+backends_forward|UPDATE geostream.backends SET forward = 'gre'
+backends_forward|UPDATE geostream.backends SET forward = ''
+backends_forward|UPDATE geostream.backends SET forward = 'IPIP'
+backends_forward_fits_vip|INSERT INTO geostream.backends (name, service, region, address, forward) VALUES ('x', 2, 1, '10.9.0.1', 'l2')
+backends_forward_fits_vip|INSERT INTO geostream.backends (name, service, region, address, forward) VALUES ('x', 1, 1, 'fd00::1', 'l2')
+backends_forward_fits_vip|UPDATE geostream.backends SET forward = 'l2', service = 2 WHERE name = 'eu-1'
+backends_forward_fits_vip|BEGIN; UPDATE geostream.backends SET forward = 'l2'; UPDATE geostream.backends SET address = 'fd00::1' WHERE name = 'eu-1'; COMMIT
+services_vip_fits_l2|BEGIN; UPDATE geostream.backends SET forward = 'l2'; UPDATE geostream.services SET vip = '2001:db8::11' WHERE name = 'web'; COMMIT
 backends_admin|UPDATE geostream.backends SET admin = ''
 backends_id|INSERT INTO geostream.backends (id, name, service, region, address) VALUES (16384, 'x', 1, 1, '10.9.0.1')
 backends_limit|INSERT INTO geostream.backends (name, service, region, address) SELECT 'b' || g, 1, 1, '11.0.0.0'::inet + g FROM generate_series(1, 16382) g
@@ -179,6 +187,12 @@ ok "two services swap their VIPs in one transaction" sql \
 	"BEGIN; SET CONSTRAINTS ALL DEFERRED;
 	 UPDATE geostream.services SET vip = '2001:db8::10' WHERE name = 'web';
 	 UPDATE geostream.services SET vip = '198.51.100.10' WHERE name = 'web6'; COMMIT"
+ok "a VIP and its backends by l2 change their family in one transaction" sql \
+	"UPDATE geostream.backends SET forward = 'l2' WHERE name = 'b2';
+	 BEGIN; SET CONSTRAINTS ALL DEFERRED;
+	 UPDATE geostream.services SET vip = '2001:db8::10' WHERE name = 'web6';
+	 UPDATE geostream.services SET vip = '198.51.100.10' WHERE name = 'web';
+	 UPDATE geostream.backends SET address = 'fd00::7' WHERE name = 'b2'; COMMIT"
 is "every named constraint of the desired state says what it is for" "$(sql "
 	SELECT string_agg(conname, ' ') FROM pg_constraint c JOIN pg_class t ON t.oid = conrelid
 	WHERE t.relname IN ('regions', 'policies', 'policy_regions', 'services', 'backends', 'overrides', 'breaker_forces')

@@ -20,7 +20,7 @@ cat >"$doc" <<'JSON'
   ],
   "backends": [
     {"name": "eu-1", "service": "web", "region": "eu", "address": "10.1.0.11"},
-    {"name": "us-1", "service": "web", "region": "us", "address": "10.2.0.11", "weight": 50},
+    {"name": "us-1", "service": "web", "region": "us", "address": "10.2.0.11", "weight": 50, "forward": "gue"},
     {"name": "eu6-1", "service": "web6", "region": "eu", "address": "fd00:1::11"}
   ],
   "overrides": [{"prefix": "203.0.113.0/24", "region": "us", "reason": "ticket 42"}]
@@ -73,6 +73,12 @@ ok "a VIP becomes a backend's address and the other way round" ctl apply -f \
 ok "all of it goes away" ctl apply -f - <<<'{"regions":[],"policies":[],"services":[],"backends":[]}'
 is "it is gone" "$(sql 'SELECT (SELECT count(*) FROM geostream.regions) + (SELECT count(*) FROM geostream.policies)')" 0
 ok "and comes back" ctl apply -f "$doc"
+is "with its forward modes" "$(ctl export --portable | jq -c '[.backends[] | .name, .forward]')" \
+	'["eu-1","ipip","us-1","gue","eu6-1","ipip"]'
+like "its export is the same configuration" "$(ctl export --portable | ctl apply -f -)" '^nothing to change'
+ok "left out of the document it is ipip again" ctl apply -f "$(change 's/, "forward": "[a-z0-9]*"//')"
+is "in the table" "$(sql "SELECT string_agg(DISTINCT forward, ' ') FROM geostream.backends")" ipip
+ok "as it was" ctl apply -f "$doc"
 
 # ---- all or nothing ----------------------------------------------------------------------------
 before=$(everything)
@@ -93,6 +99,8 @@ s/"port": 80,/"port": 70000,/|8: services\[0\].port: 70000 is not a port
 s/"vip": "198/"vpi": "198/|8: services\[0\]: unknown key "vpi", did you mean "vip"
 s/"region": "eu", "address": "10/"region": "mars", "address": "10/|13: backends\[0\].region: "mars" is not the name of a region
 s/10.2.0.11/198.51.100.10/|14: backends\[1\].address: 198.51.100.10 is the VIP of service web
+s/"gue"/"gre"/|14: backends\[1\].forward: "gre" is not one of ipip, gue and l2
+s/10.2.0.11\(.*\)"gue"/fd00:2::11\1"l2"/|14: backends\[1\].forward: l2 needs an IPv4 address, as the VIP 198.51.100.10 of service web is; fd00:2::11 is IPv6
 s/50.1,/"50.1",/|4: regions\[0\].latitude
 s/^}$/]/|18: 
 ROWS
@@ -110,6 +118,7 @@ is "in one revision" "$(revision)" "$((at + 1))"
 like "the same again" "$(ctl region set eu admin=drain)" '^nothing to change'
 is "makes none" "$(revision)" "$((at + 1))"
 like "backend set" "$(ctl backend set us-1 weight=7 admin=maintenance)" '^~ backend us-1: weight 50 -> 7, admin auto -> maint'
+like "its forward mode" "$(ctl backend set eu6-1 forward=l2)" '^~ backend eu6-1: forward ipip -> l2'
 at=$(revision)
 while IFS='|' read -r command want; do
 	# shellcheck disable=SC2086
@@ -139,16 +148,16 @@ ok "override add again: another region" ctl override add 2001:db8::/32 us
 ok "override remove" ctl override remove 203.0.113.0/24
 is "override list" "$(ctl override list)" "PREFIX         REGION  REASON
 2001:db8::/32  us      "
-is "a table" "$(ctl backend list)" "NAME   SERVICE  REGION  ADDRESS     WEIGHT  ADMIN
-eu-1   web      eu      10.1.0.11      100  auto
-us-1   web      us      10.2.0.11        7  maintenance
-eu6-1  web6     eu      fd00:1::11     100  auto"
+is "a table" "$(ctl backend list)" "NAME   SERVICE  REGION  ADDRESS     WEIGHT  FORWARD  ADMIN
+eu-1   web      eu      10.1.0.11      100  ipip     auto
+us-1   web      us      10.2.0.11        7  gue      maintenance
+eu6-1  web6     eu      fd00:1::11     100  l2       auto"
 sql "INSERT INTO geostream.health_states (edge, kind, region, service, backend, state, why, since)
 	VALUES ('fra1', 'backend', 'eu', 'web', 'eu-1', 'down', 'timeout', '2026-11-23 12:00:00Z')"
 like "show: what the edges told" "$(ctl backend show eu-1)" \
 	'eu web eu-1: down since 2026-11-23T12:00:00.000Z, edge fra1: timeout'
 is "show as JSON" "$(ctl -j backend show eu-1 | tr -d ' \n')" \
-	'{"name":"eu-1","service":"web","region":"eu","address":"10.1.0.11","weight":100,"admin":"auto","revision":'"$(revision)"',"health":[{"edge":"fra1","kind":"backend","region":"eu","service":"web","backend":"eu-1","state":"down","why":"timeout","since":"2026-11-23T12:00:00.000Z"}]}'
+	'{"name":"eu-1","service":"web","region":"eu","address":"10.1.0.11","weight":100,"forward":"ipip","admin":"auto","revision":'"$(revision)"',"health":[{"edge":"fra1","kind":"backend","region":"eu","service":"web","backend":"eu-1","state":"down","why":"timeout","since":"2026-11-23T12:00:00.000Z"}]}'
 
 # ---- other people ------------------------------------------------------------------------------
 mkfifo "$TAP_WORK/go"

@@ -45,6 +45,8 @@ region|sa|latitude=-23.5 longitude=-46.6 cost=0.05|cost=1 admin=drain|cost 0.05 
 policy|backup|kind=failover order=us,eu|order=ap|order us,eu -> ap
 service|dns|vip=198.51.100.53 port=53 protocol=udp policy=nearest probe_kind=none|port=5353 breaker_enabled=false|port 53 -> 5353, breaker_enabled true -> false
 backend|eu-3|service=web region=eu address=10.1.0.13|weight=7|weight 100 -> 7
+backend|eu-4|service=web region=eu address=10.1.0.14 forward=gue|forward=l2 weight=9|weight 100 -> 9, forward gue -> l2
+backend|eu-5|service=web6 region=eu address=10.1.0.15|forward=gue|forward ipip -> gue
 override|203.0.113.0/24|eu because of a ticket|region=ap reason=none|region eu -> ap
 ROWS
 
@@ -84,6 +86,10 @@ done <<'ROWS'
 1|packets would loop|service set web vip=10.1.0.11
 1|backend x.service: "wep" is not the name of a service, did you mean "web"|backend add x service=wep region=eu address=10.9.0.1
 1|backend eu-1.weight: "many" is not a weight|backend set eu-1 weight=many
+1|backend eu-1.forward: "gre" is not one of ipip, gue and l2|backend set eu-1 forward=gre
+1|backend x.forward: "" is not one of ipip, gue and l2|backend add x service=web region=eu address=10.9.0.1 forward=
+1|backend eu-1: unknown key "foward", did you mean "forward"|backend set eu-1 foward=gue
+1|eu-1-cross.forward: l2 needs an IPv|backend set eu-1-cross forward=l2
 1|region eu is still used by policy nearest, backend eu-1, backend eu-2, backend .* more|region remove eu
 1|policy nearest is still used by service web|policy remove nearest
 1|service web is still used by backend|service remove web

@@ -345,6 +345,7 @@ static void test_every_commit_arrives(void **state)
 		"UPDATE geostream.policy_regions SET region = 3 WHERE position = 2",
 		"UPDATE geostream.services SET port = 8080",
 		"UPDATE geostream.backends SET weight = 7 WHERE name = 'us-1'",
+		"UPDATE geostream.backends SET forward = 'gue' WHERE name = 'us-1'",
 		"DELETE FROM geostream.overrides WHERE family(prefix) = 6",
 		"TRUNCATE geostream.overrides",
 	};
@@ -365,7 +366,9 @@ static void test_every_commit_arrives(void **state)
 	assert_int_equal(world->snapshot->regions[0].admin, GS_ADMIN_DRAIN);
 	assert_int_equal(world->snapshot->policies[0].order[1], 3);
 	assert_int_equal(world->snapshot->services[0].port, 8080);
+	assert_int_equal(world->snapshot->backends[0].forward, GS_FORWARD_AS_IPIP);
 	assert_int_equal(world->snapshot->backends[1].weight, 7);
+	assert_int_equal(world->snapshot->backends[1].forward, GS_FORWARD_AS_GUE);
 	assert_int_equal(world->snapshot->override_count, 0);
 	print_message("# commit to snapshot: %ju us at worst\n", (uintmax_t)worst_us);
 }
@@ -519,6 +522,20 @@ static void test_hostile_rows_are_refused(void **state)
 		 "UPDATE geostream.backends SET weight = 1 WHERE name = 'eu-1';"
 		 "ALTER TABLE geostream.backends ALTER weight SET NOT NULL",
 		 "backends[0].weight: is NULL"},
+		{"forward",
+		 "ALTER TABLE geostream.backends DROP CONSTRAINT backends_forward;"
+		 "UPDATE geostream.backends SET forward = 'gre' WHERE name = 'eu-1'",
+		 "UPDATE geostream.backends SET forward = 'ipip' WHERE name = 'eu-1';"
+		 "ALTER TABLE geostream.backends ADD CONSTRAINT backends_forward"
+		 " CHECK (forward IN ('ipip', 'gue', 'l2'))",
+		 "backends[0].forward: not a forward mode"},
+		{"l2",
+		 "ALTER TABLE geostream.backends DISABLE TRIGGER backends_forward_fits_vip;"
+		 "UPDATE geostream.backends SET forward = 'l2', address = 'fd00:2::11'"
+		 " WHERE name = 'us-1';"
+		 "ALTER TABLE geostream.backends ENABLE TRIGGER backends_forward_fits_vip",
+		 "UPDATE geostream.backends SET forward = 'ipip' WHERE name = 'us-1'",
+		 "backends[1].forward: l2 needs an IPv4 address"},
 		{"seed",
 		 "INSERT INTO geostream.revision (only_row, selection_seed) SELECT NULL, 1"
 		 " WHERE false;"

@@ -62,6 +62,7 @@ static void test_what_it_says(void **state)
 	assert_int_equal(gs_addr_parse("10.1.0.11", &addr), 0);
 	assert_memory_equal(&s->backends[0].addr, &addr, sizeof(addr));
 	assert_int_equal(s->backends[0].weight, 100);
+	assert_int_equal(s->backends[0].forward, GS_FORWARD_AS_IPIP);
 	assert_int_equal(s->overrides[0].region, 2);
 	assert_string_equal(s->overrides[0].reason, "");
 	gs_snapshot_free(s);
@@ -99,6 +100,14 @@ static const struct {
 	{"198.51.100.10", "127.0.0.1", "doc:8: services[0].vip: \"127.0.0.1\" is not one unicast"},
 	{"198.51.100.10", "10.1.0.11",
 	 "doc:13: backends[0].address: 10.1.0.11 is the VIP of service web: packets would loop"},
+	{"\"10.1.0.11\"", "\"10.1.0.11\", \"forward\": \"gre\"",
+	 "doc:13: backends[0].forward: \"gre\" is not one of ipip, gue and l2"},
+	{"\"10.1.0.11\"", "\"10.1.0.11\", \"forward\": 2",
+	 "doc:13: backends[0].forward: 2 is not one of ipip, gue and l2"},
+	{"\"10.1.0.11\"", "\"10.1.0.11\", \"foward\": \"gue\"",
+	 "doc:12: backends[0]: unknown key \"foward\", did you mean \"forward\"?"},
+	{"\"10.1.0.11\"", "\"fd00::11\", \"forward\": \"l2\"",
+	 "doc:13: backends[0].forward: l2 needs an IPv4 address, as the VIP 198.51.100.10 of"},
 	{"\"tcp\"", "\"icmp\"", "doc:9: services[0].protocol: \"icmp\" is not one of tcp and udp"},
 	{"\"policy\": \"nearest\"", "\"policy\": \"best\"",
 	 "doc:9: services[0].policy: \"best\" is not the name of a policy"},
@@ -279,7 +288,12 @@ static const struct {
 	{"[\"eu\", \"us\"]", "[\"us\", \"eu\"]", "~ policy nearest: order eu,us -> us,eu\n"},
 	{"\"eu-1\"", "\"eu-2\"",
 	 "- backend eu-1\n+ backend eu-2: service web, region eu, address 10.1.0.11, weight 100, "
-	 "admin auto\n"},
+	 "forward ipip, admin auto\n"},
+	{"\"10.1.0.11\"", "\"10.1.0.11\", \"forward\": \"ipip\"", ""},
+	{"\"10.1.0.11\"", "\"10.1.0.11\", \"forward\": \"gue\"",
+	 "~ backend eu-1: forward ipip -> gue\n"},
+	{"\"10.1.0.11\"", "\"10.1.0.11\", \"forward\": \"l2\"",
+	 "~ backend eu-1: forward ipip -> l2\n"},
 	{"\"203.0.113.0/24\", \"region\": \"us\"",
 	 "\"203.0.113.0/24\", \"region\": \"eu\", \"reason\": \"why not\"",
 	 "~ override 203.0.113.0/24: region us -> eu, reason \"\" -> why not\n"},

@@ -151,6 +151,9 @@ SPOIL(backend_addr, s->backends[0].addr = addr("240.0.0.1"))
 SPOIL(backend_weight_zero, s->backends[0].weight = 0)
 SPOIL(backend_weight_big, s->backends[0].weight = 1001)
 SPOIL(backend_admin, s->backends[0].admin = GS_ADMIN__COUNT)
+SPOIL(backend_forward, s->backends[0].forward = GS_FORWARD_AS__COUNT)
+SPOIL(backend_l2_family, s->backends[2].forward = GS_FORWARD_AS_L2)
+SPOIL(backend_l2_family6, (s->backends[3].service = 30, s->backends[3].forward = GS_FORWARD_AS_L2))
 SPOIL(backend_same_place, s->backends[1].addr = s->backends[0].addr)
 SPOIL(backend_is_vip, s->backends[3].addr = addr("198.51.100.10"))
 SPOIL(backend_is_vip6, s->backends[3].addr = addr("2001:db8::10"))
@@ -225,6 +228,11 @@ static const struct {
 	{spoil_backend_weight_zero, "backends[0].weight:"},
 	{spoil_backend_weight_big, "backends[0].weight:"},
 	{spoil_backend_admin, "backends[0].admin:"},
+	{spoil_backend_forward, "backends[0].forward:"},
+	{spoil_backend_l2_family,
+	 "backends[2].forward: l2 needs an IPv4 address, as the VIP 198.51.100.10 of service "
+	 "service0 is; fd00::1 is IPv6"},
+	{spoil_backend_l2_family6, "backends[3].forward: l2 needs an IPv6 address"},
 	{spoil_backend_same_place, "backends[1].address:"},
 	{spoil_backend_is_vip, "backends[3].address:"},
 	{spoil_backend_is_vip6, "backends[3].address:"},
@@ -246,9 +254,12 @@ static void test_check_accepts_what_is_sound(void **state)
 	struct gs_error error = {{0}};
 	struct gs_snapshot empty = {0};
 	struct gs_snapshot *s = sound();
-	int ret = gs_snapshot_check(s, &error);
+	int ret;
 
 	(void)state;
+	s->backends[1].forward = GS_FORWARD_AS_L2;
+	s->backends[2].forward = GS_FORWARD_AS_GUE; /* IPv4 inside IPv6 */
+	ret = gs_snapshot_check(s, &error);
 	gs_snapshot_free(s);
 	if (ret)
 		fail_msg("%s", error.text);
@@ -370,6 +381,7 @@ static void test_words(void **state)
 	enum gs_protocol protocol;
 	enum gs_policy_kind policy;
 	enum gs_probe_kind probe;
+	enum gs_forward forward;
 
 	(void)state;
 	for (unsigned i = 0; i < GS_ADMIN__COUNT; i++) {
@@ -387,6 +399,13 @@ static void test_words(void **state)
 			gs_probe_kind_parse(gs_probe_kind_name((enum gs_probe_kind)i), &probe), 0);
 		assert_int_equal(probe, i);
 	}
+	for (unsigned i = 0; i < GS_FORWARD_AS__COUNT; i++) {
+		assert_int_equal(gs_forward_parse(gs_forward_name((enum gs_forward)i), &forward),
+				 0);
+		assert_int_equal(forward, i);
+	}
+	assert_int_equal(gs_forward_parse("gre", &forward), -EINVAL);
+	assert_int_equal(gs_forward_parse("", &forward), -EINVAL);
 	assert_int_equal(gs_protocol_parse("udp", &protocol), 0);
 	assert_int_equal(protocol, GS_PROTOCOL_UDP);
 	admin = GS_ADMIN_DRAIN;

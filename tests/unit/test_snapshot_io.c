@@ -10,6 +10,7 @@
 #include "tests/fakes/world.h"
 #include "user/app/difference.h"
 #include "user/app/snapshot_io.h"
+#include "user/core/cidr.h"
 #include "user/core/snapshot.h"
 
 #include <errno.h>
@@ -83,6 +84,19 @@ static bool same(const struct gs_snapshot *a, const struct gs_snapshot *b)
 	return is_same;
 }
 
+/* Worlds have none but ipip: the packets of other tests go there. */
+static void vary_forwards(struct gs_snapshot *snapshot)
+{
+	for (uint32_t i = 0; i < snapshot->backend_count; i++) {
+		struct gs_backend *backend = &snapshot->backends[i];
+		const struct gs_service *service = gs_snapshot_service(snapshot, backend->service);
+		bool l2_fits = gs_addr_is_v4(&backend->addr) == gs_addr_is_v4(&service->vip);
+
+		backend->forward =
+			(enum gs_forward)(i % (l2_fits ? GS_FORWARD_AS__COUNT : GS_FORWARD_AS_L2));
+	}
+}
+
 static void test_what_is_saved_comes_back(void **state)
 {
 	(void)state;
@@ -93,6 +107,7 @@ static void test_what_is_saved_comes_back(void **state)
 		struct stat stat_;
 		bool is_same;
 
+		vary_forwards(&world->snapshot);
 		world->snapshot.revision = seed * 1000003;
 		world->snapshot.selection_seed = ~seed * 0x9e3779b97f4a7c15u;
 		if (gs_snapshot_save(&world->snapshot, path, &error) != 0 ||
@@ -281,16 +296,23 @@ static void test_forces_and_actor_come_back(void **state)
 	world_free(world);
 }
 
-/* As version 0.1 wrote them, before there were breakers, forces and actors. */
+/* As version 0.1 wrote them, before there were breakers, forces, actors and forward modes. */
 static void test_files_of_before_load(void **state)
 {
 	static const char body[] =
-		"{\"revision\":5,\"selection_seed\":\"00000000000000ff\",\"regions\":[],"
-		"\"policies\":[],\"services\":[],\"backends\":[],\"overrides\":[]}";
+		"{\"revision\":5,\"selection_seed\":\"00000000000000ff\",\"regions\":[{\"id\":1,"
+		"\"name\":\"eu\",\"latitude\":50.0,\"longitude\":8.0,\"cost\":0.0,\"capacity\":0,"
+		"\"admin\":\"auto\"}],\"policies\":[{\"id\":1,\"name\":\"p\",\"kind\":\"geo\","
+		"\"order\":[1]}],\"services\":[{\"id\":1,\"name\":\"web\",\"vip\":\"198.51.100.10\","
+		"\"port\":80,\"protocol\":\"tcp\",\"policy\":1,\"probe\":{\"kind\":\"none\",\"port\":0,"
+		"\"path\":\"/\",\"host\":\"\",\"interval_ms\":400,\"timeout_ms\":250,"
+		"\"fast_interval_ms\":100,\"down_interval_ms\":1000,\"rise\":4,\"fall\":3,"
+		"\"clear\":10}}],\"backends\":[{\"id\":7,\"name\":\"eu-1\",\"service\":1,\"region\":1,"
+		"\"address\":\"10.1.0.1\",\"weight\":9,\"admin\":\"auto\"}],\"overrides\":[]}";
 	struct gs_snapshot *loaded = NULL;
 	struct gs_error error = {{0}};
 	uint64_t hash = 0xcbf29ce484222325u;
-	char bytes[512];
+	char bytes[1024];
 	(void)state;
 
 	for (const char *at = body; *at; at++)
@@ -303,6 +325,8 @@ static void test_files_of_before_load(void **state)
 	if (gs_snapshot_load(path, &loaded, &error) != 0)
 		fail_msg("%s", error.text);
 	assert_int_equal(loaded->revision, 5);
+	assert_int_equal(loaded->backends[0].weight, 9);
+	assert_int_equal(loaded->backends[0].forward, GS_FORWARD_AS_IPIP);
 	assert_int_equal(loaded->force_count, 0);
 	gs_snapshot_free(loaded);
 }

@@ -434,6 +434,10 @@ static void change_address(struct small *s)
 {
 	s->backends[0].addr = addr("10.0.0.77");
 }
+static void change_forward(struct small *s)
+{
+	s->backends[0].forward = GS_FORWARD_AS_GUE;
+}
 static void maintain_backend(struct small *s)
 {
 	s->backends[0].admin = GS_ADMIN_MAINTENANCE;
@@ -497,6 +501,7 @@ static void test_digest_follows_decisions(void **state)
 		{"seed", change_seed, true},
 		{"weight", change_weight, true},
 		{"address", change_address, true},
+		{"forward mode", change_forward, true},
 		{"backend to maintenance", maintain_backend, true},
 		{"region to maintenance", maintain_region, true},
 		{"capacities", state_capacities, true},

@@ -122,12 +122,23 @@ void gs_dataplane_undo_done(struct gs_dataplane_undo *undo)
 	*undo = (struct gs_dataplane_undo){0};
 }
 
+static uint8_t forward_mode(enum gs_forward forward)
+{
+	static const uint8_t modes[GS_FORWARD_AS__COUNT] = {
+		[GS_FORWARD_AS_IPIP] = GS_FORWARD_IPIP,
+		[GS_FORWARD_AS_GUE] = GS_FORWARD_GUE,
+		[GS_FORWARD_AS_L2] = GS_FORWARD_L2,
+	};
+
+	return modes[forward];
+}
+
 static struct gs_backend_value backend_value(const struct gs_backend *backend, uint32_t hop)
 {
 	struct gs_backend_value value = {.hop = hop,
 					 .service = backend->service,
 					 .region = (uint8_t)backend->region,
-					 .mode = GS_FORWARD_IPIP};
+					 .mode = forward_mode(backend->forward)};
 	static const uint8_t v4_prefix[12] = {[10] = 0xff, [11] = 0xff};
 
 	value.family = memcmp(backend->addr.bytes, v4_prefix, sizeof(v4_prefix)) == 0 ? 4 : 6;

@@ -36,8 +36,9 @@
 	" j.probe_rise, j.probe_fall, j.probe_clear, j.breaker_enabled, j.breaker_min_volume,"         \
 	" j.breaker_failure_percent, j.breaker_consecutive, j.breaker_open_ms, j.breaker_open_max_ms," \
 	" j.breaker_trials, j.breaker_successes, j.breaker_ramp_ms"
-#define BACKEND_COLUMNS \
-	"id int, name text, service text, region text, address inet, weight int, admin text"
+#define BACKEND_COLUMNS                                                                         \
+	"id int, name text, service text, region text, address inet, weight int, forward text," \
+	" admin text"
 #define OVERRIDE_COLUMNS "prefix cidr, region text, reason text"
 
 #define REMOVE (1u << GS_CHANGE_REMOVE)
@@ -93,15 +94,16 @@ static const struct step {
 	 " (SELECT p.id FROM geostream.policies p WHERE p.name = j.policy), " SPEC_OF_J ")"
 	 " FROM " ROWS(SERVICE_COLUMNS) " WHERE s.name = j.name"},
 	{GS_KIND_BACKEND, ADD,
-	 "INSERT INTO geostream.backends (id, name, service, region, address, weight, admin)"
-	 " SELECT j.id, j.name, s.id, r.id, j.address, j.weight, j.admin FROM " ROWS(
+	 "INSERT INTO geostream.backends (id, name, service, region, address, weight, forward, admin)"
+	 " SELECT j.id, j.name, s.id, r.id, j.address, j.weight, j.forward, j.admin FROM " ROWS(
 		 BACKEND_COLUMNS) " LEFT JOIN geostream.services s ON s.name = j.service"
 				  " LEFT JOIN geostream.regions r ON r.name = j.region ORDER BY j.id, ordinality"},
 	{GS_KIND_BACKEND, UPDATE,
-	 "UPDATE geostream.backends b SET (service, region, address, weight, admin) ="
+	 "UPDATE geostream.backends b SET (service, region, address, weight, forward, admin) ="
 	 " ROW ((SELECT s.id FROM geostream.services s WHERE s.name = j.service),"
 	 " (SELECT r.id FROM geostream.regions r WHERE r.name = j.region),"
-	 " j.address, j.weight, j.admin) FROM " ROWS(BACKEND_COLUMNS) " WHERE b.name = j.name"},
+	 " j.address, j.weight, j.forward, j.admin) FROM " ROWS(
+		 BACKEND_COLUMNS) " WHERE b.name = j.name"},
 	{GS_KIND_OVERRIDE, ADD,
 	 "INSERT INTO geostream.overrides (prefix, region, reason)"
 	 " SELECT j.prefix, r.id, j.reason FROM " ROWS(

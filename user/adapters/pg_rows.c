@@ -28,7 +28,7 @@
 	" breaker_open_max_ms, breaker_trials, breaker_successes, breaker_ramp_ms"                   \
 	" FROM geostream.services ORDER BY id LIMIT 1025;"                                           \
 	"SELECT id, left(name, 64) AS name, service, region, host(address) AS address, weight,"      \
-	" left(admin, 16) AS admin"                                                                  \
+	" left(forward, 16) AS forward, left(admin, 16) AS admin"                                    \
 	" FROM geostream.backends ORDER BY id LIMIT 16385;"                                          \
 	"SELECT prefix, region, left(reason, 128) AS reason"                                         \
 	" FROM geostream.overrides ORDER BY prefix LIMIT 131073;"                                    \
@@ -50,7 +50,7 @@ static const struct {
 } shapes[GS_PG_RESULT__COUNT] = {
 	[GS_PG_REVISION] = {"revision", 3},   [GS_PG_REGIONS] = {"regions", 7},
 	[GS_PG_POLICIES] = {"policies", 3},   [GS_PG_POLICY_REGIONS] = {"policy_regions", 2},
-	[GS_PG_SERVICES] = {"services", 26},  [GS_PG_BACKENDS] = {"backends", 7},
+	[GS_PG_SERVICES] = {"services", 26},  [GS_PG_BACKENDS] = {"backends", 8},
 	[GS_PG_OVERRIDES] = {"overrides", 3}, [GS_PG_FORCES] = {"breaker_forces", 7},
 };
 
@@ -227,6 +227,9 @@ static void read_backend(struct row *row, struct gs_snapshot *snapshot)
 	backend->region = (gs_id)read_integer(row, 0, UINT16_MAX);
 	read_addr(row, &backend->addr);
 	backend->weight = (uint16_t)read_integer(row, 0, UINT16_MAX);
+	if (gs_forward_parse(next_text(row), &backend->forward) != 0)
+		refuse(row, "not a forward mode");
+	row->column++;
 	read_admin(row, &backend->admin);
 }
 

@@ -476,10 +476,21 @@ static void read_service(struct reader *reader, struct gs_snapshot *snapshot, ui
 	read_breaker(reader, json_object_get(reader->object, "breaker"), &service->breaker);
 }
 
+static enum gs_forward get_forward(struct reader *reader)
+{
+	static const char what[] = "is not one of ipip, gue and l2";
+	const char *word = get_word(reader, "forward", what);
+	enum gs_forward forward = GS_FORWARD_AS_IPIP;
+
+	if (word && gs_forward_parse(word, &forward) != 0)
+		refuse(reader, "forward", json_object_get(reader->object, "forward"), what);
+	return forward;
+}
+
 static void read_backend(struct reader *reader, struct gs_snapshot *snapshot, uint32_t i)
 {
-	static const char *const keys[] = {"name",   "service", "region", "address",
-					   "weight", "admin",	"id",	  NULL};
+	static const char *const keys[] = {"name",    "service", "region", "address", "weight",
+					   "forward", "admin",	 "id",	   NULL};
 	struct gs_backend *backend = &snapshot->backends[i];
 	const struct gs_service *service = NULL;
 	const char *word;
@@ -500,6 +511,7 @@ static void read_backend(struct reader *reader, struct gs_snapshot *snapshot, ui
 	get_addr(reader, "address", &backend->addr);
 	backend->weight = (uint16_t)get_integer(reader, "weight", 100, 1, 1000,
 						"is not a weight (1 to 1000)");
+	backend->forward = get_forward(reader);
 	backend->admin = get_admin(reader);
 }
 

@@ -161,6 +161,7 @@ static void backend_fields(const struct gs_snapshot *snapshot, uint32_t i, struc
 	add_text(fields, "region", region_name(snapshot, backend->region));
 	add_text(fields, "address", gs_addr_format(&backend->addr, addr));
 	add_integer(fields, "weight", backend->weight);
+	add_text(fields, "forward", gs_forward_name(backend->forward));
 	add_text(fields, "admin", gs_admin_name(backend->admin));
 }
 

@@ -153,9 +153,10 @@ static json_t *backend_json(const struct gs_snapshot *snapshot, uint32_t i)
 	const struct gs_backend *backend = &snapshot->backends[i];
 	char addr[GS_ADDR_TEXT_MAX];
 
-	return json_pack("{s:i,s:s,s:i,s:i,s:s,s:i,s:s}", "id", backend->id, "name", backend->name,
-			 "service", backend->service, "region", backend->region, "address",
-			 gs_addr_format(&backend->addr, addr), "weight", backend->weight, "admin",
+	return json_pack("{s:i,s:s,s:i,s:i,s:s,s:i,s:s,s:s}", "id", backend->id, "name",
+			 backend->name, "service", backend->service, "region", backend->region,
+			 "address", gs_addr_format(&backend->addr, addr), "weight", backend->weight,
+			 "forward", gs_forward_name(backend->forward), "admin",
 			 gs_admin_name(backend->admin));
 }
 
@@ -481,17 +482,18 @@ static int read_service(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
 	return ret ? ret : read_breaker(breaker, snapshot, i, error);
 }
 
+/* A file of before there were modes says none: ipip. */
 static int read_backend(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
 			struct gs_error *error)
 {
 	struct gs_backend *backend = &snapshot->backends[i];
 	json_int_t id, service, region, weight;
-	const char *name, *address, *admin;
+	const char *name, *address, *admin, *forward = "ipip";
 	json_error_t why;
 
-	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:I,s:s,s:I,s:I,s:s,s:I,s:s}", "id", &id,
+	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:I,s:s,s:I,s:I,s:s,s:I,s?s,s:s}", "id", &id,
 			   "name", &name, "service", &service, "region", &region, "address",
-			   &address, "weight", &weight, "admin", &admin) != 0)
+			   &address, "weight", &weight, "forward", &forward, "admin", &admin) != 0)
 		return shape_error("backends", i, &why, error);
 	const struct number numbers[] = {{"id", id, UINT16_MAX},
 					 {"service", service, UINT16_MAX},
@@ -502,6 +504,8 @@ static int read_backend(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
 		return gs_error_set(-EINVAL, error, "backends[%u].address: not an address", i);
 	if (gs_admin_parse(admin, &backend->admin) != 0)
 		return gs_error_set(-EINVAL, error, "backends[%u].admin: unknown state", i);
+	if (gs_forward_parse(forward, &backend->forward) != 0)
+		return gs_error_set(-EINVAL, error, "backends[%u].forward: unknown mode", i);
 	if (check_numbers("backends", i, numbers, ARRAY_SIZE(numbers), error) != 0)
 		return -EINVAL;
 	backend->id = (gs_id)id;

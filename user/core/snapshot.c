@@ -121,11 +121,17 @@ static const char *const probe_kind_names[] = {
 	[GS_PROBE_TCP] = "tcp",
 	[GS_PROBE_HTTP] = "http",
 };
+static const char *const forward_names[] = {
+	[GS_FORWARD_AS_IPIP] = "ipip",
+	[GS_FORWARD_AS_GUE] = "gue",
+	[GS_FORWARD_AS_L2] = "l2",
+};
 
 _Static_assert(sizeof(admin_names) / sizeof(admin_names[0]) == GS_ADMIN__COUNT, "names");
 _Static_assert(sizeof(policy_kind_names) / sizeof(policy_kind_names[0]) == GS_POLICY__COUNT,
 	       "names");
 _Static_assert(sizeof(probe_kind_names) / sizeof(probe_kind_names[0]) == GS_PROBE__COUNT, "names");
+_Static_assert(sizeof(forward_names) / sizeof(forward_names[0]) == GS_FORWARD_AS__COUNT, "names");
 
 static int find_word(const char *const *words, int count, const char *text)
 {
@@ -153,6 +159,11 @@ const char *gs_policy_kind_name(enum gs_policy_kind kind)
 const char *gs_probe_kind_name(enum gs_probe_kind kind)
 {
 	return kind < GS_PROBE__COUNT ? probe_kind_names[kind] : "?";
+}
+
+const char *gs_forward_name(enum gs_forward forward)
+{
+	return forward < GS_FORWARD_AS__COUNT ? forward_names[forward] : "?";
 }
 
 int gs_admin_parse(const char *text, enum gs_admin *ret_admin)
@@ -190,6 +201,16 @@ int gs_probe_kind_parse(const char *text, enum gs_probe_kind *ret_kind)
 	if (found < 0)
 		return found;
 	*ret_kind = (enum gs_probe_kind)found;
+	return 0;
+}
+
+int gs_forward_parse(const char *text, enum gs_forward *ret_forward)
+{
+	int found = find_word(forward_names, GS_FORWARD_AS__COUNT, text);
+
+	if (found < 0)
+		return found;
+	*ret_forward = (enum gs_forward)found;
 	return 0;
 }
 

@@ -25,10 +25,12 @@ int gs_admin_parse(const char *text, enum gs_admin *ret_admin); /* -EINVAL */
 const char *gs_protocol_name(enum gs_protocol protocol);	/* tcp udp */
 const char *gs_policy_kind_name(enum gs_policy_kind kind);	/* geo failover */
 const char *gs_probe_kind_name(enum gs_probe_kind kind);	/* none tcp http */
+const char *gs_forward_name(enum gs_forward forward);		/* ipip gue l2 */
 /* -EINVAL */
 int gs_protocol_parse(const char *text, enum gs_protocol *ret_protocol);
 int gs_policy_kind_parse(const char *text, enum gs_policy_kind *ret_kind);
 int gs_probe_kind_parse(const char *text, enum gs_probe_kind *ret_kind);
+int gs_forward_parse(const char *text, enum gs_forward *ret_forward);
 
 /* [a-z0-9][a-z0-9-]*, 1 to 63 characters */
 bool gs_name_is_valid(const char *name);
@@ -43,7 +45,8 @@ bool gs_addr_is_host(const struct gs_addr *addr);
 /*
  * What the database's constraints say as well, checked again because rows and files are hostile:
  * sorted by id, ids in range, names, references, ports, coordinates, VIPs that are no backend's
- * address, a default order that names each region at most once. 0 or -EINVAL, *error names the
- * place: "services[0].port: ...", counted in the snapshot's arrays. Needs 80 kB of stack.
+ * address, families that L2 forwarding can serve, a default order that names each region at most
+ * once. 0 or -EINVAL, *error names the place: "services[0].port: ...", counted in the snapshot's
+ * arrays. Needs 80 kB of stack.
  */
 int gs_snapshot_check(const struct gs_snapshot *snapshot, struct gs_error *error);

@@ -369,6 +369,27 @@ static int check_service(const struct gs_snapshot *snapshot, uint32_t i, struct 
 	return ret ? ret : check_breaker(service, i, error);
 }
 
+/* Without an outer header the packet itself is addressed to the VIP, and nothing but that. */
+static int check_forward(const struct gs_snapshot *snapshot, uint32_t i, struct gs_error *error)
+{
+	const struct gs_backend *backend = &snapshot->backends[i];
+	const struct gs_service *service = gs_snapshot_service(snapshot, backend->service);
+	bool vip_is_v4 = gs_addr_is_v4(&service->vip);
+	char vip[GS_ADDR_TEXT_MAX], addr[GS_ADDR_TEXT_MAX];
+
+	if (backend->forward >= GS_FORWARD_AS__COUNT)
+		return refuse(error, "backends[%u].forward: unknown mode %u", i,
+			      (unsigned)backend->forward);
+	if (backend->forward == GS_FORWARD_AS_L2 && gs_addr_is_v4(&backend->addr) != vip_is_v4)
+		return refuse(error,
+			      "backends[%u].forward: l2 needs an IPv%d address, as the VIP %s of "
+			      "service %s is; %s is IPv%d",
+			      i, vip_is_v4 ? 4 : 6, gs_addr_format(&service->vip, vip),
+			      service->name, gs_addr_format(&backend->addr, addr),
+			      vip_is_v4 ? 6 : 4);
+	return 0;
+}
+
 static int check_backend(const struct gs_snapshot *snapshot, uint32_t i, struct gs_error *error)
 {
 	const struct gs_backend *backend = &snapshot->backends[i];
@@ -393,7 +414,7 @@ static int check_backend(const struct gs_snapshot *snapshot, uint32_t i, struct 
 	if (backend->admin >= GS_ADMIN__COUNT)
 		return refuse(error, "backends[%u].admin: unknown state %u", i,
 			      (unsigned)backend->admin);
-	return 0;
+	return check_forward(snapshot, i, error);
 }
 
 static int check_override(const struct gs_snapshot *snapshot, uint32_t i, struct gs_error *error)

@@ -92,6 +92,14 @@ struct gs_breaker_spec {
 	uint32_t ramp_ms;	 /* from closing to all new flows; 0: at once */
 };
 
+/* How packets go to a backend. */
+enum gs_forward {
+	GS_FORWARD_AS_IPIP,
+	GS_FORWARD_AS_GUE, /* IPIP behind UDP */
+	GS_FORWARD_AS_L2,  /* as they came, to its MAC: on the edge's link, of the VIP's family */
+	GS_FORWARD_AS__COUNT
+};
+
 /* In arrays below, objects are sorted by id and have distinct ids and names. */
 struct gs_region {
 	gs_id id;
@@ -134,6 +142,7 @@ struct gs_backend {
 	gs_id region;
 	struct gs_addr addr;
 	uint16_t weight; /* 1 .. 1000 */
+	enum gs_forward forward;
 	enum gs_admin admin;
 };
 

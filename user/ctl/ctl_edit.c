@@ -29,9 +29,10 @@ struct edit {
 
 static bool is_text_field(const char *key)
 {
-	static const char *const keys[] = {
-		"name",	      "admin",	    "kind",    "vip",	 "protocol", "policy", "probe_kind",
-		"probe_path", "probe_host", "service", "region", "address",  "prefix", "reason"};
+	static const char *const keys[] = {"name",	 "admin",   "kind",	  "vip",
+					   "protocol",	 "policy",  "probe_kind", "probe_path",
+					   "probe_host", "service", "region",	  "address",
+					   "forward",	 "prefix",  "reason"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		if (strcmp(keys[i], key) == 0)
