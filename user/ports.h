@@ -154,6 +154,7 @@ struct gs_hop {
 	uint32_t ifindex;    /* egress */
 	uint32_t mtu;	     /* 0: no way there; packets are dropped, with a reason */
 	bool reflect;	     /* MACs unknown: answer to whoever sent the packet */
+	bool has_gateway;    /* dst_mac is a router's, not the backend's own */
 	struct gs_addr src4; /* outer sources; all zero: none */
 	struct gs_addr src6;
 };
@@ -222,7 +223,8 @@ struct gs_dataplane_ops {
 	void (*set_usable)(void *self, enum gs_object_kind kind, uint32_t index,
 			   struct gs_usable usable);
 	struct gs_usable (*get_usable)(void *self, enum gs_object_kind kind, uint32_t index);
-	/* A new hop entry and a switched index; nothing if it is what it was. */
+	/* A new hop entry and a switched index; nothing if it is what it was. -EHOSTUNREACH: l2
+	 * cannot use it, a router is between; what there was stays. */
 	int (*set_hop)(void *self, gs_id backend, const struct gs_hop *hop);
 	/* In force, counters (caller frees the arrays), and "I am alive". */
 	void (*info)(void *self, struct gs_dataplane_info *ret_info);

@@ -146,15 +146,28 @@ static struct gs_backend_value backend_value(const struct gs_backend *backend, u
 	return value;
 }
 
-/* A next hop nobody knows now (mtu 0) is no reason to forget the one that works. */
+/* A packet as it came is for the VIP: whoever is not the backend would send it back to an edge. */
+static bool is_hop_for(uint8_t mode, const struct gs_hop *hop)
+{
+	return mode != GS_FORWARD_L2 || (!hop->reflect && !hop->has_gateway);
+}
+
+/*
+ * A next hop nobody knows now (mtu 0), or none that L2 can use, is no reason to forget the one that
+ * works. Without one, packets are dropped with their reason.
+ */
 static int choose_hop(struct gs_dataplane_state *state, const struct gs_backend *backend,
 		      const struct gs_hop *hop, uint64_t now_ms, uint32_t *ret_hop,
 		      struct gs_error *error)
 {
+	static const struct gs_hop nowhere = {.reflect = true};
 	const struct gs_backend_value *old = &state->backends.value[backend->id];
+	uint8_t mode = forward_mode(backend->forward);
 
-	if (hop->mtu == 0 && old->mode != GS_FORWARD_NONE && old->hop > 0 &&
-	    old->hop < GS_MAX_HOPS &&
+	if (!is_hop_for(mode, hop))
+		hop = &nowhere;
+	if (hop->mtu == 0 && (mode != GS_FORWARD_L2 || old->mode == mode) &&
+	    old->mode != GS_FORWARD_NONE && old->hop > 0 && old->hop < GS_MAX_HOPS &&
 	    memcmp(old->addr, backend->addr.bytes, sizeof(old->addr)) == 0) {
 		state->backends.hop[old->hop].users++;
 		*ret_hop = old->hop;
@@ -294,10 +307,13 @@ int gs_dataplane_hop_set(struct gs_dataplane_state *state, gs_id backend, const 
 		return -ENOENT;
 	if (has_hop(state, backend, hop))
 		return 0;
+	value = state->backends.value[backend];
+	/* A MAC not known now is nothing to tell; a link that is down is. */
+	if (hop->mtu > 0 && !is_hop_for(value.mode, hop))
+		return hop->has_gateway ? -EHOSTUNREACH : 0;
 	result = hop_hold(state, hop, now_ms, &hop_id, error);
 	if (result)
 		return result;
-	value = state->backends.value[backend];
 	if (value.hop == hop_id) {
 		hop_release(state, hop_id, now_ms);
 		return 0;

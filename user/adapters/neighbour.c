@@ -157,6 +157,7 @@ static int fill_hop(struct gs_neighbour *self, const struct gs_addr *addr, uint3
 		return explain_no_route(self, was_ifindex, result, hop);
 	fill_source(&route, hop);
 	hop->ifindex = route.ifindex;
+	hop->has_gateway = gs_addr_compare(&route.via, addr) != 0;
 	result = find_link(self, route.ifindex, &slot);
 	if (result)
 		return result;
