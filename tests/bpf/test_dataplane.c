@@ -629,6 +629,86 @@ static void test_hop_is_never_changed_in_place(void **state)
 	scene_free(&scene);
 }
 
+static struct gs_hop_value read_hop(const struct pinned_edge *edge, gs_id backend)
+{
+	uint32_t hop = read_backend(edge, backend).hop;
+	struct gs_hop_value value;
+
+	assert_int_equal(bpf_map_lookup_elem(pinned_edge_map(edge, GS_MAP_HOPS), &hop, &value), 0);
+	return value;
+}
+
+/* Publishes backend 0 in this mode, by this hop. */
+static void publish_forward(const struct gs_dataplane *dataplane, struct scene *scene,
+			    enum gs_forward forward, const struct gs_hop *hop)
+{
+	scene->world->snapshot.backends[0].forward = forward;
+	scene_rebuild(scene);
+	scene->hops[0] = *hop;
+	publish_ok(dataplane, scene);
+}
+
+/* A change of nothing else rewrites the entry, and takes no other hop. */
+static void test_forward_mode(void **state)
+{
+	static const uint8_t modes[] = {GS_FORWARD_IPIP, GS_FORWARD_GUE, GS_FORWARD_L2,
+					GS_FORWARD_GUE, GS_FORWARD_IPIP};
+	static const enum gs_forward forwards[] = {GS_FORWARD_AS_IPIP, GS_FORWARD_AS_GUE,
+						   GS_FORWARD_AS_L2, GS_FORWARD_AS_GUE,
+						   GS_FORWARD_AS_IPIP};
+	struct pinned_edge *edge = *state;
+	struct gs_dataplane dataplane = open_ok(edge);
+	struct scene scene = scene_new(3);
+	gs_id id = scene.world->snapshot.backends[0].id;
+	struct gs_backend_value first, now;
+	struct gs_hop hop = hop_of(id);
+
+	for (size_t m = 0; m < ARRAY_SIZE(modes); m++) {
+		publish_forward(&dataplane, &scene, forwards[m], &hop);
+		now = read_backend(edge, id);
+		assert_int_equal(now.mode, modes[m]);
+		if (m == 0)
+			first = now;
+		now.mode = first.mode;
+		assert_memory_equal(&now, &first, sizeof(now));
+	}
+	dataplane.ops->close(dataplane.self);
+	scene_free(&scene);
+}
+
+/* An L2 backend gets packets by its own MAC or none: never by a router's, never back. */
+static void test_l2_by_its_own_mac(void **state)
+{
+	struct pinned_edge *edge = *state;
+	struct gs_dataplane dataplane = open_ok(edge);
+	struct scene scene = scene_new(3);
+	gs_id id = scene.world->snapshot.backends[0].id;
+	struct gs_hop own = hop_of(id), routed = hop_of(id), back = hop_of(id);
+	const struct gs_hop *others[] = {&routed, &back};
+
+	routed.has_gateway = true;
+	routed.dst_mac[0] = 0x66;
+	back.reflect = true;
+	for (size_t o = 0; o < ARRAY_SIZE(others); o++) {
+		publish_forward(&dataplane, &scene, GS_FORWARD_AS_IPIP, others[o]);
+		assert_int_equal(read_hop(edge, id).mtu, others[o]->mtu);
+		publish_forward(&dataplane, &scene, GS_FORWARD_AS_L2, others[o]);
+		assert_int_equal(read_hop(edge, id).mtu, 0);
+		assert_int_equal(dataplane.ops->set_hop(dataplane.self, id, others[o]),
+				 others[o]->has_gateway ? -EHOSTUNREACH : 0);
+		assert_int_equal(read_hop(edge, id).mtu, 0);
+		assert_int_equal(dataplane.ops->set_hop(dataplane.self, id, &own), 0);
+		assert_memory_equal(read_hop(edge, id).dst_mac, own.dst_mac, 6);
+		/* Not known for a moment: the one that works stays. */
+		assert_int_equal(dataplane.ops->set_hop(dataplane.self, id, others[o]),
+				 others[o]->has_gateway ? -EHOSTUNREACH : 0);
+		publish_forward(&dataplane, &scene, GS_FORWARD_AS_L2, others[o]);
+		assert_memory_equal(read_hop(edge, id).dst_mac, own.dst_mac, 6);
+	}
+	dataplane.ops->close(dataplane.self);
+	scene_free(&scene);
+}
+
 /* A route that is away for a moment: known hops stay, unknown ones drop with their reason. */
 static void test_no_way_there(void **state)
 {
@@ -1038,6 +1118,8 @@ int main(void)
 		EDGE_TEST(test_usable_words),
 		EDGE_TEST(test_trials),
 		EDGE_TEST(test_hop_is_never_changed_in_place),
+		EDGE_TEST(test_forward_mode),
+		EDGE_TEST(test_l2_by_its_own_mac),
 		EDGE_TEST(test_no_way_there),
 		EDGE_TEST(test_counters),
 		EDGE_TEST(test_heartbeat),

@@ -202,6 +202,7 @@ static void test_reached(void **state)
 		assert_memory_equal(hop.src_mac, near_mac, 6);
 		assert_int_equal(hop.ifindex, if_nametoindex("gs-near"));
 		assert_int_equal(hop.mtu, cases[i].want_mtu);
+		assert_int_equal(hop.has_gateway, cases[i].route != NULL);
 		assert_memory_equal(hop.src4.bytes, src4.bytes, 16);
 		assert_memory_equal(hop.src6.bytes, src6.bytes, 16);
 	}
