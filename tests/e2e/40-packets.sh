@@ -146,6 +146,71 @@ for vip in "$LAB_VIP4" "$LAB_VIP6"; do
 done
 lab_in internet ip link set client-ke mtu 1500
 
+# ---- GUE ---------------------------------------------------------------------------------------
+for backend in eu-1 eu-2; do
+	for protocol in tcp udp; do
+		for family in 4 6; do
+			ok "$backend by GUE: $protocol over IPv$family" \
+				lab_ctl backend set "$backend-$protocol-$family" forward=gue
+		done
+	done
+done
+by_gue() { # FAMILY
+	[[ $(explain de "$1" --dport "$PORT" | jq -r .forward.mode) == gue ]]
+}
+for family in 4 6; do
+	vip=$LAB_VIP4
+	[[ $family == 4 ]] || vip=$LAB_VIP6
+	ok "in force for IPv$family" lab_wait 10 by_gue "$family"
+	like "10 MB up" "$(talk de put "$vip" 10000000)" '^eu-[12] 10000000$'
+	like "10 MB down" "$(talk de get "$vip" 10000000)" '^eu-[12] 10000000$'
+	like "a datagram" "$(talk de udp "$vip" 1200)" '^eu-[12] 1200$'
+done
+
+# ---- L2 ----------------------------------------------------------------------------------------
+# A server on a link of the edge's own, found by its own MAC; it answers directly.
+need "a space" ip netns add "$LAB_PREFIX-local"
+at_exit ip netns del "$LAB_PREFIX-local"
+need "its link" link_spaces edge lan local wan
+lab_in local ip link set dev wan xdpdrv obj "$LAB_PASS" sec xdp
+lab_in edge sysctl -q -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+configure edge <<-IP
+	addr add 10.9.0.1/24 dev lan
+	addr add fd00:9::1/64 dev lan nodad
+IP
+configure local <<-IP
+	link set lo up
+	addr add 10.9.0.11/24 dev wan
+	addr add fd00:9::11/64 dev wan nodad
+	addr add $LAB_VIP4/32 dev lo
+	addr add $LAB_VIP6/128 dev lo nodad
+	route add default via 10.9.0.1
+	route add default via fd00:9::1
+IP
+for vip in "$LAB_VIP4" "$LAB_VIP6"; do
+	lab_in local setsid "$BUILD/lab-talk" serve "$vip" $PORT local </dev/null >>"$TAP_WORK/talk.log" 2>&1 &
+done
+ok "IPv4 by L2" lab_ctl backend add local-tcp-4 service=bytes-tcp4 region=eu address=10.9.0.11 forward=l2
+ok "IPv6 by L2" lab_ctl backend add local-tcp-6 service=bytes-tcp6 region=eu address=fd00:9::11 forward=l2
+refuses "an IPv6 backend of an IPv4 service" lab_ctl backend add wrong service=bytes-tcp4 region=eu address=fd00:9::12 forward=l2
+for family in 4 6; do
+	for backend in eu-1 eu-2; do
+		ok "the others rest" lab_ctl backend set "$backend-tcp-$family" admin=drain
+	done
+done
+by_l2() { # FAMILY
+	[[ $(explain de "$1" --dport "$PORT" | jq -c '[.forward.mode, .verdict, .forward.to]') == *'"l2","tx"'* ]]
+}
+for family in 4 6; do
+	vip=$LAB_VIP4
+	[[ $family == 4 ]] || vip=$LAB_VIP6
+	ok "in force for IPv$family" lab_wait 10 by_l2 "$family"
+	is "as it came, to its own MAC" "$(explain de "$family" --dport "$PORT" | jq -c '[.forward.to, .forward.dst_mac]')" \
+		"[\"$vip\",\"$(lab_in local ip -j link show wan | jq -r ".[0].address")\"]"
+	is "10 MB up" "$(talk de put "$vip" 10000000)" 'local 10000000'
+	is "10 MB down" "$(talk de get "$vip" 10000000)" 'local 10000000'
+done
+
 # ---- echo --------------------------------------------------------------------------------------
 for vip in "$LAB_VIP4" "$LAB_VIP6"; do
 	before=$(reason tx_echo)
