@@ -455,7 +455,12 @@ void xdp_edge_load(struct xdp_edge *edge, uint32_t flow_buckets)
 
 void xdp_edge_open(struct xdp_edge *edge)
 {
-	xdp_edge_load(edge, EDGE_FLOW_BUCKETS);
+	xdp_edge_open_with(edge, EDGE_FLOW_BUCKETS);
+}
+
+void xdp_edge_open_with(struct xdp_edge *edge, uint32_t flow_buckets)
+{
+	xdp_edge_load(edge, flow_buckets);
 	add_services(edge);
 	add_backends(edge);
 	xdp_edge_fill(edge, 0, 1, 0x5eed, false);
@@ -570,9 +575,16 @@ static bool open_to(struct gs_usable_word word, uint64_t hash)
 uint32_t edge_expect_backend(const struct xdp_edge *edge, const struct packet *packet,
 			     uint32_t service, uint32_t location, uint64_t seed)
 {
-	const struct gs_plan_value *value = &plans_of_locations[location];
 	struct gs_flow_tuple tuple = edge_tuple(packet);
-	uint64_t hash = gs_hash_flow(&tuple, seed);
+
+	return edge_expect_backend_of(edge, &tuple, service, location, seed);
+}
+
+uint32_t edge_expect_backend_of(const struct xdp_edge *edge, const struct gs_flow_tuple *tuple,
+				uint32_t service, uint32_t location, uint64_t seed)
+{
+	const struct gs_plan_value *value = &plans_of_locations[location];
+	uint64_t hash = gs_hash_flow(tuple, seed);
 	struct gs_plan plan = {.count = value->count};
 	bool usable[GS_PLAN_REGIONS] = {0};
 	uint32_t region, backend;
@@ -585,7 +597,7 @@ uint32_t edge_expect_backend(const struct xdp_edge *edge, const struct packet *p
 		usable[i] = edge_serves(service, region) && open_to(edge->region[region], hash) &&
 			    open_to(edge->pool[service][region], hash);
 	}
-	picked = gs_plan_pick(&plan, usable, gs_hash_client(tuple.src, seed));
+	picked = gs_plan_pick(&plan, usable, gs_hash_client(tuple->src, seed));
 	if (picked < 0)
 		return 0;
 	region = plan.region[picked];

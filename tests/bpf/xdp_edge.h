@@ -60,6 +60,8 @@ struct xdp_result {
 
 /* Everything up, slot 0 in force with number 1 and seed 0x5eed. */
 void xdp_edge_open(struct xdp_edge *edge);
+/* The same with so many buckets for flows, a power of two. */
+void xdp_edge_open_with(struct xdp_edge *edge, uint32_t flow_buckets);
 /* The same program with nothing in its maps but meta (no generation yet) and this many buckets. */
 void xdp_edge_load(struct xdp_edge *edge, uint32_t flow_buckets);
 void xdp_edge_close(struct xdp_edge *edge);
@@ -105,6 +107,9 @@ struct packet edge_expect_frame(const struct packet *in, uint32_t backend);
  */
 uint32_t edge_expect_backend(const struct xdp_edge *edge, const struct packet *packet,
 			     uint32_t service, uint32_t location, uint64_t seed);
+/* The same of a flow as map keys have it. */
+uint32_t edge_expect_backend_of(const struct xdp_edge *edge, const struct gs_flow_tuple *tuple,
+				uint32_t service, uint32_t location, uint64_t seed);
 struct gs_flow_tuple edge_tuple(const struct packet *packet);
 /* Forgets all flows. */
 void xdp_edge_forget(const struct xdp_edge *edge);

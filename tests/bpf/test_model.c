@@ -1,0 +1,726 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The packet path against a model of what its README promises, written for this test alone: a
+ * thousand random configurations (words, modes, hops), a thousand random packets each. Verdict,
+ * reason and every byte must be the model's. MODEL_SEED=N repeats a run.
+ *
+ * The model knows the packet it has made; it does not parse. What it shares with the program are
+ * the hashes and the plan's draw, which are contracts (maps/gs_hash.h, user/core/plan.h).
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "maps/gs_hash.h"
+#include "maps/gs_maps.h"
+#include "packet.h"
+#include "user/core/plan.h"
+#include "xdp_edge.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/bpf.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { CONFIGURATIONS = 1000, PACKETS = 1000, FLOWS_MAX = 4096, BUCKETS = 1024, CPUS_MAX = 1024 };
+enum { FIN = 1, SYN = 2, RST = 4, ACK = 16 };
+
+static struct xdp_edge edge;
+
+/* ---- chance ---------------------------------------------------------------------------------- */
+
+static uint64_t random_state;
+
+/* splitmix64 (Steele, Lea, Flood 2014) */
+static uint64_t draw(void)
+{
+	uint64_t z = random_state += 0x9e3779b97f4a7c15ull;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+	return z ^ z >> 31;
+}
+
+static uint32_t below(uint32_t limit)
+{
+	return (uint32_t)(draw() % limit);
+}
+
+/* ---- a configuration ------------------------------------------------------------------------- */
+
+static struct {
+	uint8_t mode[EDGE_BACKENDS];
+	struct gs_hop_value hop;
+} config;
+
+static struct gs_usable_word random_word(void)
+{
+	/* mostly up, or nothing would be forwarded */
+	static const uint16_t states[] = {GS_USABLE_UP, GS_USABLE_UP,	 GS_USABLE_UP,
+					  GS_USABLE_UP, GS_USABLE_DRAIN, GS_USABLE_DOWN};
+
+	return (struct gs_usable_word){.state = states[below(6)],
+				       .accept = below(4) ? 0xffff : (uint16_t)draw()};
+}
+
+static void random_hop(void)
+{
+	uint32_t id = EDGE_HOP;
+
+	config.hop = edge_hop_value();
+	config.hop.mtu = below(10) ? 1300 + below(300) : below(2) * 600;
+	if (below(8) == 0)
+		config.hop.flags = GS_HOP_REFLECT;
+	xdp_edge_set(&edge, GS_MAP_HOPS, &id, &config.hop);
+}
+
+static void random_backends(uint32_t service, uint32_t region)
+{
+	struct gs_usable_word word = random_word();
+
+	/* known flows and those whose tries all fail find their way by it */
+	if (below(2))
+		word.fallback = (uint16_t)edge_backend_id(service, region, below(2));
+	xdp_edge_set_pool(&edge, service, region, word);
+	for (uint32_t member = 0; member < 2; member++) {
+		uint32_t backend = edge_backend_id(service, region, member);
+		struct gs_backend_value value = edge_backend_value(backend);
+
+		value.mode = below(20) ? (uint8_t)(1 + below(3)) : (uint8_t)below(6);
+		config.mode[backend] = value.mode;
+		xdp_edge_set(&edge, GS_MAP_BACKENDS, &backend, &value);
+		xdp_edge_set_backend(&edge, backend, random_word());
+	}
+}
+
+static void random_words(void)
+{
+	for (uint32_t region = 1; region < EDGE_REGIONS; region++)
+		xdp_edge_set_region(&edge, region, random_word());
+	for (uint32_t service = 1; service < EDGE_SERVICES; service++)
+		for (uint32_t region = 1; region < EDGE_REGIONS; region++)
+			random_backends(service, region);
+}
+
+/* ---- what the model remembers ---------------------------------------------------------------- */
+
+struct flow {
+	struct gs_flow_tuple tuple;
+	uint32_t backend; /* 0: no entry */
+	bool proven, closed;
+};
+
+static struct flow flows[FLOWS_MAX];
+static uint32_t flow_count;
+
+static struct flow *flow_of(const struct gs_flow_tuple *tuple)
+{
+	for (uint32_t i = 0; i < flow_count; i++)
+		if (memcmp(&flows[i].tuple, tuple, sizeof(*tuple)) == 0)
+			return &flows[i];
+	assert_true(flow_count < FLOWS_MAX);
+	flows[flow_count] = (struct flow){.tuple = *tuple};
+	return &flows[flow_count++];
+}
+
+/* Hashes of the datagrams whose first piece was sent in this configuration. */
+static uint64_t firsts[PACKETS];
+static uint32_t first_count;
+
+static uint64_t datagram_hash(const struct gs_flow_tuple *tuple, uint32_t id)
+{
+	struct gs_flow_tuple datagram = *tuple;
+	uint32_t wire = htonl(id);
+
+	memcpy(&datagram.src_port, &wire, 2);
+	memcpy(&datagram.dst_port, (const uint8_t *)&wire + 2, 2);
+	return gs_hash_flow(&datagram, 0x7ab1e);
+}
+
+/* One in 2^20 pairs of a bucket cannot be told apart, and says so in bpf/README.md. */
+static bool is_like_another(uint64_t hash)
+{
+	for (uint32_t i = 0; i < first_count; i++)
+		if ((firsts[i] & (GS_FRAGMENT_BUCKETS - 1)) == (hash & (GS_FRAGMENT_BUCKETS - 1)) &&
+		    firsts[i] >> 44 == hash >> 44)
+			return true;
+	return false;
+}
+
+static void forget_fragments(void)
+{
+	static struct gs_fragment_bucket empty[GS_FRAGMENT_BUCKETS];
+	static uint32_t keys[GS_FRAGMENT_BUCKETS];
+	uint32_t count = GS_FRAGMENT_BUCKETS;
+
+	for (uint32_t i = 0; i < GS_FRAGMENT_BUCKETS; i++)
+		keys[i] = i;
+	assert_int_equal(bpf_map_update_batch(xdp_edge_map(&edge, GS_MAP_FRAGMENTS), keys, empty,
+					      &count, NULL),
+			 0);
+	first_count = 0;
+}
+
+static void forget_flows(void)
+{
+	static struct gs_flow_bucket empty[BUCKETS];
+	static uint32_t keys[BUCKETS];
+	uint32_t count = BUCKETS;
+
+	for (uint32_t i = 0; i < BUCKETS; i++)
+		keys[i] = i;
+	assert_int_equal(
+		bpf_map_update_batch(xdp_edge_map(&edge, GS_MAP_FLOWS), keys, empty, &count, NULL),
+		0);
+	flow_count = 0;
+}
+
+/* ---- decisions ------------------------------------------------------------------------------- */
+
+/* A packet, as its maker knows it. */
+struct made {
+	struct packet packet;
+	struct gs_flow_tuple tuple; /* of the flow it belongs to, as the client sends it */
+	uint32_t service;	    /* 0: nobody's */
+	uint32_t location;
+	uint8_t family;
+	uint8_t flags; /* of TCP */
+	bool has_df;
+	enum { WHOLE, FIRST, LATER, ORPHAN, QUOTES, ECHO, OTHER } shape;
+	enum gs_reason other; /* OTHER: what it must be */
+	const char *src, *dst;
+	bool is_fragment;
+	uint64_t datagram; /* its hash */
+};
+
+struct outcome {
+	enum gs_reason reason;
+	uint32_t backend; /* 0: none was picked */
+};
+
+static bool serves(uint32_t service, uint32_t region)
+{
+	return service != SERVICE_ANY || region == 1;
+}
+
+static struct outcome decide(const struct made *made)
+{
+	struct outcome none = {GS_REASON_drop_no_plan, 0};
+	uint64_t hash = gs_hash_flow(&made->tuple, 0x5eed);
+	bool any = false;
+	uint32_t backend;
+
+	if (made->service == SERVICE_NO_PLAN || made->location == 5)
+		return none;
+	for (uint32_t region = 1; region < EDGE_REGIONS; region++) {
+		struct gs_usable_word pool = edge.pool[made->service][region];
+		struct gs_usable_word word = edge.region[region];
+
+		any = any || (serves(made->service, region) && word.state == GS_USABLE_UP &&
+			      pool.state == GS_USABLE_UP && (hash & 0xffff) <= word.accept &&
+			      (hash & 0xffff) <= pool.accept);
+	}
+	/* all plans but that of location 6 name all regions */
+	if (!any)
+		return (struct outcome){GS_REASON_drop_no_region, 0};
+	backend =
+		edge_expect_backend_of(&edge, &made->tuple, made->service, made->location, 0x5eed);
+	return backend ? (struct outcome){GS_REASON_tx_new, backend}
+		       : (struct outcome){GS_REASON_drop_no_backend, 0};
+}
+
+static bool keeps(uint32_t backend)
+{
+	uint32_t service = backend / 16, region = backend / 4 % 4;
+
+	return edge.backend[backend].state != GS_USABLE_DOWN &&
+	       edge.pool[service][region].state != GS_USABLE_DOWN &&
+	       edge.region[region].state != GS_USABLE_DOWN;
+}
+
+/* A SYN begins anew, unless it repeats that of an open connection; all else belongs to its flow. */
+static struct outcome follow(const struct made *made)
+{
+	struct flow *flow = flow_of(&made->tuple);
+	bool is_syn = (made->flags & (SYN | ACK)) == SYN;
+	bool is_known = flow->backend != 0, ends = made->flags & (FIN | RST);
+	struct outcome outcome;
+
+	if (is_known && is_syn && !(flow->proven && !flow->closed))
+		is_known = false;
+	if (is_known && !is_syn) {
+		flow->proven = true;
+		flow->closed = flow->closed || ends;
+	}
+	if (is_known && keeps(flow->backend))
+		return (struct outcome){GS_REASON_tx_flow, flow->backend};
+	outcome = decide(made);
+	if (!outcome.backend)
+		return outcome;
+	flow->closed = ends || (is_known && flow->closed);
+	flow->proven = is_known && !is_syn;
+	flow->backend = outcome.backend;
+	if (is_known)
+		outcome.reason = GS_REASON_tx_repicked;
+	return outcome;
+}
+
+static struct outcome quoted(const struct made *made)
+{
+	struct flow *flow = flow_of(&made->tuple);
+	struct outcome outcome = {GS_REASON_tx_icmp, flow->backend};
+
+	if (flow->backend && keeps(flow->backend))
+		return outcome;
+	outcome = decide(made);
+	if (outcome.backend)
+		outcome.reason = GS_REASON_tx_icmp;
+	return outcome;
+}
+
+/* ---- how it leaves --------------------------------------------------------------------------- */
+
+static uint32_t ip_length(const struct packet *packet)
+{
+	const uint8_t *ip = packet->bytes + PACKET_L3;
+
+	return ip[0] >> 4 == 4 ? packet_get16(ip + 2) : 40u + packet_get16(ip + 4);
+}
+
+static struct packet too_big_answer(const struct made *made, uint32_t mtu)
+{
+	bool is_v6 = made->family == 6;
+	struct packet out = packet_icmp(&(struct packet_icmp){
+		.src = made->dst,
+		.dst = made->src,
+		.type = is_v6 ? 2 : 3,
+		.code = is_v6 ? 0 : 4,
+		.rest = mtu,
+		.bytes = made->packet.bytes + PACKET_L3,
+		.length = is_v6 ? 128 : 68,
+		.ds = 0xc0,
+		.ttl = 64,
+	});
+	uint8_t *ip = out.bytes + PACKET_L3;
+
+	memcpy(out.bytes, made->packet.bytes + 6, 6);
+	memcpy(out.bytes + 6, made->packet.bytes, 6);
+	if (is_v6) {
+		ip[1] &= 0xf0;
+		packet_put16(ip + 2, 0);
+	} else {
+		packet_put16(ip + 4, 0);
+		packet_put16(ip + 6, 0x4000);
+		packet_fix_ip4(&out);
+	}
+	return out;
+}
+
+static struct outcome too_big(const struct made *made, uint32_t mtu, struct packet *ret_out)
+{
+	bool is_v6 = made->family == 6;
+
+	if (!made->has_df)
+		return (struct outcome){GS_REASON_drop_would_fragment, 0};
+	if ((is_v6 && mtu < 1280) || made->packet.length < PACKET_L3 + (is_v6 ? 128u : 68u))
+		return (struct outcome){GS_REASON_drop_too_big, 0};
+	*ret_out = too_big_answer(made, mtu);
+	return (struct outcome){GS_REASON_tx_too_big, 0};
+}
+
+/* The frame, or why not. sport: what GUE chose, its own business. */
+static struct outcome leave(const struct made *made, struct outcome outcome, uint16_t sport,
+			    struct packet *ret_out)
+{
+	uint8_t mode = config.mode[outcome.backend],
+		outer = edge_backend_value(outcome.backend).family;
+	uint32_t room = mode == GS_FORWARD_L2
+				? 0
+				: (outer == 4 ? 20u : 40u) + (mode == GS_FORWARD_GUE ? 8u : 0u);
+	struct packet_outer to;
+	char text[64];
+
+	if (mode < GS_FORWARD_IPIP || mode > GS_FORWARD_L2 ||
+	    (mode == GS_FORWARD_L2 && outer != made->family))
+		return (struct outcome){GS_REASON_drop_mode, 0};
+	if (config.hop.mtu == 0)
+		return (struct outcome){GS_REASON_drop_no_hop, 0};
+	if (ip_length(&made->packet) + room > config.hop.mtu)
+		return too_big(made, config.hop.mtu - room, ret_out);
+	memcpy(to.dst_mac, config.hop.dst_mac, 6);
+	memcpy(to.src_mac, config.hop.src_mac, 6);
+	if (config.hop.flags & GS_HOP_REFLECT) {
+		if (mode == GS_FORWARD_L2)
+			return (struct outcome){GS_REASON_drop_no_hop, 0};
+		memcpy(to.dst_mac, made->packet.bytes + 6, 6);
+		memcpy(to.src_mac, made->packet.bytes, 6);
+	}
+	to.dst = edge_backend_addr(outcome.backend, text);
+	to.src = outer == 6 ? "2001:db8:e::1" : "192.0.2.254";
+	if (mode == GS_FORWARD_IPIP) {
+		*ret_out = packet_encapsulate(&made->packet, &to);
+	} else if (mode == GS_FORWARD_GUE) {
+		*ret_out = packet_gue(&made->packet, &to, sport);
+	} else {
+		*ret_out = made->packet;
+		memcpy(ret_out->bytes, to.dst_mac, 6);
+		memcpy(ret_out->bytes + 6, to.src_mac, 6);
+	}
+	return outcome;
+}
+
+/* ---- packets --------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *src4, *src6;
+	uint32_t location;
+} clients[] = {
+	{"192.0.2.", "2001:db8:1::", 1},   {"203.0.113.", "2001:db8:2::", 2},
+	{"172.16.9.", "2001:db8:4::", 4},  {"198.18.3.", "2001:db8:5::", 5},
+	{"8.8.8.", "2001:4860:4860::", 0},
+};
+
+static const struct {
+	const char *vip;
+	uint8_t protocol;
+	uint16_t port;
+	uint32_t service;
+} targets[] = {
+	{"198.51.100.10", IPPROTO_TCP, 80, SERVICE_WEB4},
+	{"198.51.100.10", IPPROTO_TCP, 81, 0},
+	{"198.51.100.10", IPPROTO_UDP, 53, SERVICE_DNS4},
+	{"198.51.100.11", IPPROTO_TCP, 443, SERVICE_EXACT},
+	{"198.51.100.11", IPPROTO_TCP, 5060, SERVICE_ANY},
+	{"198.51.100.12", IPPROTO_TCP, 80, SERVICE_NO_PLAN},
+	{"198.51.100.99", IPPROTO_TCP, 80, 0},
+	{"2001:db8:100::10", IPPROTO_TCP, 80, SERVICE_WEB6},
+	{"2001:db8:100::10", IPPROTO_UDP, 53, SERVICE_DNS6},
+	{"2001:db8:100::10", IPPROTO_UDP, 54, 0},
+	{"2001:db8:100::12", IPPROTO_TCP, 80, SERVICE_NO_PLAN},
+	{"2001:db8:100::99", IPPROTO_UDP, 53, 0},
+};
+
+static const char *const whole_extensions[] = {NULL, NULL, "h", "hd", "o", "rda", "hdrdad"};
+static uint32_t datagrams; /* ids given so far */
+
+static void set_id(struct made *made)
+{
+	uint8_t *ip = made->packet.bytes + PACKET_L3;
+	uint32_t id = htonl(datagrams);
+
+	if (made->family == 4) {
+		packet_put16(ip + 4, (uint16_t)datagrams);
+		packet_fix_ip4(&made->packet);
+	} else {
+		memcpy(made->packet.bytes + made->packet.l4 - 4, &id, 4);
+	}
+}
+
+/* What a router on the way says of the service's answer to this packet. */
+static void make_error(struct made *made)
+{
+	struct packet answer = packet_reverse(&made->packet);
+	bool is_v6 = made->family == 6;
+	uint32_t header = made->packet.l4 - PACKET_L3;
+
+	made->packet = packet_icmp(&(struct packet_icmp){
+		.src = is_v6 ? "2001:db8:77::1" : "192.0.2.77",
+		.dst = made->dst,
+		.type = is_v6 ? 2 : 3,
+		.code = is_v6 ? 0 : 4,
+		.rest = 1400,
+		.bytes = answer.bytes + PACKET_L3,
+		.length = header + 8 + below(3) * 10,
+	});
+	made->src = is_v6 ? "2001:db8:77::1" : "192.0.2.77";
+	made->has_df = is_v6;
+	made->flags = 0;
+}
+
+static void make_echo(struct made *made)
+{
+	static const uint8_t bytes[64] = {1, 2, 3};
+
+	made->packet = packet_icmp(&(struct packet_icmp){.src = made->src,
+							 .dst = made->dst,
+							 .type = made->family == 6 ? 128 : 8,
+							 .rest = (uint32_t)draw(),
+							 .bytes = bytes,
+							 .length = below(64)});
+}
+
+static bool is_vip(const char *address)
+{
+	return strcmp(address, "198.51.100.99") != 0 && strcmp(address, "2001:db8:100::99") != 0;
+}
+
+/* All of the frame but what depends on its shape. */
+static struct packet_spec random_spec(struct made *made, uint32_t target, char src[64])
+{
+	static const uint8_t flags[] = {SYN, SYN, ACK, ACK, ACK, ACK | FIN, RST, SYN | ACK};
+	uint32_t client = below(sizeof(clients) / sizeof(clients[0])), host = 1 + below(9);
+	struct packet_spec spec = {.dst = targets[target].vip,
+				   .protocol = targets[target].protocol,
+				   .dport = targets[target].port,
+				   .ds = (uint8_t)draw()};
+
+	made->family = strchr(targets[target].vip, ':') ? 6 : 4;
+	snprintf(src, 64, "%s%u", made->family == 6 ? clients[client].src6 : clients[client].src4,
+		 host);
+	made->location = clients[client].location;
+	made->service = targets[target].service;
+	spec.family = made->family;
+	spec.src = src;
+	spec.sport = (uint16_t)(2000 + below(40));
+	spec.payload = (uint16_t)(below(3) ? below(200) : below(1460));
+	if (spec.protocol == IPPROTO_TCP)
+		made->flags = spec.flags = flags[below(sizeof(flags))];
+	made->src = src;
+	made->dst = targets[target].vip;
+	return spec;
+}
+
+static void make_packet(struct made *made, char src[64])
+{
+	uint32_t target = below(sizeof(targets) / sizeof(targets[0])), kind = below(16);
+	struct packet_spec spec;
+
+	memset(made, 0, sizeof(*made));
+	spec = random_spec(made, target, src);
+	if (kind < 10) {
+		spec.extensions = whole_extensions[below(7)];
+		spec.ip_options = (uint8_t)(below(4) ? 0 : 4 * below(11));
+		spec.fragment = below(2) ? 0x4000 : 0;
+		spec.padding = (uint16_t)(below(4) ? 0 : below(9));
+		made->shape = WHOLE;
+		made->has_df = spec.family == 6 || spec.fragment;
+		made->packet = packet_build(&spec);
+		made->tuple = edge_tuple(&made->packet);
+		return;
+	}
+	made->packet = packet_build(&spec);
+	made->tuple = edge_tuple(&made->packet);
+	if (kind < 12) {
+		made->shape = QUOTES;
+		make_error(made);
+	} else if (kind < 13) {
+		made->shape = ECHO;
+		make_echo(made);
+	} else {
+		made->shape = kind == 13 ? ORPHAN : FIRST;
+		spec.fragment = kind == 13 ? 0x0010 : 0x2000;
+		spec.extensions = kind == 13 ? "l" : "f";
+		made->has_df = spec.family == 6;
+		made->packet = packet_build(&spec);
+		datagrams++;
+		set_id(made);
+		made->is_fragment = true;
+		made->datagram = datagram_hash(
+			&made->tuple, made->family == 4 ? (datagrams & 0xffff) << 16 : datagrams);
+	}
+}
+
+/* The datagram's second piece: other bytes where the ports were, and no flags. */
+static void make_later(const struct made *first, struct made *later)
+{
+	struct packet_spec spec = {.family = first->family,
+				   .src = first->src,
+				   .dst = first->dst,
+				   .protocol = first->tuple.protocol,
+				   .payload = (uint16_t)below(300),
+				   .fragment = 0x0010,
+				   .extensions = "l"};
+
+	*later = *first;
+	later->shape = LATER;
+	later->flags = 0;
+	later->packet = packet_build(&spec);
+	memset(later->packet.bytes + later->packet.l4, (int)below(256), 8);
+	set_id(later);
+}
+
+/* ---- the comparison -------------------------------------------------------------------------- */
+
+static uint64_t tally[GS_REASON__COUNT];
+
+static const char *name_of(uint32_t reason)
+{
+#define NAME(name, verdict, text) #name,
+	static const char *const names[] = {GS_REASONS(NAME)};
+#undef NAME
+	return reason < GS_REASON__COUNT ? names[reason] : "?";
+}
+
+static uint64_t counted(uint32_t reason)
+{
+	static struct gs_count cpus[CPUS_MAX];
+	uint64_t packets = 0;
+
+	xdp_edge_get(&edge, GS_MAP_COUNT_REASON, &reason, cpus);
+	for (int cpu = 0; cpu < libbpf_num_possible_cpus(); cpu++)
+		packets += cpus[cpu].packets;
+	return packets;
+}
+
+static uint32_t action_of(enum gs_reason reason)
+{
+#define ACTION(name, verdict, text) XDP_##verdict,
+	static const uint32_t actions[] = {GS_REASONS(ACTION)};
+#undef ACTION
+	return actions[reason];
+}
+
+/* Its limit is tested elsewhere. */
+static void reset_answers(void)
+{
+	static uint64_t times[CPUS_MAX];
+
+	for (uint32_t kind = 0; kind < GS_ANSWER__COUNT; kind++)
+		xdp_edge_set(&edge, GS_MAP_ANSWERS, &kind, times);
+}
+
+/* What the model says of it; ret_out: the frame that leaves, if one does. */
+static struct outcome predict(const struct made *made, bool first_was_kept, uint16_t sport,
+			      struct packet *ret_out)
+{
+	struct outcome outcome;
+
+	*ret_out = made->packet;
+	if (made->shape == ECHO) {
+		bool is_ours = is_vip(made->dst);
+
+		/* its bytes: test_icmp */
+		return (struct outcome){is_ours ? GS_REASON_tx_echo : GS_REASON_pass_protocol, 0};
+	}
+	if (made->shape == QUOTES && !made->service)
+		return (struct outcome){GS_REASON_pass_protocol, 0};
+	if (made->shape == ORPHAN || (made->shape == LATER && !first_was_kept)) {
+		bool is_ours = is_vip(made->dst) && (strcmp(made->dst, "198.51.100.11") != 0 ||
+						     made->tuple.protocol == IPPROTO_TCP);
+
+		return (struct outcome){is_ours ? GS_REASON_drop_fragment : GS_REASON_pass_fragment,
+					0};
+	}
+	if (!made->service)
+		return (struct outcome){made->shape == FIRST ? GS_REASON_pass_fragment
+							     : GS_REASON_pass_not_service,
+					0};
+	outcome = made->shape == QUOTES ? quoted(made) : follow(made);
+	if (made->shape == LATER && outcome.reason == GS_REASON_tx_flow)
+		outcome.reason = GS_REASON_tx_fragment;
+	return outcome.backend ? leave(made, outcome, sport, ret_out) : outcome;
+}
+
+static _Noreturn void differ(const struct made *made, const char *what, enum gs_reason want)
+{
+	print_message("%s; wanted %s; shape %d, service %u, location %u, flags %x\n", what,
+		      name_of(want), (int)made->shape, made->service, made->location, made->flags);
+	for (uint32_t reason = 0; reason < GS_REASON__COUNT; reason++)
+		if (counted(reason) != tally[reason])
+			print_message("  %s: %lu, the model has %lu\n", name_of(reason),
+				      counted(reason), tally[reason]);
+	fail_msg("the program and its model differ");
+	abort();
+}
+
+/* Whether it was given a backend: then the rest of its datagram is known. */
+static bool compare(const struct made *made, bool first_was_kept)
+{
+	static struct packet got;
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = made->packet.bytes,
+		    .data_size_in = made->packet.length, .data_out = got.bytes,
+		    .data_size_out = sizeof(got.bytes), .repeat = 1);
+	struct packet want;
+	struct outcome outcome;
+	uint16_t sport;
+	bool was_kept;
+
+	reset_answers();
+	assert_int_equal(bpf_prog_test_run_opts(edge.prog_fd, &opts), 0);
+	sport = packet_get16(got.bytes + (got.bytes[12] == 0x86 ? 54 : 34));
+	outcome = predict(made, first_was_kept, sport, &want);
+	tally[outcome.reason]++;
+	if (counted(outcome.reason) != tally[outcome.reason])
+		differ(made, "another reason", outcome.reason);
+	if (opts.retval != action_of(outcome.reason))
+		differ(made, "another verdict", outcome.reason);
+	if (opts.retval != XDP_DROP && outcome.reason != GS_REASON_tx_echo &&
+	    (opts.data_size_out != want.length || memcmp(got.bytes, want.bytes, want.length) != 0))
+		differ(made, "other bytes", outcome.reason);
+	was_kept = made->service && made->shape == FIRST && flow_of(&made->tuple)->backend != 0 &&
+		   outcome.reason != GS_REASON_drop_no_region &&
+		   outcome.reason != GS_REASON_drop_no_backend;
+	return was_kept;
+}
+
+static void the_program_is_its_model(void **state)
+{
+	const char *seed = getenv("MODEL_SEED");
+	uint64_t seen = 0;
+	(void)state;
+
+	random_state = seed ? strtoull(seed, NULL, 0) : (uint64_t)time(NULL);
+	print_message("# MODEL_SEED=%lu\n", random_state);
+	for (int c = 0; c < CONFIGURATIONS; c++) {
+		forget_flows();
+		forget_fragments();
+		random_words();
+		random_hop();
+		for (int p = 0; p < PACKETS; p++) {
+			struct made made, later;
+			char src[64];
+			bool kept;
+
+			if (p == PACKETS / 2) /* known flows meet other words */
+				random_words();
+			make_packet(&made, src);
+			if (made.is_fragment && is_like_another(made.datagram))
+				continue;
+			kept = compare(&made, false);
+			if (made.shape != FIRST)
+				continue;
+			if (kept)
+				firsts[first_count++] = made.datagram;
+			make_later(&made, &later);
+			compare(&later, kept);
+		}
+		for (uint32_t reason = 0; reason < GS_REASON__COUNT; reason++)
+			assert_int_equal(counted(reason), tally[reason]);
+	}
+	/* every way out was taken, or nothing was compared */
+	for (uint32_t reason = 0; reason < GS_REASON__COUNT; reason++)
+		seen |= tally[reason] ? 1ull << reason : 0;
+	print_message("# reasons met: %d\n", __builtin_popcountll(seen));
+	assert_int_equal(__builtin_popcountll(seen), 18);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	xdp_edge_open_with(&edge, BUCKETS);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	xdp_edge_close(&edge);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(the_program_is_its_model, setup, teardown),
+	};
+
+	return cmocka_run_group_tests_name("model", tests, NULL, NULL);
+}
