@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* geostream-loader: the packet path on and off an interface. Exit: 0 done, 1 failed, 2 usage. */
 #include "loader/attach.h"
+#include "loader/doctor.h"
+#include "loader/doctor_facts.h"
+#include "loader/doctor_report.h"
 #include "loader/loader.h"
 #include "loader/status.h"
 #include "maps/gs_maps.h"
@@ -26,15 +29,18 @@ enum flag {
 	OPTION_FORCE,
 	OPTION_PURGE,
 	OPTION_FLOWS,
+	OPTION_BACKEND,
+	OPTION_VIP,
 };
 
 struct settings {
 	struct gs_attach_request request;
+	struct gs_doctor_facts facts; /* what the command line says of them */
 	bool json;
 	bool verbose;
 	bool wants_help;
 	bool wants_version;
-	int given[16]; /* options as given, for commands that do not take them */
+	int given[32]; /* options as given, for commands that do not take them */
 	size_t given_count;
 };
 
@@ -50,6 +56,7 @@ static int run_attach(const struct settings *settings);
 static int run_replace(const struct settings *settings);
 static int run_detach(const struct settings *settings);
 static int run_status(const struct settings *settings);
+static int run_doctor(const struct settings *settings);
 
 static const struct command commands[] = {
 	{"attach", "INTERFACE --mode MODE [--beside | --force] [--flows N] [-o FILE]",
@@ -62,6 +69,9 @@ static const struct command commands[] = {
 	 (const int[]){OPTION_PURGE, 0}, run_detach},
 	{"status", "INTERFACE [-j]", "what the interface runs, and what is pinned",
 	 (const int[]){OPTION_JSON, 0}, run_status},
+	{"doctor", "INTERFACE [--backend [--vip ADDRESS ...]] [-j]",
+	 "what would keep this machine from being a good edge (or backend), and remedies",
+	 (const int[]){OPTION_BACKEND, OPTION_VIP, OPTION_JSON, 0}, run_doctor},
 };
 
 static const struct option long_options[] = {
@@ -76,6 +86,8 @@ static const struct option long_options[] = {
 	{"force", no_argument, NULL, OPTION_FORCE},
 	{"purge", no_argument, NULL, OPTION_PURGE},
 	{"flows", required_argument, NULL, OPTION_FLOWS},
+	{"backend", no_argument, NULL, OPTION_BACKEND},
+	{"vip", required_argument, NULL, OPTION_VIP},
 	{0},
 };
 
@@ -95,16 +107,18 @@ static void print_usage(FILE *out)
 	      "      --flows N       buckets of 8 flows for a new flow table, a power of two\n"
 	      "                      (65536)\n"
 	      "      --purge         unpin maps and program too: tables and flows are lost\n"
+	      "      --backend       doctor: judge a backend, INTERFACE is the one edges send to\n"
+	      "      --vip ADDRESS   doctor: a service's address the backend answers from\n"
 	      "  -o, --object FILE   BPF object (bpf/" GS_LOADER_OBJECT
 	      " beside this program, else\n"
 	      "                      " GS_PREFIX "/lib/geostream/bpf/)\n"
 	      "  -p, --pin-dir DIR   folder of pins (GEOSTREAM_PIN_DIR, else " GS_PIN_DIR_DEFAULT
 	      ")\n"
-	      "  -j, --json          status as JSON\n"
+	      "  -j, --json          status, doctor: as JSON\n"
 	      "  -v, --verbose       what libbpf and libxdp say, too\n"
 	      "  -h, --help          this; -V, --version\n"
 	      "\n"
-	      "Exit status: 0 done, 1 failed, 2 wrong usage.\n",
+	      "Exit status: 0 done, 1 failed (doctor: something is bad), 2 wrong usage.\n",
 	      out);
 }
 
@@ -236,6 +250,24 @@ static int run_status(const struct settings *settings)
 	return EXIT_DONE;
 }
 
+static int run_doctor(const struct settings *settings)
+{
+	struct gs_doctor_facts facts = settings->facts;
+	struct gs_findings findings;
+	bool is_bad;
+
+	if (facts.vip_count && !facts.is_backend)
+		return fail_usage("doctor: --vip is for --backend");
+	gs_doctor_gather(settings->request.interface, settings->request.pin_dir, &facts);
+	gs_doctor_judge(&facts, &findings);
+	is_bad = gs_doctor_count(&findings, GS_LEVEL_BAD) > 0;
+	if (!settings->json)
+		gs_doctor_print(&findings, stdout);
+	else if (gs_doctor_print_json(&facts, &findings, stdout))
+		return EXIT_FAILED;
+	return is_bad ? EXIT_FAILED : EXIT_DONE;
+}
+
 /* ---- command line ----------------------------------------------------------------------------*/
 
 static int parse_flows(const char *text, uint32_t *ret_buckets)
@@ -250,6 +282,16 @@ static int parse_flows(const char *text, uint32_t *ret_buckets)
 		return fail_usage("--flows '%s': wanted a power of two up to %u", text,
 				  GS_FLOW_BUCKETS_MAX);
 	*ret_buckets = (uint32_t)value;
+	return 0;
+}
+
+static int parse_vip(const char *text, struct gs_doctor_facts *facts)
+{
+	if (facts->vip_count == GS_DOCTOR_VIPS_MAX)
+		return fail_usage("--vip: %d at most", GS_DOCTOR_VIPS_MAX);
+	if (gs_doctor_parse_vip(text, &facts->vips[facts->vip_count]))
+		return fail_usage("--vip '%s': wanted an IPv4 or IPv6 address", text);
+	facts->vip_count++;
 	return 0;
 }
 
@@ -279,6 +321,11 @@ static int take_option(int option, struct settings *settings)
 		return 0;
 	case OPTION_FLOWS:
 		return parse_flows(optarg, &request->flow_buckets);
+	case OPTION_BACKEND:
+		settings->facts.is_backend = true;
+		return 0;
+	case OPTION_VIP:
+		return parse_vip(optarg, &settings->facts);
 	case OPTION_JSON:
 		settings->json = true;
 		return 0;

@@ -28,7 +28,7 @@ const char *const gs_pins_maps[] = {
 	GS_MAP_COUNT_REGION, GS_MAP_COUNT_BACKEND, GS_MAP_META,		NULL,
 };
 
-static bool is_bpffs(const char *path)
+bool gs_pins_is_bpffs(const char *path)
 {
 	struct statfs fs;
 
@@ -50,12 +50,8 @@ static pid_t parent_of(pid_t pid)
 	return name_end && strlen(name_end) > 4 ? (pid_t)strtol(name_end + 4, NULL, 10) : 0;
 }
 
-/*
- * A bpffs mounted in a private mount namespace (`ip netns exec` makes one) dies with the command,
- * and every pin in it, the link included: attached, and a moment later not. It is private if an
- * ancestor has another; a container's processes all have the container's.
- */
-static bool in_private_mounts(void)
+/* Private if an ancestor has another; a container's processes all have the container's. */
+bool gs_pins_are_private(void)
 {
 	struct stat mine, theirs;
 	char path[64];
@@ -74,7 +70,7 @@ static int mount_bpffs(const char *dir, struct gs_loader_error *error)
 {
 	int err;
 
-	if (in_private_mounts())
+	if (gs_pins_are_private())
 		return gs_loader_fail(error, -EMEDIUMTYPE,
 				      "no bpffs on " BPFFS " in this mount namespace, and one "
 				      "mounted here would vanish with the command; 'ip netns exec' "
@@ -115,7 +111,7 @@ static int check_place(const char *dir, bool make, struct gs_loader_error *error
 	struct stat st;
 	char *slash;
 
-	if (make && !strncmp(dir, BPFFS "/", strlen(BPFFS "/")) && !is_bpffs(BPFFS)) {
+	if (make && !strncmp(dir, BPFFS "/", strlen(BPFFS "/")) && !gs_pins_is_bpffs(BPFFS)) {
 		int ret = mount_bpffs(dir, error);
 		if (ret)
 			return ret;
@@ -131,7 +127,7 @@ static int check_place(const char *dir, bool make, struct gs_loader_error *error
 			return gs_loader_fail(error, err, "%s: nothing is pinned there", dir);
 		slash[slash == path ? 1 : 0] = '\0';
 	}
-	if (!is_bpffs(path))
+	if (!gs_pins_is_bpffs(path))
 		return gs_loader_fail(error, -EMEDIUMTYPE,
 				      "%s is not on a bpffs, only there BPF objects can be pinned "
 				      "(default: " GS_PIN_DIR_DEFAULT ")",

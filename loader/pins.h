@@ -40,6 +40,13 @@ int gs_pins_open(const char *dir, bool make, struct gs_pins *ret_pins,
 /* Unlocks; removes the folder again if gs_pins_open made it and nothing is in it. */
 void gs_pins_close(struct gs_pins *pins);
 
+bool gs_pins_is_bpffs(const char *path);
+/*
+ * Is this a private mount namespace, as `ip netns exec` makes one? A bpffs mounted there dies with
+ * the command, and every pin in it, the link included: attached, and a moment later not.
+ */
+bool gs_pins_are_private(void);
+
 /* dir/prefix+name. Always fits: names are of this program, or an interface's. */
 void gs_pins_path(const struct gs_pins *pins, const char *prefix, const char *name,
 		  char ret_path[GS_PINS_PATH_MAX]);

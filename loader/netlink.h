@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the kernel tells by netlink only: XDP features of a driver, metrics of a route. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* NETDEV_XDP_ACT_*, an ABI of linux/netdev.h, which Debian 12's headers do not have yet */
+#define GS_XDP_FEATURE_BASIC (1u << 0)
+#define GS_XDP_FEATURE_NDO_XMIT (1u << 2)
+
+struct gs_default_route {
+	bool exists;
+	uint32_t ifindex; /* of its first way */
+	uint32_t mtu;	  /* the route's own; 0: none */
+	uint32_t advmss;  /* 0: none */
+};
+
+/* 0; -ENOENT: this kernel does not tell (before 6.3); another -errno. */
+int gs_netlink_xdp_features(uint32_t ifindex, uint64_t *ret_features);
+/* Of the main table: the one in force, by its priority. family: AF_INET, AF_INET6. 0 or -errno. */
+int gs_netlink_default_route(int family, struct gs_default_route *ret_route);
