@@ -116,6 +116,7 @@ $(BUILD)/libloader.a: $(call OBJ,$(LOADER_LIB_SRC))
 $(BUILD)/libtest.a: $(call OBJ,$(TEST_LIB_SRC))
 $(BUILD)/asan/libgscore.a: $(call ASAN_OBJ,$(CORE_SRC))
 $(BUILD)/asan/libgs.a: $(call ASAN_OBJ,$(LIB_SRC))
+$(BUILD)/asan/libloader.a: $(call ASAN_OBJ,$(LOADER_LIB_SRC))
 $(BUILD)/asan/libtest.a: $(call ASAN_OBJ,$(TEST_LIB_SRC))
 $(BUILD)/%.a:
 	$(call msg,AR,$@)
@@ -162,6 +163,7 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libtest.a $(BUILD)/liblo
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $^ $(LDLIBS) -lcmocka -o $@
 
+$(BUILD)/tests/unit/test_doctor: $(BUILD)/asan/libloader.a
 # These look at what the build made.
 $(BUILD)/tests/unit/test_mmdb_real $(BUILD)/tests/unit/test_mkgeoip: | $(BUILD)/geoip/geostream-country.mmdb
 $(BUILD)/tests/unit/test_ctl $(BUILD)/tests/unit/test_geo_check: | $(BUILD)/geostreamctl

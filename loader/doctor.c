@@ -273,6 +273,11 @@ static enum gs_fact native_of(const struct gs_doctor_facts *facts)
 	return facts->xdp_native ? facts->xdp_native : gs_doctor_driver_has_xdp(facts->driver);
 }
 
+static bool is_veth(const struct gs_doctor_facts *facts)
+{
+	return !strcmp(facts->driver, "veth");
+}
+
 static const char *driver_of(const struct gs_doctor_facts *facts)
 {
 	return facts->driver[0] ? facts->driver : "unknown";
@@ -307,6 +312,7 @@ static void check_native(struct doctor *doctor)
 static void check_redirect(struct doctor *doctor)
 {
 	const struct gs_doctor_facts *facts = doctor->facts;
+	char peer[SHELL_MAX];
 
 	if (facts->xdp_redirect_out == GS_FACT_YES) {
 		find(doctor, GS_LEVEL_OK, "redirect",
@@ -315,10 +321,14 @@ static void check_redirect(struct doctor *doctor)
 		find(doctor, GS_LEVEL_OK, "redirect",
 		     "unknown whether it takes packets that other interfaces redirect to it; "
 		     "packets that leave where they came in do not need it");
-	} else if (!strcmp(facts->driver, "veth")) {
+	} else if (is_veth(facts)) {
 		find(doctor, GS_LEVEL_WARN, "redirect",
-		     "takes no packets that other interfaces redirect to it (veth without GRO)");
-		fix(doctor, "ethtool -K %s gro on", doctor->name);
+		     "takes no packets that other interfaces redirect to it: veth's other end "
+		     "needs an XDP program, or GRO");
+		if (facts->peer[0]) {
+			quote(facts->peer, peer, sizeof(peer));
+			fix(doctor, "ethtool -K %s gro on", peer);
+		}
 	} else if (native_of(facts) == GS_FACT_YES && facts->is_attached == GS_FACT_NO) {
 		find(doctor, GS_LEVEL_OK, "redirect",
 		     "takes no packets that other interfaces redirect to it; most drivers do once "
@@ -338,21 +348,28 @@ static uint32_t single_buffer_mtu(const struct gs_doctor_facts *facts)
 	return facts->page_bytes > taken + CLIENT_MTU ? facts->page_bytes - taken : CLIENT_MTU;
 }
 
+/* A veth is given what its other end sends, and goes by that one's MTU. */
 static void check_mtu(struct doctor *doctor)
 {
 	const struct gs_doctor_facts *facts = doctor->facts;
 	uint32_t most = single_buffer_mtu(facts);
+	uint32_t mtu = is_veth(facts) ? facts->peer_mtu : facts->mtu;
+	const char *whose = is_veth(facts) ? facts->peer : facts->interface;
+	char word[SHELL_MAX];
 
-	if (facts->mtu <= most) {
-		find(doctor, GS_LEVEL_OK, "mtu", "MTU %u fits XDP's single buffer (about %u)",
-		     facts->mtu, most);
+	if (!mtu)
+		return;
+	if (mtu <= most) {
+		find(doctor, GS_LEVEL_OK, "mtu", "MTU %u of %s fits XDP's single buffer (about %u)",
+		     mtu, whose, most);
 		return;
 	}
 	find(doctor, GS_LEVEL_BAD, "mtu",
-	     "MTU %u exceeds what XDP takes in a single buffer (about %u, some drivers less): "
-	     "mode native is refused",
-	     facts->mtu, most);
-	fix(doctor, "ip link set dev %s mtu %u", doctor->name, most);
+	     "MTU %u of %s exceeds what XDP takes in a single buffer (about %u, some drivers "
+	     "less): mode native is refused",
+	     mtu, whose, most);
+	quote(whose, word, sizeof(word));
+	fix(doctor, "ip link set dev %s mtu %u", word, most);
 }
 
 static void check_room(struct doctor *doctor)
@@ -458,7 +475,7 @@ static void check_checksums(struct doctor *doctor)
 	const struct gs_doctor_facts *facts = doctor->facts;
 	char peer[SHELL_MAX];
 
-	if (strcmp(facts->driver, "veth") != 0)
+	if (!is_veth(facts))
 		return;
 	if (facts->tx_checksum.is_on == GS_FACT_YES) {
 		find(doctor, GS_LEVEL_WARN, "checksum",

@@ -90,6 +90,7 @@ struct gs_doctor_facts {
 	enum gs_fact xdp_redirect_out; /* ndo_xdp_xmit, now */
 	struct gs_doctor_offload lro, gro_hw, rx_vlan, tx_checksum;
 	char peer[IF_NAMESIZE]; /* veth: the other end, if it is in this network namespace */
+	uint32_t peer_mtu;
 	struct gs_doctor_offload peer_tx_checksum;
 	uint32_t rx_queues, rx_queues_max;
 	bool are_queues_combined; /* `ethtool -L` wants the word combined, not rx */

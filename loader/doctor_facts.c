@@ -265,6 +265,7 @@ static void read_peer(int fd, struct gs_doctor_facts *facts)
 {
 	uint32_t peer = read_peer_ifindex(fd, facts->interface);
 	char name[IF_NAMESIZE], driver[32];
+	struct ifreq answer;
 
 	if (!peer || !if_indextoname(peer, name))
 		return;
@@ -274,6 +275,8 @@ static void read_peer(int fd, struct gs_doctor_facts *facts)
 		return;
 	memcpy(facts->peer, name, sizeof(facts->peer));
 	read_tx_checksum(fd, name, &facts->peer_tx_checksum);
+	if (!ask_device(fd, SIOCGIFMTU, name, &answer))
+		facts->peer_mtu = (uint32_t)answer.ifr_mtu;
 }
 
 static void read_queues(int fd, struct gs_doctor_facts *facts)
