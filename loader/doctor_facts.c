@@ -238,40 +238,14 @@ static void read_tx_checksum(int fd, const char *name, struct gs_doctor_offload 
 	read_offloads(fd, name, slots, ARRAY_SIZE(slots));
 }
 
-/* veth says which number its other end has, there; 0: it does not. */
-static uint32_t read_peer_ifindex(int fd, const char *name)
-{
-	GS_AUTO_FREE struct ethtool_gstrings *strings = read_strings(fd, name, ETH_SS_STATS);
-	GS_AUTO_FREE struct ethtool_stats *stats = NULL;
-
-	if (!strings)
-		return 0;
-	stats = calloc(1, sizeof(*stats) + strings->len * sizeof(stats->data[0]));
-	if (!stats)
-		return 0;
-	stats->cmd = ETHTOOL_GSTATS;
-	stats->n_stats = strings->len;
-	if (ask_ethtool(fd, name, stats))
-		return 0;
-	for (uint32_t i = 0; i < strings->len && i < stats->n_stats; i++) {
-		if (is_string(strings, i, "peer_ifindex"))
-			return (uint32_t)stats->data[i];
-	}
-	return 0;
-}
-
-/* It may be another namespace's number: only a veth that names us, too, is the other end. */
 static void read_peer(int fd, struct gs_doctor_facts *facts)
 {
-	uint32_t peer = read_peer_ifindex(fd, facts->interface);
-	char name[IF_NAMESIZE], driver[32];
+	char name[IF_NAMESIZE];
 	struct ifreq answer;
+	uint32_t peer;
 
-	if (!peer || !if_indextoname(peer, name))
-		return;
-	read_driver(fd, name, driver);
-	if (strcmp(driver, "veth") != 0 ||
-	    read_peer_ifindex(fd, name) != if_nametoindex(facts->interface))
+	if (gs_netlink_peer(if_nametoindex(facts->interface), &peer) || !peer ||
+	    !if_indextoname(peer, name))
 		return;
 	memcpy(facts->peer, name, sizeof(facts->peer));
 	read_tx_checksum(fd, name, &facts->peer_tx_checksum);

@@ -205,6 +205,40 @@ int gs_netlink_xdp_features(uint32_t ifindex, uint64_t *ret_features)
 	return 0;
 }
 
+/* ---- the other end ----------------------------------------------------------------------------*/
+
+static void take_peer(const struct nlmsghdr *message, void *context)
+{
+	const char *attributes =
+		(const char *)NLMSG_DATA(message) + NLMSG_ALIGN(sizeof(struct ifinfomsg));
+	size_t bytes;
+	uint32_t peer;
+
+	if (message->nlmsg_type != RTM_NEWLINK ||
+	    message->nlmsg_len < NLMSG_LENGTH(sizeof(struct ifinfomsg)))
+		return;
+	bytes = message->nlmsg_len - NLMSG_LENGTH(sizeof(struct ifinfomsg));
+	if (find_attribute(attributes, bytes, IFLA_LINK_NETNSID, sizeof(uint32_t), NULL))
+		return;
+	peer = get_u32(attributes, bytes, IFLA_LINK);
+	memcpy(context, &peer, sizeof(peer));
+}
+
+int gs_netlink_peer(uint32_t ifindex, uint32_t *ret_peer)
+{
+	const struct ifinfomsg link = {.ifi_index = (int)ifindex};
+	struct request request = begin(RTM_GETLINK, 0);
+	uint32_t peer = 0;
+	int ret;
+
+	put(&request, &link, sizeof(link));
+	ret = ask(NETLINK_ROUTE, &request, take_peer, &peer);
+	if (ret)
+		return ret;
+	*ret_peer = peer;
+	return 0;
+}
+
 /* ---- default route ---------------------------------------------------------------------------*/
 
 struct best {

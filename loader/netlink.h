@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the kernel tells by netlink only: XDP features of a driver, metrics of a route. */
+/* What the kernel tells by netlink only: XDP features, a veth's other end, metrics of a route. */
 #pragma once
 
 #include <stdbool.h>
@@ -18,5 +18,8 @@ struct gs_default_route {
 
 /* 0; -ENOENT: this kernel does not tell (before 6.3); another -errno. */
 int gs_netlink_xdp_features(uint32_t ifindex, uint64_t *ret_features);
+/* A veth's other end; 0: it is in another network namespace, where numbers mean others. 0 or
+ * -errno. */
+int gs_netlink_peer(uint32_t ifindex, uint32_t *ret_peer);
 /* Of the main table: the one in force, by its priority. family: AF_INET, AF_INET6. 0 or -errno. */
 int gs_netlink_default_route(int family, struct gs_default_route *ret_route);

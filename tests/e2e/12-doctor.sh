@@ -120,7 +120,18 @@ like "not root" "$(exit_of in_space setpriv --reuid 65534 --regid 65534 --clear-
 like "one capability short" "$(exit_of in_space setpriv --bounding-set=-perfmon,-sys_admin --inh-caps=-perfmon,-sys_admin \
 	"$TAP_WORK/geostream-loader" doctor edge0)" '^1 .*this user lacks CAP_PERFMON '
 like "pins would vanish" "$(exit_of ip netns exec "$A" geostream-loader doctor edge0)" '^1 .*bad +bpffs .*vanish'
-# The other end in the same namespace is looked at, too; another namespace's of the same number is not.
+# The other end in the same namespace is looked at, too; another namespace's is not, whatever its number.
+need "ends of equal numbers" ip -n "$A" link add y0 index 901 type veth peer name y1 index 901 netns "$B"
+need "ends of crossed numbers" ip -n "$A" link add z0 index 902 type veth peer name z1 index 903 netns "$B"
+need "and their mirror" ip -n "$A" link add w0 index 903 type veth peer name w1 index 902 netns "$B"
+for end in y0 z0 w0; do
+	nsenter --net="/run/netns/$A" ethtool -K $end tx off
+done
+for end in y0 z0; do
+	JUDGED=("$end")
+	like "$end: the other end is not in sight" "$(finding checksum)" $'^ok\t.*not in sight'
+	is "$end: nor is its MTU" "$(level mtu)" none
+done
 need "a veth pair in one namespace" ip -n "$A" link add x0 type veth peer name x1
 ip -n "$A" link set x0 up
 ip -n "$A" link set x1 up
