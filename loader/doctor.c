@@ -17,6 +17,7 @@
 #define OUTER6 40u
 #define OUTER_SPARE 60u /* what a remedy leaves free: IPv6, and UDP with GUE (12) */
 #define DECAP_PROGRAM "gs_decap"
+#define FALLBACK6 "ip6tnl0"
 #define SHELL_MAX (IF_NAMESIZE * 4 + 3)
 
 struct doctor {
@@ -618,6 +619,16 @@ static const struct gs_doctor_tunnel *find_tunnel(const struct gs_doctor_facts *
 	return found;
 }
 
+/* The interface that takes whatever no other tunnel does; of others the mode is their owner's. */
+static bool has_fallback6(const struct gs_doctor_facts *facts)
+{
+	for (uint32_t i = 0; i < facts->tunnel_count; i++) {
+		if (!strcmp(facts->tunnels[i].name, FALLBACK6))
+			return true;
+	}
+	return false;
+}
+
 static void fix_decap(struct doctor *doctor, int family)
 {
 	const struct gs_doctor_facts *facts = doctor->facts;
@@ -639,7 +650,14 @@ static void judge_decap(struct doctor *doctor, int family)
 	int version = family == AF_INET ? 4 : 6;
 	char word[SHELL_MAX];
 
-	if (!tunnel) {
+	if (!tunnel && has_fallback6(doctor->facts)) {
+		find(doctor, GS_LEVEL_BAD, "decap",
+		     FALLBACK6 " takes out the other family only, as it does by default: nothing "
+			       "takes IPv%d packets out of their tunnel",
+		     version);
+		fix(doctor, "ip -6 tunnel change " FALLBACK6
+			    " mode any && ip link set dev " FALLBACK6 " up");
+	} else if (!tunnel) {
 		find(doctor, GS_LEVEL_BAD, "decap",
 		     "nothing takes IPv%d packets out of their tunnel: neither " DECAP_PROGRAM
 		     " on %s nor a tunnel interface",
