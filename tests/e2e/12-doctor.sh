@@ -32,13 +32,14 @@ finding() { # CHECK [PART_OF_ITS_REMEDY]
 		{level: "none"} | [.level, .remedy // "", .found // ""] | @tsv'
 }
 level() { finding "$@" | cut -f 1; }
+is_gone() { [[ $(level "$@") =~ ^(ok|none)$ ]]; } # a link takes a moment to come up
 # It is found, and its remedy makes it go.
 cures() { # NAME LEVEL CHECK [PART_OF_ITS_REMEDY]
 	local level remedy
 	IFS=$'\t' read -r level remedy _ < <(finding "${@:3}")
 	is "found: $1" "$level" "$2"
 	ok "remedy: $1: $remedy" in_space bash -c "$remedy"
-	like "gone: $1" "$(level "${@:3}")" '^(ok|none)$'
+	ok "gone: $1" wait_for 10 is_gone "${@:3}"
 }
 # So that `ok` of lib.sh sees an exit status as text.
 exit_of() {
