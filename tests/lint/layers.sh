@@ -32,8 +32,7 @@ library_rule() {
 	libpq-fe.h | postgres*) echo '^user/adapters/(pg|migrate)[a-z_]*\.[ch]$' ;;
 	maxminddb.h) echo '^user/adapters/mmdb[a-z_]*\.[ch]$' ;;
 	libmnl/* | linux/neighbour.h) echo '^user/adapters/neighbour[a-z_]*\.[ch]$' ;;
-	linux/rtnetlink.h) echo '^(user/adapters/neighbour[a-z_]*|loader/netlink)\.[ch]$' ;;
-	linux/genetlink.h) echo '^loader/netlink\.[ch]$' ;;
+	linux/rtnetlink.h | linux/genetlink.h) echo '^(user/adapters/neighbour[a-z_]*|loader/netlink)\.[ch]$' ;;
 	bpf/bpf_helpers.h | bpf/bpf_endian.h) echo '^(bpf|maps)/' ;;
 	bpf/* | xdp/*) echo '^(user/adapters/dataplane[a-z_]*\.[ch]|loader/.*)$' ;;
 	microhttpd.h) echo '^user/adapters/httpd[a-z_]*\.[ch]$' ;;
