@@ -15,6 +15,7 @@
 #define CLIENT_MTU 1500u
 #define OUTER4 20u
 #define OUTER6 40u
+#define GUE 12u		/* UDP and GUE headers */
 #define OUTER_SPARE 60u /* what a remedy leaves free: IPv6, and UDP with GUE (12) */
 #define DECAP_PROGRAM "gs_decap"
 #define FALLBACK6 "ip6tnl0"
@@ -379,17 +380,18 @@ static void check_room(struct doctor *doctor)
 
 	if (mtu >= CLIENT_MTU + OUTER6) {
 		find(doctor, GS_LEVEL_OK, "room",
-		     "MTU %u has room for a client's %u bytes in a tunnel of either family", mtu,
-		     CLIENT_MTU);
+		     "MTU %u has room for a client's %u bytes in a tunnel of either family%s", mtu,
+		     CLIENT_MTU,
+		     mtu < CLIENT_MTU + OUTER6 + GUE ? " (GUE needs 12 more)" : ", GUE too");
 		return;
 	}
 	find(doctor, GS_LEVEL_WARN, "room",
-	     "MTU %u: a client's %u bytes do not fit %s (%u bytes, %u with IPv6) and are dropped, "
-	     "unless backends announce a smaller MSS (doctor --backend there)",
+	     "MTU %u: a client's %u bytes do not fit %s (%u bytes, %u with IPv6, 12 more for GUE); "
+	     "senders are told or their packets dropped, unless backends announce a smaller MSS",
 	     mtu, CLIENT_MTU,
 	     mtu >= CLIENT_MTU + OUTER4 ? "with an outer IPv6 header" : "with an outer header",
 	     OUTER4, OUTER6);
-	fix(doctor, "ip link set dev %s mtu %u", doctor->name, CLIENT_MTU + OUTER6);
+	fix(doctor, "ip link set dev %s mtu %u", doctor->name, CLIENT_MTU + OUTER6 + GUE);
 }
 
 struct offload_words {
@@ -659,7 +661,7 @@ static void judge_decap(struct doctor *doctor, int family)
 			    " mode any && ip link set dev " FALLBACK6 " up");
 	} else if (!tunnel) {
 		find(doctor, GS_LEVEL_BAD, "decap",
-		     "nothing takes IPv%d packets out of their tunnel: neither " DECAP_PROGRAM
+		     "nothing takes IPv%d packets out of their tunnel (forward ipip): neither " DECAP_PROGRAM
 		     " on %s nor a tunnel interface",
 		     version, doctor->facts->interface);
 		fix_decap(doctor, family);

@@ -177,9 +177,9 @@ static const struct row edge_rows[] = {
 	{"veth, large MTU there", "mtu", "ip link set dev p mtu 3498", GS_LEVEL_BAD,
 	 .driver = "veth",
 	 .changes = {IS(tx_checksum.is_on, GS_FACT_NO), IS(peer[0], 'p'), IS(peer_mtu, 9000)}},
-	{"MTU 1500", "room", "ip link set dev eth1 mtu 1540", GS_LEVEL_WARN,
+	{"MTU 1500", "room", "ip link set dev eth1 mtu 1552", GS_LEVEL_WARN,
 	 .changes = {IS(mtu, 1500)}},
-	{"MTU 1539: IPv4 tunnels only", "room", "ip link set dev eth1 mtu 1540", GS_LEVEL_WARN,
+	{"MTU 1539: IPv4 tunnels only", "room", "ip link set dev eth1 mtu 1552", GS_LEVEL_WARN,
 	 .changes = {IS(mtu, 1539)}},
 
 	{"LRO", "lro", "ethtool -K eth1 lro off", GS_LEVEL_BAD,
