@@ -314,7 +314,7 @@ enum gs_forward_mode {
 #define GS_GUE_PORT 6080u
 
 struct gs_backend_value {
-	__u32 hop; /* switched by one 4-byte store */
+	__u32 hop; /* index into `hops` */
 	__u16 service;
 	__u8 region;
 	__u8 mode;   /* enum gs_forward_mode */

@@ -29,14 +29,6 @@
 
 static struct xdp_edge edge;
 
-static const char *name_of(enum gs_reason reason)
-{
-#define NAME(name, verdict, text) #name,
-	static const char *const names[] = {GS_REASONS(NAME)};
-#undef NAME
-	return reason < GS_REASON__COUNT ? names[reason] : "?";
-}
-
 static void expect_bytes(const char *name, const struct packet *got, const struct packet *want)
 {
 	if (got->length != want->length)
@@ -52,7 +44,8 @@ static struct xdp_result expect(const char *name, const struct packet *packet, e
 	struct xdp_result result = xdp_edge_send(&edge, packet);
 
 	if (result.reason != want)
-		fail_msg("%s: %s, wanted %s", name, name_of(result.reason), name_of(want));
+		fail_msg("%s: %s, wanted %s", name, edge_reason_name(result.reason),
+			 edge_reason_name(want));
 	if (result.action == XDP_PASS)
 		expect_bytes(name, &result.out, packet);
 	return result;
@@ -373,7 +366,7 @@ static void answers_are_limited(void **state)
 		else if (result.reason == GS_REASON_drop_answer_limit)
 			dropped++;
 		else
-			fail_msg("%s", name_of(result.reason));
+			fail_msg("%s", edge_reason_name(result.reason));
 		/* as if no time passed: what one answer pays comes back at once otherwise */
 		xdp_edge_get(&edge, GS_MAP_ANSWERS, &kind, times);
 		for (int cpu = 0; cpu < libbpf_num_possible_cpus(); cpu++)

@@ -551,14 +551,6 @@ static void make_later(const struct made *first, struct made *later)
 
 static uint64_t tally[GS_REASON__COUNT];
 
-static const char *name_of(uint32_t reason)
-{
-#define NAME(name, verdict, text) #name,
-	static const char *const names[] = {GS_REASONS(NAME)};
-#undef NAME
-	return reason < GS_REASON__COUNT ? names[reason] : "?";
-}
-
 static uint64_t counted(uint32_t reason)
 {
 	static struct gs_count cpus[CPUS_MAX];
@@ -568,14 +560,6 @@ static uint64_t counted(uint32_t reason)
 	for (int cpu = 0; cpu < libbpf_num_possible_cpus(); cpu++)
 		packets += cpus[cpu].packets;
 	return packets;
-}
-
-static uint32_t action_of(enum gs_reason reason)
-{
-#define ACTION(name, verdict, text) XDP_##verdict,
-	static const uint32_t actions[] = {GS_REASONS(ACTION)};
-#undef ACTION
-	return actions[reason];
 }
 
 /* Its limit is tested elsewhere. */
@@ -622,10 +606,11 @@ static struct outcome predict(const struct made *made, bool first_was_kept, uint
 static _Noreturn void differ(const struct made *made, const char *what, enum gs_reason want)
 {
 	print_message("%s; wanted %s; shape %d, service %u, location %u, flags %x\n", what,
-		      name_of(want), (int)made->shape, made->service, made->location, made->flags);
+		      edge_reason_name(want), (int)made->shape, made->service, made->location,
+		      made->flags);
 	for (uint32_t reason = 0; reason < GS_REASON__COUNT; reason++)
 		if (counted(reason) != tally[reason])
-			print_message("  %s: %lu, the model has %lu\n", name_of(reason),
+			print_message("  %s: %lu, the model has %lu\n", edge_reason_name(reason),
 				      counted(reason), tally[reason]);
 	fail_msg("the program and its model differ");
 	abort();
@@ -650,7 +635,7 @@ static bool compare(const struct made *made, bool first_was_kept)
 	tally[outcome.reason]++;
 	if (counted(outcome.reason) != tally[outcome.reason])
 		differ(made, "another reason", outcome.reason);
-	if (opts.retval != action_of(outcome.reason))
+	if (opts.retval != edge_reason_action(outcome.reason))
 		differ(made, "another verdict", outcome.reason);
 	if (opts.retval != XDP_DROP && outcome.reason != GS_REASON_tx_echo &&
 	    (opts.data_size_out != want.length || memcmp(got.bytes, want.bytes, want.length) != 0))

@@ -25,22 +25,6 @@
 
 static struct xdp_edge edge;
 
-static const char *reason_name(enum gs_reason reason)
-{
-#define NAME(name, verdict, text) #name,
-	static const char *const names[] = {GS_REASONS(NAME)};
-#undef NAME
-	return reason < GS_REASON__COUNT ? names[reason] : "?";
-}
-
-static uint32_t reason_action(enum gs_reason reason)
-{
-#define ACTION(name, verdict, text) XDP_##verdict,
-	static const uint32_t actions[] = {GS_REASONS(ACTION)};
-#undef ACTION
-	return actions[reason];
-}
-
 static void expect_same_bytes(const char *name, const struct packet *got, const struct packet *want)
 {
 	if (got->length == want->length && memcmp(got->bytes, want->bytes, want->length) == 0)
@@ -59,11 +43,12 @@ static struct xdp_result expect_reason(const char *name, const struct packet *pa
 {
 	struct xdp_result result = xdp_edge_send(&edge, packet);
 
-	if (result.reason != want || result.action != reason_action(want))
-		print_message("%s: %s (action %u), wanted %s\n", name, reason_name(result.reason),
-			      result.action, reason_name(want));
+	if (result.reason != want || result.action != edge_reason_action(want))
+		print_message("%s: %s (action %u), wanted %s\n", name,
+			      edge_reason_name(result.reason), result.action,
+			      edge_reason_name(want));
 	assert_int_equal(result.reason, want);
-	assert_int_equal(result.action, reason_action(want));
+	assert_int_equal(result.action, edge_reason_action(want));
 	if (result.action == XDP_PASS)
 		expect_same_bytes(name, &result.out, packet);
 	return result;

@@ -472,6 +472,24 @@ void xdp_edge_close(struct xdp_edge *edge)
 	edge->object = NULL;
 }
 
+/* ---- reasons --------------------------------------------------------------------------------- */
+
+const char *edge_reason_name(uint32_t reason)
+{
+#define NAME(name, verdict, text) #name,
+	static const char *const names[] = {GS_REASONS(NAME)};
+#undef NAME
+	return reason < GS_REASON__COUNT ? names[reason] : "?";
+}
+
+uint32_t edge_reason_action(enum gs_reason reason)
+{
+#define ACTION(name, verdict, text) XDP_##verdict,
+	static const uint32_t actions[] = {GS_REASONS(ACTION)};
+#undef ACTION
+	return actions[reason];
+}
+
 /* ---- packets --------------------------------------------------------------------------------- */
 
 static struct gs_count count_get(const struct xdp_edge *edge, const char *map, uint32_t index)

@@ -42,6 +42,9 @@ enum {
 	SERVICE_NO_PLAN = 7, /* 198.51.100.12 and 2001:db8:100::12 tcp 80; its row is empty */
 };
 
+const char *edge_reason_name(uint32_t reason);	    /* "tx_new"; "?": none */
+uint32_t edge_reason_action(enum gs_reason reason); /* XDP_* */
+
 struct xdp_edge {
 	struct bpf_object *object;
 	int prog_fd;
