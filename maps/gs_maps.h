@@ -14,7 +14,7 @@
 
 #include <linux/types.h>
 
-#define GS_MAPS_VERSION 4u
+#define GS_MAPS_VERSION 5u
 
 /* Where everything is pinned unless the user names another folder. */
 #define GS_PIN_DIR_DEFAULT "/sys/fs/bpf/geostream"
@@ -134,6 +134,8 @@ struct gs_generation_value {
 	__u32 _pad;
 };
 
+#define GS_HANDSHAKES_OFF 0xffffffffu
+
 /* `meta`: one element, mapped into the controller. */
 struct gs_meta_value {
 	__u32 layout_version; /* GS_MAPS_VERSION of whoever created the maps */
@@ -142,7 +144,11 @@ struct gs_meta_value {
 	__u64 heartbeat_ns;   /* CLOCK_MONOTONIC of the controller's last turn */
 	__u32 flow_mask;      /* buckets of `flows` - 1 */
 	__u32 controller_pid;
-	__u64 _pad[4];
+	__u64 monitor_until_ns; /* CLOCK_MONOTONIC; verdicts are sampled until then; 0: not at all
+				 */
+	__u32 monitor_mask;	/* one packet in mask + 1 */
+	__u32 handshake_mask;	/* one new TCP flow in mask + 1 is watched; GS_HANDSHAKES_OFF */
+	__u64 _pad[2];
 	struct gs_generation_value generation[GS_GENERATIONS];
 };
 
@@ -161,10 +167,39 @@ struct gs_service_key {
 	__u8 marker;   /* 1: marker; 0: service */
 };
 
+/* What the flows of a service that must meet one backend have in common: what rings are asked by.
+ */
+enum gs_affinity {
+	GS_AFFINITY_FLOW = 0,
+	GS_AFFINITY_CLIENT = 1, /* the client's address */
+	GS_AFFINITY_PREFIX = 2, /* its first affinity4 or affinity6 bits */
+};
+
+/* What becomes of packets once the controller's heartbeat is older than stale_after_s. */
+enum gs_stale {
+	GS_STALE_KEEP = 0, /* as ever */
+	GS_STALE_PASS = 1, /* to the kernel's stack */
+	GS_STALE_DROP = 2,
+};
+
+#define GS_SERVICE_ON_LINK 1u /* marker: the edge answers for this address on its link */
+
+/* Of a service. A marker has its own flags, service 0, and nothing else. Limits: 0 is none. */
 struct gs_service_value {
 	__u16 service; /* id; 0: marker */
+	__u16 flags;   /* GS_SERVICE_* */
+	__u8 affinity; /* enum gs_affinity */
+	__u8 affinity4;
+	__u8 affinity6;
+	__u8 stale; /* enum gs_stale */
+	__u32 stale_after_s;
+	__u32 client_packets; /* a second, of one client prefix */
+	__u32 client_flows;   /* new ones a second, of one client prefix */
+	__u32 packets;	      /* a second, of the service on this edge */
+	__u32 flows;
+	__u8 limit4; /* bits of a client prefix */
+	__u8 limit6;
 	__u16 _pad;
-	__u32 flags; /* none yet */
 };
 
 /* ---- location: overrides and the compiled geo table ------------------------------------------*/
@@ -310,6 +345,7 @@ enum gs_forward_mode {
 	GS_FORWARD_IPIP = 1, /* IPv4 or IPv6 in IPv4 or IPv6 */
 	GS_FORWARD_GUE = 2,  /* the same behind UDP and a GUE header, port GS_GUE_PORT */
 	GS_FORWARD_L2 = 3,   /* as it came, to the backend's own MAC: it is on the hop's link */
+	GS_FORWARD_NAT = 4,  /* addresses and ports rewritten, replies back again */
 };
 #define GS_GUE_PORT 6080u
 
@@ -318,8 +354,10 @@ struct gs_backend_value {
 	__u16 service;
 	__u8 region;
 	__u8 mode;   /* enum gs_forward_mode */
-	__u8 family; /* of the outer header: 4 or 6 */
-	__u8 _pad[7];
+	__u8 family; /* of the outer header, or of what leaves: 4 or 6 */
+	__u8 _pad;
+	__be16 port; /* NAT: of the backend; 0: the packet's own */
+	__u8 _pad2[4];
 	__be32 addr[4]; /* IPv4 in addr[3], as in ::ffff:a.b.c.d */
 };
 
@@ -403,7 +441,7 @@ GS_ASSERT_OFFSET(gs_meta_value, table_seed, 8);
 GS_ASSERT_OFFSET(gs_meta_value, heartbeat_ns, 16);
 GS_ASSERT_OFFSET(gs_meta_value, generation, 64);
 GS_ASSERT_SIZE(gs_service_key, 20);
-GS_ASSERT_SIZE(gs_service_value, 8);
+GS_ASSERT_SIZE(gs_service_value, 32);
 GS_ASSERT_SIZE(gs_override4_key, 8);
 GS_ASSERT_SIZE(gs_override6_key, 20);
 GS_ASSERT_SIZE(gs_override_value, 8);

@@ -128,6 +128,7 @@ static uint8_t forward_mode(enum gs_forward forward)
 		[GS_FORWARD_AS_IPIP] = GS_FORWARD_IPIP,
 		[GS_FORWARD_AS_GUE] = GS_FORWARD_GUE,
 		[GS_FORWARD_AS_L2] = GS_FORWARD_L2,
+		[GS_FORWARD_AS_NAT] = GS_FORWARD_NAT,
 	};
 
 	return modes[forward];
@@ -138,7 +139,8 @@ static struct gs_backend_value backend_value(const struct gs_backend *backend, u
 	struct gs_backend_value value = {.hop = hop,
 					 .service = backend->service,
 					 .region = (uint8_t)backend->region,
-					 .mode = forward_mode(backend->forward)};
+					 .mode = forward_mode(backend->forward),
+					 .port = (__be16)__builtin_bswap16(backend->port)};
 	static const uint8_t v4_prefix[12] = {[10] = 0xff, [11] = 0xff};
 
 	value.family = memcmp(backend->addr.bytes, v4_prefix, sizeof(v4_prefix)) == 0 ? 4 : 6;

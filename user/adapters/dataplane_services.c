@@ -38,6 +38,35 @@ static bool is_same(const struct gs_dataplane_service *a, const struct gs_datapl
 	return a && b && memcmp(&a->value, &b->value, sizeof(a->value)) == 0;
 }
 
+static struct gs_service_value service_value(const struct gs_service *service)
+{
+	static const uint8_t affinities[GS_AFFINE__COUNT] = {
+		[GS_AFFINE_FLOW] = GS_AFFINITY_FLOW,
+		[GS_AFFINE_CLIENT] = GS_AFFINITY_CLIENT,
+		[GS_AFFINE_PREFIX] = GS_AFFINITY_PREFIX,
+	};
+	static const uint8_t stales[GS_STALE_IS__COUNT] = {
+		[GS_STALE_IS_KEPT] = GS_STALE_KEEP,
+		[GS_STALE_IS_PASSED] = GS_STALE_PASS,
+		[GS_STALE_IS_DROPPED] = GS_STALE_DROP,
+	};
+
+	return (struct gs_service_value){
+		.service = service->id,
+		.affinity = affinities[service->affinity.kind],
+		.affinity4 = service->affinity.prefix4,
+		.affinity6 = service->affinity.prefix6,
+		.stale = stales[service->stale.kind],
+		.stale_after_s = service->stale.after_s,
+		.client_packets = service->limit.client_packets,
+		.client_flows = service->limit.client_flows,
+		.packets = service->limit.packets,
+		.flows = service->limit.flows,
+		.limit4 = service->limit.prefix4,
+		.limit6 = service->limit.prefix6,
+	};
+}
+
 int gs_dataplane_services_want(const struct gs_snapshot *snapshot,
 			       struct gs_dataplane_service_list *ret_list, struct gs_error *error)
 {
@@ -58,7 +87,7 @@ int gs_dataplane_services_want(const struct gs_snapshot *snapshot,
 		marker->key = entry->key;
 		marker->key.marker = 1;
 		entry->key.port = (__be16)__builtin_bswap16(service->port);
-		entry->value.service = service->id;
+		entry->value = service_value(service);
 	}
 	qsort(list.entries, list.count, sizeof(*list.entries), compare_entries);
 	for (uint32_t i = 0; i < list.count; i++) {

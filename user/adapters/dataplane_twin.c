@@ -313,7 +313,7 @@ int gs_twin_run(struct gs_twin *twin, const uint8_t *frame, uint32_t length,
 
 int gs_twin_backend(const struct gs_twin *twin, gs_id backend, struct gs_twin_backend *ret_backend)
 {
-	static const char *const modes[] = {"none", "ipip", "gue", "l2"};
+	static const char *const modes[] = {"none", "ipip", "gue", "l2", "nat"};
 	struct bpf_map *map = bpf_object__find_map_by_name(twin->object, GS_MAP_BACKENDS);
 	struct gs_backend_value value;
 	struct gs_hop_value hop;

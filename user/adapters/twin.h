@@ -24,7 +24,7 @@ struct gs_twin_result {
 
 /* What the maps say of a backend. */
 struct gs_twin_backend {
-	const char *mode; /* "ipip", "gue", "l2"; "none" */
+	const char *mode; /* "ipip", "gue", "l2", "nat"; "none" */
 	uint32_t ifindex; /* 0: the one packets come in by */
 	uint32_t mtu;	  /* of the way there */
 	bool reflect;	  /* sent back to whoever sent it */

@@ -125,6 +125,7 @@ static const char *const forward_names[] = {
 	[GS_FORWARD_AS_IPIP] = "ipip",
 	[GS_FORWARD_AS_GUE] = "gue",
 	[GS_FORWARD_AS_L2] = "l2",
+	[GS_FORWARD_AS_NAT] = "nat",
 };
 
 _Static_assert(sizeof(admin_names) / sizeof(admin_names[0]) == GS_ADMIN__COUNT, "names");

@@ -25,7 +25,7 @@ int gs_admin_parse(const char *text, enum gs_admin *ret_admin); /* -EINVAL */
 const char *gs_protocol_name(enum gs_protocol protocol);	/* tcp udp */
 const char *gs_policy_kind_name(enum gs_policy_kind kind);	/* geo failover */
 const char *gs_probe_kind_name(enum gs_probe_kind kind);	/* none tcp http */
-const char *gs_forward_name(enum gs_forward forward);		/* ipip gue l2 */
+const char *gs_forward_name(enum gs_forward forward);		/* ipip gue l2 nat */
 /* -EINVAL */
 int gs_protocol_parse(const char *text, enum gs_protocol *ret_protocol);
 int gs_policy_kind_parse(const char *text, enum gs_policy_kind *ret_kind);

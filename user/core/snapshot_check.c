@@ -380,13 +380,14 @@ static int check_forward(const struct gs_snapshot *snapshot, uint32_t i, struct 
 	if (backend->forward >= GS_FORWARD_AS__COUNT)
 		return refuse(error, "backends[%u].forward: unknown mode %u", i,
 			      (unsigned)backend->forward);
-	if (backend->forward == GS_FORWARD_AS_L2 && gs_addr_is_v4(&backend->addr) != vip_is_v4)
+	if ((backend->forward == GS_FORWARD_AS_L2 || backend->forward == GS_FORWARD_AS_NAT) &&
+	    gs_addr_is_v4(&backend->addr) != vip_is_v4)
 		return refuse(error,
-			      "backends[%u].forward: l2 needs an IPv%d address, as the VIP %s of "
+			      "backends[%u].forward: %s needs an IPv%d address, as the VIP %s of "
 			      "service %s is; %s is IPv%d",
-			      i, vip_is_v4 ? 4 : 6, gs_addr_format(&service->vip, vip),
-			      service->name, gs_addr_format(&backend->addr, addr),
-			      vip_is_v4 ? 6 : 4);
+			      i, gs_forward_name(backend->forward), vip_is_v4 ? 4 : 6,
+			      gs_addr_format(&service->vip, vip), service->name,
+			      gs_addr_format(&backend->addr, addr), vip_is_v4 ? 6 : 4);
 	return 0;
 }
 

@@ -92,11 +92,49 @@ struct gs_breaker_spec {
 	uint32_t ramp_ms;	 /* from closing to all new flows; 0: at once */
 };
 
+/* Which flows of a service must meet one backend, while nothing changes. */
+enum gs_affine {
+	GS_AFFINE_FLOW,	  /* every flow for itself */
+	GS_AFFINE_CLIENT, /* those of one client address */
+	GS_AFFINE_PREFIX, /* those of one client prefix */
+	GS_AFFINE__COUNT
+};
+
+struct gs_affinity_spec {
+	enum gs_affine kind;
+	uint8_t prefix4; /* bits: 8 .. 32 */
+	uint8_t prefix6; /* 16 .. 128 */
+};
+
+/* What one edge lets through, by token buckets. A second; 0: no limit. */
+struct gs_limit_spec {
+	uint32_t client_packets; /* of one client prefix, to the service */
+	uint32_t client_flows;	 /* new ones */
+	uint32_t packets;	 /* of the whole service */
+	uint32_t flows;
+	uint8_t prefix4; /* bits of a client prefix: 8 .. 32 */
+	uint8_t prefix6; /* 16 .. 128 */
+};
+
+/* What an edge does with a service's packets when its controller has been away for long. */
+enum gs_stale_kind {
+	GS_STALE_IS_KEPT,   /* forwards as the last tables say */
+	GS_STALE_IS_PASSED, /* hands them to its own stack */
+	GS_STALE_IS_DROPPED,
+	GS_STALE_IS__COUNT
+};
+
+struct gs_stale_spec {
+	enum gs_stale_kind kind;
+	uint32_t after_s; /* 10 .. 86,400 */
+};
+
 /* How packets go to a backend. */
 enum gs_forward {
 	GS_FORWARD_AS_IPIP,
 	GS_FORWARD_AS_GUE, /* IPIP behind UDP */
 	GS_FORWARD_AS_L2,  /* as they came, to its MAC: on the edge's link, of the VIP's family */
+	GS_FORWARD_AS_NAT, /* both addresses and ports rewritten; of the VIP's family */
 	GS_FORWARD_AS__COUNT
 };
 
@@ -109,6 +147,9 @@ struct gs_region {
 	double cost;	   /* per GB, any currency; 0: free */
 	uint64_t capacity; /* new connections a second; 0: not stated */
 	enum gs_admin admin;
+	int64_t drain_until_unix_ms; /* admin drain: then its flows go too; 0: no deadline */
+	uint32_t limit_packets;	     /* a second, by one edge; 0: no limit */
+	uint32_t limit_flows;	     /* new ones */
 };
 
 enum gs_policy_kind { GS_POLICY_GEO, GS_POLICY_FAILOVER, GS_POLICY__COUNT };
@@ -132,6 +173,9 @@ struct gs_service {
 	gs_id policy;
 	struct gs_probe_spec probe;
 	struct gs_breaker_spec breaker;
+	struct gs_affinity_spec affinity;
+	struct gs_limit_spec limit;
+	struct gs_stale_spec stale;
 };
 
 struct gs_backend {
@@ -143,13 +187,26 @@ struct gs_backend {
 	struct gs_addr addr;
 	uint16_t weight; /* 1 .. 1000 */
 	enum gs_forward forward;
+	uint16_t port; /* NAT: where it listens, host byte order; 0: the packet's own */
 	enum gs_admin admin;
+	int64_t drain_until_unix_ms; /* as a region's */
 };
 
 /* Sends a client prefix to `region` first, whatever the geo table says. */
 struct gs_override {
 	struct gs_prefix prefix;
 	gs_id region;
+	char reason[GS_NAME_MAX * 2];
+};
+
+/*
+ * Who may come in: of the rules for a client the longest prefix decides, and of two as long the one
+ * of the service. Whom none speaks of may. An allowed client is under no client limit.
+ */
+struct gs_access {
+	struct gs_prefix prefix;
+	gs_id service; /* 0: every service */
+	bool allow;    /* or deny */
 	char reason[GS_NAME_MAX * 2];
 };
 
@@ -177,13 +234,14 @@ struct gs_snapshot {
 	bool seed_is_given;	 /* by a document */
 	char actor[GS_NAME_MAX]; /* who made this revision, as they said; "": not known */
 	uint32_t region_count, policy_count, service_count, backend_count, override_count;
-	uint32_t force_count;
+	uint32_t access_count, force_count;
 	struct gs_region *regions;
 	struct gs_policy *policies;
 	struct gs_service *services;
 	struct gs_backend *backends;
 	struct gs_override *overrides;
-	struct gs_force *forces; /* by service, region, edge */
+	struct gs_access *access; /* by prefix, service */
+	struct gs_force *forces;  /* by service, region, edge */
 };
 
 /* One class of clients: a cell of one degree in one country, or a country. Id = index; 0: unknown.
