@@ -115,7 +115,7 @@ static const struct group {
 	const char *heading;
 	const char *objects[8];
 } GROUPS[] = {
-	{"objects", {"service", "region", "backend", "policy", "override"}},
+	{"objects", {"service", "region", "backend", "policy", "override", "access"}},
 	{"the whole configuration", {"apply", "export", "db"}},
 	{"health and breakers", {"health", "breaker"}},
 	{"history", {"history", "audit"}},

@@ -151,7 +151,7 @@ backends_forward_fits_vip|INSERT INTO geostream.backends (name, service, region,
 backends_forward_fits_vip|INSERT INTO geostream.backends (name, service, region, address, forward) VALUES ('x', 1, 1, 'fd00::1', 'l2')
 backends_forward_fits_vip|UPDATE geostream.backends SET forward = 'l2', service = 2 WHERE name = 'eu-1'
 backends_forward_fits_vip|BEGIN; UPDATE geostream.backends SET forward = 'l2'; UPDATE geostream.backends SET address = 'fd00::1' WHERE name = 'eu-1'; COMMIT
-services_vip_fits_l2|BEGIN; UPDATE geostream.backends SET forward = 'l2'; UPDATE geostream.services SET vip = '2001:db8::11' WHERE name = 'web'; COMMIT
+services_vip_fits_forward|BEGIN; UPDATE geostream.backends SET forward = 'l2'; UPDATE geostream.services SET vip = '2001:db8::11' WHERE name = 'web'; COMMIT
 backends_admin|UPDATE geostream.backends SET admin = ''
 backends_id|INSERT INTO geostream.backends (id, name, service, region, address) VALUES (16384, 'x', 1, 1, '10.9.0.1')
 backends_limit|INSERT INTO geostream.backends (name, service, region, address) SELECT 'b' || g, 1, 1, '11.0.0.0'::inet + g FROM generate_series(1, 16382) g

@@ -99,7 +99,7 @@ s/"port": 80,/"port": 70000,/|8: services\[0\].port: 70000 is not a port
 s/"vip": "198/"vpi": "198/|8: services\[0\]: unknown key "vpi", did you mean "vip"
 s/"region": "eu", "address": "10/"region": "mars", "address": "10/|13: backends\[0\].region: "mars" is not the name of a region
 s/10.2.0.11/198.51.100.10/|14: backends\[1\].address: 198.51.100.10 is the VIP of service web
-s/"gue"/"gre"/|14: backends\[1\].forward: "gre" is not one of ipip, gue and l2
+s/"gue"/"gre"/|14: backends\[1\].forward: "gre" is not one of ipip, gue, l2 and nat
 s/10.2.0.11\(.*\)"gue"/fd00:2::11\1"l2"/|14: backends\[1\].forward: l2 needs an IPv4 address, as the VIP 198.51.100.10 of service web is; fd00:2::11 is IPv6
 s/50.1,/"50.1",/|4: regions\[0\].latitude
 s/^}$/]/|18: 
@@ -157,7 +157,7 @@ sql "INSERT INTO geostream.health_states (edge, kind, region, service, backend, 
 like "show: what the edges told" "$(ctl backend show eu-1)" \
 	'eu web eu-1: down since 2026-11-23T12:00:00.000Z, edge fra1: timeout'
 is "show as JSON" "$(ctl -j backend show eu-1 | tr -d ' \n')" \
-	'{"name":"eu-1","service":"web","region":"eu","address":"10.1.0.11","weight":100,"forward":"ipip","admin":"auto","revision":'"$(revision)"',"health":[{"edge":"fra1","kind":"backend","region":"eu","service":"web","backend":"eu-1","state":"down","why":"timeout","since":"2026-11-23T12:00:00.000Z"}]}'
+	'{"name":"eu-1","service":"web","region":"eu","address":"10.1.0.11","weight":100,"forward":"ipip","port":0,"admin":"auto","drain_until":"","revision":'"$(revision)"',"health":[{"edge":"fra1","kind":"backend","region":"eu","service":"web","backend":"eu-1","state":"down","why":"timeout","since":"2026-11-23T12:00:00.000Z"}]}'
 
 # ---- other people ------------------------------------------------------------------------------
 mkfifo "$TAP_WORK/go"
@@ -196,7 +196,7 @@ objects() { # COUNT FORMAT: # is the number, %A.%B two bytes of an address
 		"$(objects 16000 '{"name":"b#","service":"s%B","region":"r%A","address":"10.1.%A.%B"}')" \
 		"$(objects 20000 '{"prefix":"100.%A.%B.0/24","region":"r1"}')"
 } >"$TAP_WORK/full.json"
-sql "TRUNCATE geostream.overrides, geostream.backends, geostream.services, geostream.breaker_forces, geostream.policy_regions, geostream.policies, geostream.regions; DELETE FROM geostream.retired_ids"
+sql "TRUNCATE geostream.overrides, geostream.access, geostream.backends, geostream.services, geostream.breaker_forces, geostream.policy_regions, geostream.policies, geostream.regions; DELETE FROM geostream.retired_ids"
 ok "255 regions, 1,023 services, 16,000 backends, 20,000 overrides" ctl apply -f "$TAP_WORK/full.json"
 is "are there" "$(sql 'SELECT (SELECT count(*) FROM geostream.backends), (SELECT max(id) FROM geostream.services), (SELECT count(*) FROM geostream.overrides)')" "16000|1023|20000"
 like "again: nothing to change" "$(ctl apply -f "$TAP_WORK/full.json")" '^nothing to change'

@@ -86,8 +86,8 @@ done <<'ROWS'
 1|packets would loop|service set web vip=10.1.0.11
 1|backend x.service: "wep" is not the name of a service, did you mean "web"|backend add x service=wep region=eu address=10.9.0.1
 1|backend eu-1.weight: "many" is not a weight|backend set eu-1 weight=many
-1|backend eu-1.forward: "gre" is not one of ipip, gue and l2|backend set eu-1 forward=gre
-1|backend x.forward: "" is not one of ipip, gue and l2|backend add x service=web region=eu address=10.9.0.1 forward=
+1|backend eu-1.forward: "gre" is not one of ipip, gue, l2 and nat|backend set eu-1 forward=gre
+1|backend x.forward: "" is not one of ipip, gue, l2 and nat|backend add x service=web region=eu address=10.9.0.1 forward=
 1|backend eu-1: unknown key "foward", did you mean "forward"|backend set eu-1 foward=gue
 1|eu-1-cross.forward: l2 needs an IPv|backend set eu-1-cross forward=l2
 1|region eu is still used by policy nearest, backend eu-1, backend eu-2, backend .* more|region remove eu

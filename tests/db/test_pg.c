@@ -89,7 +89,7 @@ static void reconnect_admin(void)
 static const char base_state[] =
 	"BEGIN;"
 	"TRUNCATE geostream.regions, geostream.policies, geostream.policy_regions,"
-	" geostream.services, geostream.backends, geostream.overrides, geostream.retired_ids,"
+	" geostream.services, geostream.backends, geostream.overrides, geostream.access, geostream.retired_ids,"
 	" geostream.edges, geostream.generations, geostream.transitions, geostream.health_states,"
 	" geostream.breaker_forces, geostream.breaker_states, geostream.probe_minutes,"
 	" geostream.audit;"

@@ -237,6 +237,7 @@ static uint64_t digest_snapshot(const struct gs_snapshot *s)
 	digest = digest_bytes(digest, s->services, s->service_count * sizeof(*s->services));
 	digest = digest_bytes(digest, s->backends, s->backend_count * sizeof(*s->backends));
 	digest = digest_bytes(digest, s->overrides, s->override_count * sizeof(*s->overrides));
+	digest = digest_bytes(digest, s->access, s->access_count * sizeof(*s->access));
 	return digest_bytes(digest, s->forces, s->force_count * sizeof(*s->forces));
 }
 

@@ -14,8 +14,9 @@
 
 #define ROWS(columns) \
 	"ROWS FROM (jsonb_to_recordset($1::jsonb) AS (" columns ")) WITH ORDINALITY AS j"
-#define REGION_COLUMNS \
-	"id int, name text, latitude float8, longitude float8, cost float8, capacity bigint, admin text"
+#define REGION_COLUMNS                                                                        \
+	"id int, name text, latitude float8, longitude float8, cost float8, capacity bigint," \
+	" limit_packets int, limit_flows int, admin text, drain_until text"
 #define POLICY_COLUMNS "id int, name text, kind text, \"order\" jsonb"
 #define SERVICE_COLUMNS                                                                       \
 	"id int, name text, vip inet, port int, protocol text, policy text, probe_kind text," \
@@ -24,22 +25,34 @@
 	" probe_rise int, probe_fall int, probe_clear int, breaker_enabled boolean,"          \
 	" breaker_min_volume int, breaker_failure_percent int, breaker_consecutive int,"      \
 	" breaker_open_ms int, breaker_open_max_ms int, breaker_trials int,"                  \
-	" breaker_successes int, breaker_ramp_ms int"
+	" breaker_successes int, breaker_ramp_ms int, affinity text, affinity_prefix4 int,"   \
+	" affinity_prefix6 int, limit_client_packets int, limit_client_flows int,"            \
+	" limit_packets int, limit_flows int, limit_prefix4 int, limit_prefix6 int,"          \
+	" stale text, stale_after_s int"
 #define SPEC_NAMES                                                                              \
 	"probe_kind, probe_port, probe_path, probe_host, probe_interval_ms, probe_timeout_ms,"  \
 	" probe_fast_interval_ms, probe_down_interval_ms, probe_rise, probe_fall, probe_clear," \
 	" breaker_enabled, breaker_min_volume, breaker_failure_percent, breaker_consecutive,"   \
-	" breaker_open_ms, breaker_open_max_ms, breaker_trials, breaker_successes, breaker_ramp_ms"
+	" breaker_open_ms, breaker_open_max_ms, breaker_trials, breaker_successes,"             \
+	" breaker_ramp_ms, affinity, affinity_prefix4, affinity_prefix6, limit_client_packets," \
+	" limit_client_flows, limit_packets, limit_flows, limit_prefix4, limit_prefix6, stale," \
+	" stale_after_s"
 #define SPEC_OF_J                                                                                      \
 	"j.probe_kind, j.probe_port, j.probe_path, j.probe_host, j.probe_interval_ms,"                 \
 	" j.probe_timeout_ms, j.probe_fast_interval_ms, j.probe_down_interval_ms,"                     \
 	" j.probe_rise, j.probe_fall, j.probe_clear, j.breaker_enabled, j.breaker_min_volume,"         \
 	" j.breaker_failure_percent, j.breaker_consecutive, j.breaker_open_ms, j.breaker_open_max_ms," \
-	" j.breaker_trials, j.breaker_successes, j.breaker_ramp_ms"
+	" j.breaker_trials, j.breaker_successes, j.breaker_ramp_ms, j.affinity, j.affinity_prefix4,"   \
+	" j.affinity_prefix6, j.limit_client_packets, j.limit_client_flows, j.limit_packets,"          \
+	" j.limit_flows, j.limit_prefix4, j.limit_prefix6, j.stale, j.stale_after_s"
 #define BACKEND_COLUMNS                                                                         \
 	"id int, name text, service text, region text, address inet, weight int, forward text," \
-	" admin text"
+	" port int, admin text, drain_until text"
 #define OVERRIDE_COLUMNS "prefix cidr, region text, reason text"
+#define ACCESS_COLUMNS "prefix cidr, service text, action text, reason text"
+/* Of a rule of every service NULL: its name is empty. */
+#define ACCESS_SERVICE "(SELECT s.id FROM geostream.services s WHERE s.name = j.service)"
+#define DRAIN "nullif(j.drain_until, '')::timestamptz"
 
 #define REMOVE (1u << GS_CHANGE_REMOVE)
 #define UPDATE (1u << GS_CHANGE_UPDATE)
@@ -58,16 +71,21 @@ static const struct step {
 	{GS_KIND_OVERRIDE, REMOVE,
 	 "DELETE FROM geostream.overrides o USING " ROWS(
 		 OVERRIDE_COLUMNS) " WHERE o.prefix = j.prefix"},
+	{GS_KIND_ACCESS, REMOVE,
+	 "DELETE FROM geostream.access a USING " ROWS(
+		 ACCESS_COLUMNS) " WHERE a.prefix = j.prefix AND a.service IS NOT DISTINCT FROM " ACCESS_SERVICE},
 	{GS_KIND_BACKEND, REMOVE,
 	 "DELETE FROM geostream.backends b USING " ROWS(BACKEND_COLUMNS) " WHERE b.name = j.name"},
 	{GS_KIND_REGION, ADD,
-	 "INSERT INTO geostream.regions (id, name, latitude, longitude, cost, capacity, admin)"
-	 " SELECT id, name, latitude, longitude, cost, capacity, admin FROM " ROWS(
-		 REGION_COLUMNS) " ORDER BY id, ordinality"},
+	 "INSERT INTO geostream.regions (id, name, latitude, longitude, cost, capacity,"
+	 " limit_packets, limit_flows, admin, drain_until)"
+	 " SELECT id, name, latitude, longitude, cost, capacity, limit_packets, limit_flows, admin,"
+	 " " DRAIN " FROM " ROWS(REGION_COLUMNS) " ORDER BY id, ordinality"},
 	{GS_KIND_REGION, UPDATE,
-	 "UPDATE geostream.regions r SET (latitude, longitude, cost, capacity, admin) ="
-	 " ROW (j.latitude, j.longitude, j.cost, j.capacity, j.admin) FROM " ROWS(
-		 REGION_COLUMNS) " WHERE r.name = j.name"},
+	 "UPDATE geostream.regions r SET (latitude, longitude, cost, capacity, limit_packets,"
+	 " limit_flows, admin, drain_until) ="
+	 " ROW (j.latitude, j.longitude, j.cost, j.capacity, j.limit_packets, j.limit_flows, j.admin,"
+	 " " DRAIN ") FROM " ROWS(REGION_COLUMNS) " WHERE r.name = j.name"},
 	{GS_KIND_POLICY, ADD,
 	 "INSERT INTO geostream.policies (id, name, kind) SELECT id, name, kind FROM " ROWS(
 		 POLICY_COLUMNS) " ORDER BY id, ordinality"},
@@ -94,16 +112,18 @@ static const struct step {
 	 " (SELECT p.id FROM geostream.policies p WHERE p.name = j.policy), " SPEC_OF_J ")"
 	 " FROM " ROWS(SERVICE_COLUMNS) " WHERE s.name = j.name"},
 	{GS_KIND_BACKEND, ADD,
-	 "INSERT INTO geostream.backends (id, name, service, region, address, weight, forward, admin)"
-	 " SELECT j.id, j.name, s.id, r.id, j.address, j.weight, j.forward, j.admin FROM " ROWS(
+	 "INSERT INTO geostream.backends (id, name, service, region, address, weight, forward, port,"
+	 " admin, drain_until) SELECT j.id, j.name, s.id, r.id, j.address, j.weight, j.forward,"
+	 " j.port, j.admin, " DRAIN " FROM " ROWS(
 		 BACKEND_COLUMNS) " LEFT JOIN geostream.services s ON s.name = j.service"
 				  " LEFT JOIN geostream.regions r ON r.name = j.region ORDER BY j.id, ordinality"},
 	{GS_KIND_BACKEND, UPDATE,
-	 "UPDATE geostream.backends b SET (service, region, address, weight, forward, admin) ="
+	 "UPDATE geostream.backends b SET (service, region, address, weight, forward, port, admin,"
+	 " drain_until) ="
 	 " ROW ((SELECT s.id FROM geostream.services s WHERE s.name = j.service),"
 	 " (SELECT r.id FROM geostream.regions r WHERE r.name = j.region),"
-	 " j.address, j.weight, j.forward, j.admin) FROM " ROWS(
-		 BACKEND_COLUMNS) " WHERE b.name = j.name"},
+	 " j.address, j.weight, j.forward, j.port, j.admin, " DRAIN
+	 ") FROM " ROWS(BACKEND_COLUMNS) " WHERE b.name = j.name"},
 	{GS_KIND_OVERRIDE, ADD,
 	 "INSERT INTO geostream.overrides (prefix, region, reason)"
 	 " SELECT j.prefix, r.id, j.reason FROM " ROWS(
@@ -112,6 +132,12 @@ static const struct step {
 	 "UPDATE geostream.overrides o SET (region, reason) ="
 	 " ROW ((SELECT r.id FROM geostream.regions r WHERE r.name = j.region), j.reason)"
 	 " FROM " ROWS(OVERRIDE_COLUMNS) " WHERE o.prefix = j.prefix"},
+	{GS_KIND_ACCESS, ADD,
+	 "INSERT INTO geostream.access (prefix, service, action, reason)"
+	 " SELECT j.prefix, " ACCESS_SERVICE ", j.action, j.reason FROM " ROWS(ACCESS_COLUMNS)},
+	{GS_KIND_ACCESS, UPDATE,
+	 "UPDATE geostream.access a SET (action, reason) = ROW (j.action, j.reason) FROM " ROWS(
+		 ACCESS_COLUMNS) " WHERE a.prefix = j.prefix AND a.service IS NOT DISTINCT FROM " ACCESS_SERVICE},
 	{GS_KIND_SERVICE, REMOVE,
 	 "DELETE FROM geostream.services s USING " ROWS(SERVICE_COLUMNS) " WHERE s.name = j.name"},
 	{GS_KIND_POLICY, REMOVE,
@@ -120,7 +146,7 @@ static const struct step {
 	 "DELETE FROM geostream.regions r USING " ROWS(REGION_COLUMNS) " WHERE r.name = j.name"},
 };
 
-/* Id and whether a document gave it, of an object of any kind; overrides have none. */
+/* Id and whether a document gave it, of an object of any kind; overrides and access have none. */
 static gs_id id_of(const struct gs_snapshot *snapshot, enum gs_kind kind, uint32_t index,
 		   bool *ret_is_given)
 {
@@ -292,12 +318,13 @@ static char *touched_objects(const struct gs_difference *difference)
 	for (size_t c = 0; fields && list && c < difference->count; c++) {
 		const struct gs_change *change = &difference->changes[c];
 		bool removes = change->verb == GS_CHANGE_REMOVE;
+		char name[GS_OBJECT_NAME_MAX];
 
 		gs_fields_get(removes ? difference->have : difference->want, change->kind,
 			      removes ? change->have : change->want, fields);
-		json_array_append_new(list,
-				      json_pack("{s:s,s:s}", "kind", gs_kind_name(change->kind),
-						"name", fields->field[0].text));
+		json_array_append_new(list, json_pack("{s:s,s:s}", "kind",
+						      gs_kind_name(change->kind), "name",
+						      gs_fields_name(fields, change->kind, name)));
 	}
 	if (fields && list)
 		text = json_dumps(list, JSON_COMPACT);

@@ -134,7 +134,7 @@ int gs_pg_admin_audit(struct gs_pg_admin *admin, const struct gs_pg_audit_filter
 		      json_t **ret_rows, struct gs_error *error)
 {
 	static const char *const kinds[] = {"region",	"policy", "service", "backend",
-					    "override", "force",  "seed"};
+					    "override", "access", "force",   "seed"};
 	static const char query[] = ROWS_OF("SELECT " UTC(
 		"at") " AS at, revision, actor, role, kind, name,"
 		      " CASE WHEN before IS NULL THEN 'add' WHEN after IS NULL THEN 'remove' ELSE 'update'"

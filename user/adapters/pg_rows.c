@@ -6,16 +6,19 @@
 #include "user/base/error.h"
 #include "user/core/breaker.h"
 #include "user/core/cidr.h"
+#include "user/core/service_spec.h"
 #include "user/core/snapshot.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
 
+#define DRAIN " coalesce((extract(epoch FROM drain_until) * 1000)::bigint, 0) AS drain_until"
 #define QUERIES                                                                                      \
 	"SELECT revision, selection_seed, changed_as FROM geostream.revision LIMIT 2;"               \
 	"SELECT id, left(name, 64) AS name, latitude, longitude, cost, capacity,"                    \
-	" left(admin, 16) AS admin FROM geostream.regions ORDER BY id LIMIT 257;"                    \
+	" limit_packets, limit_flows, left(admin, 16) AS admin," DRAIN                               \
+	" FROM geostream.regions ORDER BY id LIMIT 257;"                                             \
 	"SELECT id, left(name, 64) AS name, left(kind, 16) AS kind"                                  \
 	" FROM geostream.policies ORDER BY id LIMIT 257;"                                            \
 	"SELECT policy, region FROM geostream.policy_regions ORDER BY policy, position LIMIT 4097;"  \
@@ -25,13 +28,18 @@
 	" probe_interval_ms, probe_timeout_ms, probe_fast_interval_ms,"                              \
 	" probe_down_interval_ms, probe_rise, probe_fall, probe_clear, breaker_enabled::int,"        \
 	" breaker_min_volume, breaker_failure_percent, breaker_consecutive, breaker_open_ms,"        \
-	" breaker_open_max_ms, breaker_trials, breaker_successes, breaker_ramp_ms"                   \
+	" breaker_open_max_ms, breaker_trials, breaker_successes, breaker_ramp_ms,"                  \
+	" left(affinity, 16) AS affinity, affinity_prefix4, affinity_prefix6, limit_client_packets," \
+	" limit_client_flows, limit_packets, limit_flows, limit_prefix4, limit_prefix6,"             \
+	" left(stale, 16) AS stale, stale_after_s"                                                   \
 	" FROM geostream.services ORDER BY id LIMIT 1025;"                                           \
 	"SELECT id, left(name, 64) AS name, service, region, host(address) AS address, weight,"      \
-	" left(forward, 16) AS forward, left(admin, 16) AS admin"                                    \
+	" left(forward, 16) AS forward, port, left(admin, 16) AS admin," DRAIN                       \
 	" FROM geostream.backends ORDER BY id LIMIT 16385;"                                          \
 	"SELECT prefix, region, left(reason, 128) AS reason"                                         \
 	" FROM geostream.overrides ORDER BY prefix LIMIT 131073;"                                    \
+	"SELECT prefix, coalesce(service, 0) AS service, (action = 'allow')::int AS allow,"          \
+	" left(reason, 128) AS reason FROM geostream.access ORDER BY prefix, service LIMIT 131073;"  \
 	"SELECT s.id AS service, r.id AS region, left(f.edge, 64) AS edge,"                          \
 	" (f.state = 'open')::int AS open,"                                                          \
 	" (extract(epoch FROM f.expires_at) * 1000)::bigint AS expires_at,"                          \
@@ -48,10 +56,11 @@ static const struct {
 	const char *table;
 	int columns;
 } shapes[GS_PG_RESULT__COUNT] = {
-	[GS_PG_REVISION] = {"revision", 3},   [GS_PG_REGIONS] = {"regions", 7},
-	[GS_PG_POLICIES] = {"policies", 3},   [GS_PG_POLICY_REGIONS] = {"policy_regions", 2},
-	[GS_PG_SERVICES] = {"services", 26},  [GS_PG_BACKENDS] = {"backends", 8},
-	[GS_PG_OVERRIDES] = {"overrides", 3}, [GS_PG_FORCES] = {"breaker_forces", 7},
+	[GS_PG_REVISION] = {"revision", 3},	[GS_PG_REGIONS] = {"regions", 10},
+	[GS_PG_POLICIES] = {"policies", 3},	[GS_PG_POLICY_REGIONS] = {"policy_regions", 2},
+	[GS_PG_SERVICES] = {"services", 37},	[GS_PG_BACKENDS] = {"backends", 10},
+	[GS_PG_OVERRIDES] = {"overrides", 3},	[GS_PG_ACCESS] = {"access", 4},
+	[GS_PG_FORCES] = {"breaker_forces", 7},
 };
 
 static void free_snapshot_ptr(struct gs_snapshot **snapshot)
@@ -149,7 +158,10 @@ static void read_region(struct row *row, struct gs_snapshot *snapshot)
 	region->coord.lon_deg = read_double(row);
 	region->cost = read_double(row);
 	region->capacity = (uint64_t)read_integer(row, 0, INT64_MAX);
+	region->limit_packets = (uint32_t)read_integer(row, 0, UINT32_MAX);
+	region->limit_flows = (uint32_t)read_integer(row, 0, UINT32_MAX);
 	read_admin(row, &region->admin);
+	region->drain_until_unix_ms = read_integer(row, 0, INT64_MAX);
 }
 
 static void read_policy(struct row *row, struct gs_snapshot *snapshot)
@@ -185,6 +197,27 @@ static void read_policy_region(struct row *row, struct gs_snapshot *snapshot)
 	refuse(row, "no such policy");
 }
 
+/* Each kind stands before its numbers. */
+static void read_spec(struct row *row, struct gs_service *service)
+{
+	for (uint32_t n = 0; n < GS_SERVICE_NUMBERS; n++) {
+		const char *name = gs_service_number(n)->name;
+
+		if (strcmp(name, "affinity_prefix4") == 0) {
+			if (gs_affine_parse(next_text(row), &service->affinity.kind) != 0)
+				refuse(row, "not a kind of affinity");
+			row->column++;
+		} else if (strcmp(name, "stale_after_s") == 0) {
+			if (gs_stale_parse(next_text(row), &service->stale.kind) != 0)
+				refuse(row, "neither keep, pass nor drop");
+			row->column++;
+		}
+		gs_service_number_set(service, n,
+				      (uint32_t)read_integer(row, gs_service_number(n)->min,
+							     gs_service_number(n)->max));
+	}
+}
+
 static void read_service(struct row *row, struct gs_snapshot *snapshot)
 {
 	struct gs_service *service = &snapshot->services[row->index];
@@ -215,6 +248,7 @@ static void read_service(struct row *row, struct gs_snapshot *snapshot)
 		gs_breaker_field_set(
 			&service->breaker, f,
 			read_integer(row, gs_breaker_field(f)->min, gs_breaker_field(f)->max));
+	read_spec(row, service);
 }
 
 static void read_backend(struct row *row, struct gs_snapshot *snapshot)
@@ -230,7 +264,9 @@ static void read_backend(struct row *row, struct gs_snapshot *snapshot)
 	if (gs_forward_parse(next_text(row), &backend->forward) != 0)
 		refuse(row, "not a forward mode");
 	row->column++;
+	backend->port = (uint16_t)read_integer(row, 0, UINT16_MAX);
 	read_admin(row, &backend->admin);
+	backend->drain_until_unix_ms = read_integer(row, 0, INT64_MAX);
 }
 
 static void read_override(struct row *row, struct gs_snapshot *snapshot)
@@ -242,6 +278,24 @@ static void read_override(struct row *row, struct gs_snapshot *snapshot)
 	row->column++;
 	override->region = (gs_id)read_integer(row, 0, UINT16_MAX);
 	read_text(row, override->reason, sizeof(override->reason));
+}
+
+static void read_access(struct row *row, struct gs_snapshot *snapshot)
+{
+	struct gs_access *access = &snapshot->access[row->index];
+
+	if (gs_prefix_parse(next_text(row), &access->prefix) != 0)
+		refuse(row, "not a prefix");
+	row->column++;
+	access->service = (gs_id)read_integer(row, 0, UINT16_MAX);
+	access->allow = read_integer(row, 0, 1) == 1;
+	read_text(row, access->reason, sizeof(access->reason));
+}
+
+/* PostgreSQL sorts prefixes by their bits before their lengths: not quite as the snapshot does. */
+static int compare_access(const void *left, const void *right)
+{
+	return gs_access_compare(left, right);
 }
 
 static void read_force(struct row *row, struct gs_snapshot *snapshot)
@@ -285,7 +339,8 @@ int gs_pg_rows_to_snapshot(PGresult *const *results, struct gs_snapshot **ret_sn
 		[GS_PG_REVISION] = read_revision,  [GS_PG_REGIONS] = read_region,
 		[GS_PG_POLICIES] = read_policy,	   [GS_PG_POLICY_REGIONS] = read_policy_region,
 		[GS_PG_SERVICES] = read_service,   [GS_PG_BACKENDS] = read_backend,
-		[GS_PG_OVERRIDES] = read_override, [GS_PG_FORCES] = read_force,
+		[GS_PG_OVERRIDES] = read_override, [GS_PG_ACCESS] = read_access,
+		[GS_PG_FORCES] = read_force,
 	};
 	GS_CLEANUP(free_snapshot_ptr) struct gs_snapshot *snapshot = NULL;
 	struct gs_snapshot counts = {
@@ -294,6 +349,7 @@ int gs_pg_rows_to_snapshot(PGresult *const *results, struct gs_snapshot **ret_sn
 		.service_count = (uint32_t)PQntuples(results[GS_PG_SERVICES]),
 		.backend_count = (uint32_t)PQntuples(results[GS_PG_BACKENDS]),
 		.override_count = (uint32_t)PQntuples(results[GS_PG_OVERRIDES]),
+		.access_count = (uint32_t)PQntuples(results[GS_PG_ACCESS]),
 		.force_count = (uint32_t)PQntuples(results[GS_PG_FORCES]),
 	};
 	int ret;
@@ -313,6 +369,7 @@ int gs_pg_rows_to_snapshot(PGresult *const *results, struct gs_snapshot **ret_sn
 		if (ret)
 			return ret;
 	}
+	qsort(snapshot->access, snapshot->access_count, sizeof(*snapshot->access), compare_access);
 	ret = gs_snapshot_check(snapshot, error);
 	if (ret)
 		return ret;

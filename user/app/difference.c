@@ -3,6 +3,7 @@
 
 #include "user/base/cleanup.h"
 #include "user/core/cidr.h"
+#include "user/core/snapshot.h"
 
 #include <errno.h>
 #include <string.h>
@@ -23,11 +24,25 @@ static const char *object_name(const struct gs_snapshot *snapshot, enum gs_kind 
 	}
 }
 
+/* Of two states, whose services of one name may have two ids. */
+static int compare_access(const struct gs_snapshot *a_of, const struct gs_access *a,
+			  const struct gs_snapshot *b_of, const struct gs_access *b)
+{
+	const struct gs_service *a_service = gs_snapshot_service(a_of, a->service);
+	const struct gs_service *b_service = gs_snapshot_service(b_of, b->service);
+	int order = gs_prefix_compare(&a->prefix, &b->prefix);
+
+	return order ? order
+		     : strcmp(a_service ? a_service->name : "", b_service ? b_service->name : "");
+}
+
 static int compare_objects(enum gs_kind kind, const struct gs_snapshot *a_of, uint32_t a,
 			   const struct gs_snapshot *b_of, uint32_t b)
 {
 	if (kind == GS_KIND_OVERRIDE)
 		return gs_prefix_compare(&a_of->overrides[a].prefix, &b_of->overrides[b].prefix);
+	if (kind == GS_KIND_ACCESS)
+		return compare_access(a_of, &a_of->access[a], b_of, &b_of->access[b]);
 	return strcmp(object_name(a_of, kind, a), object_name(b_of, kind, b));
 }
 
@@ -186,6 +201,7 @@ json_t *gs_change_json(const struct gs_difference *difference, const struct gs_c
 {
 	static const char *const verbs[] = {"remove", "update", "add"};
 	GS_AUTO_FREE struct gs_fields *from = calloc(2, sizeof(*from));
+	char name[GS_OBJECT_NAME_MAX];
 	json_t *fields = NULL;
 
 	if (!from)
@@ -197,9 +213,11 @@ json_t *gs_change_json(const struct gs_difference *difference, const struct gs_c
 	fields = change->verb == GS_CHANGE_UPDATE
 			 ? update_json(&from[0], &from[1])
 			 : gs_fields_json(&from[change->verb == GS_CHANGE_ADD]);
-	return json_pack("{s:s,s:s,s:s,s:o}", "change", verbs[change->verb], "kind",
-			 gs_kind_name(change->kind), "name",
-			 from[change->verb != GS_CHANGE_REMOVE].field[0].text, "fields", fields);
+	return json_pack(
+		"{s:s,s:s,s:s,s:o}", "change", verbs[change->verb], "kind",
+		gs_kind_name(change->kind), "name",
+		gs_fields_name(&from[change->verb != GS_CHANGE_REMOVE], change->kind, name),
+		"fields", fields);
 }
 
 static void print_field(FILE *out, const struct gs_fields *from, const struct gs_fields *to, int f,
@@ -220,6 +238,7 @@ char *gs_change_text(const struct gs_difference *difference, const struct gs_cha
 	static const char marks[] = {'-', '~', '+'};
 	GS_AUTO_FREE struct gs_fields *from = calloc(2, sizeof(*from));
 	struct gs_fields *to = from + 1;
+	char name[GS_OBJECT_NAME_MAX];
 	char *text = NULL;
 	size_t length;
 	int printed = 0;
@@ -235,9 +254,11 @@ char *gs_change_text(const struct gs_difference *difference, const struct gs_cha
 	if (change->verb != GS_CHANGE_REMOVE)
 		gs_fields_get(difference->want, change->kind, change->want, to);
 	fprintf(out, "%c %s %s", marks[change->verb], gs_kind_name(change->kind),
-		change->verb == GS_CHANGE_REMOVE ? from->field[0].text : to->field[0].text);
+		gs_fields_name(change->verb == GS_CHANGE_REMOVE ? from : to, change->kind, name));
 	for (int f = 1; change->verb != GS_CHANGE_REMOVE && f < to->count; f++)
-		print_field(out, change->verb == GS_CHANGE_ADD ? to : from, to, f, &printed);
+		if (change->verb != GS_CHANGE_ADD || !to->field[f].is_unset)
+			print_field(out, change->verb == GS_CHANGE_ADD ? to : from, to, f,
+				    &printed);
 	fclose(out);
 	return text;
 }

@@ -9,6 +9,8 @@
 #include "user/core/breaker.h"
 #include "user/core/cidr.h"
 #include "user/core/health.h"
+#include "user/core/moment.h"
+#include "user/core/service_spec.h"
 #include "user/core/snapshot.h"
 
 #include <errno.h>
@@ -262,6 +264,23 @@ static enum gs_admin get_admin(struct reader *reader)
 	return admin;
 }
 
+/* null and "" are no deadline, as if it were not there. */
+static int64_t get_drain(struct reader *reader, enum gs_admin admin)
+{
+	const json_t *value = json_object_get(reader->object, "drain_until");
+	const char *text = json_string_value(value);
+	int64_t unix_ms = 0;
+
+	if (!value || json_is_null(value) || (text && !*text))
+		return 0;
+	if (!text || gs_moment_parse(text, &unix_ms) != 0)
+		refuse(reader, "drain_until", value,
+		       "is not a time (as 2026-11-26T03:00:00Z, RFC 3339)");
+	else if (admin != GS_ADMIN_DRAIN)
+		refuse(reader, "drain_until", value, "needs \"admin\": \"drain\"");
+	return unix_ms;
+}
+
 static void get_addr(struct reader *reader, const char *key, struct gs_addr *out)
 {
 	const char *word;
@@ -296,12 +315,55 @@ static gs_id get_region(struct reader *reader, const struct gs_snapshot *snapsho
 	return region_id(reader, snapshot, "region", json_object_get(reader->object, "region"));
 }
 
+static uint32_t get_limit(struct reader *reader, const char *key)
+{
+	return (uint32_t)get_integer(reader, key, 0, 0, GS_LIMIT_MAX,
+				     "is not a limit (1 to 1000000000 a second; 0: none)");
+}
+
+static void get_prefix(struct reader *reader, struct gs_prefix *out)
+{
+	const char *word;
+	int ret;
+
+	need(reader, "prefix");
+	word = get_word(reader, "prefix", "is not a prefix");
+	ret = word ? gs_prefix_parse(word, out) : 0;
+	if (ret)
+		refuse(reader, "prefix", json_object_get(reader->object, "prefix"),
+		       ret == -EDOM ? "has bits set beyond its length" : "is not a prefix");
+}
+
+/* A reader of an object in the parent's; the caller takes its ret back. */
+static struct reader inner_reader(const struct reader *parent, const char *key)
+{
+	struct reader reader = {.object = json_object_get(parent->object, key),
+				.error = parent->error,
+				.ret = parent->ret};
+
+	snprintf(reader.path, sizeof(reader.path), "%.80s.%s", parent->path, key);
+	return reader;
+}
+
 /* ---- objects ---------------------------------------------------------------------------------*/
+
+static void read_region_limits(struct reader *parent, struct gs_region *region)
+{
+	static const char *const keys[] = {"packets", "flows", NULL};
+	struct reader reader = inner_reader(parent, "limits");
+
+	if (!reader.object)
+		return;
+	check_object(&reader, keys);
+	region->limit_packets = get_limit(&reader, "packets");
+	region->limit_flows = get_limit(&reader, "flows");
+	parent->ret = reader.ret;
+}
 
 static void read_region(struct reader *reader, struct gs_snapshot *snapshot, uint32_t i)
 {
-	static const char *const keys[] = {"name",     "latitude", "longitude", "cost",
-					   "capacity", "admin",	   "id",	NULL};
+	static const char *const keys[] = {"name",  "latitude",	   "longitude", "cost", "capacity",
+					   "admin", "drain_until", "limits",	"id",	NULL};
 	struct gs_region *region = &snapshot->regions[i];
 
 	check_object(reader, keys);
@@ -317,6 +379,8 @@ static void read_region(struct reader *reader, struct gs_snapshot *snapshot, uin
 	region->capacity = (uint64_t)get_integer(reader, "capacity", 0, 0, INT64_MAX,
 						 "is not a capacity (0 or more, 0: not stated)");
 	region->admin = get_admin(reader);
+	region->drain_until_unix_ms = get_drain(reader, region->admin);
+	read_region_limits(reader, region);
 }
 
 static void read_policy(struct reader *reader, struct gs_snapshot *snapshot, uint32_t i)
@@ -444,10 +508,67 @@ static void read_breaker(struct reader *parent, json_t *object, struct gs_breake
 	parent->ret = reader.ret;
 }
 
+/* "affinity", "limits" or "stale". what: NULL, or what a kind has to be, which read_kind knows. */
+static void read_group(struct reader *parent, const char *group, struct gs_service *service,
+		       const char *what,
+		       int (*read_kind)(const char *word, struct gs_service *service))
+{
+	struct reader reader = inner_reader(parent, group);
+	const char *keys[GS_SERVICE_NUMBERS + 2] = {NULL};
+	const char *kind;
+	size_t count = 0;
+
+	if (!reader.object)
+		return;
+	if (what)
+		keys[count++] = "kind";
+	for (uint32_t n = 0; n < GS_SERVICE_NUMBERS; n++)
+		if (strcmp(gs_service_number(n)->group, group) == 0)
+			keys[count++] = gs_service_number(n)->member;
+	check_object(&reader, keys);
+	kind = what ? get_word(&reader, "kind", what) : NULL;
+	if (kind && read_kind(kind, service) != 0)
+		refuse(&reader, "kind", json_object_get(reader.object, "kind"), what);
+	for (uint32_t n = 0; reader.ret == 0 && n < GS_SERVICE_NUMBERS; n++) {
+		const struct gs_service_number *number = gs_service_number(n);
+		char range[64];
+
+		if (strcmp(number->group, group) != 0)
+			continue;
+		snprintf(range, sizeof(range), "is not a whole number from %u to %u", number->min,
+			 number->max);
+		gs_service_number_set(service, n,
+				      (uint32_t)get_integer(&reader, number->member,
+							    number->otherwise, number->min,
+							    number->max, range));
+	}
+	parent->ret = reader.ret;
+}
+
+static int read_affine(const char *word, struct gs_service *service)
+{
+	return gs_affine_parse(word, &service->affinity.kind);
+}
+
+static int read_stale(const char *word, struct gs_service *service)
+{
+	return gs_stale_parse(word, &service->stale.kind);
+}
+
+static void read_spec(struct reader *reader, struct gs_service *service)
+{
+	gs_service_spec_default(service);
+	read_group(reader, "affinity", service, "is not one of flow, client and prefix",
+		   read_affine);
+	read_group(reader, "limits", service, NULL, NULL);
+	read_group(reader, "stale", service, "is not one of keep, pass and drop", read_stale);
+}
+
 static void read_service(struct reader *reader, struct gs_snapshot *snapshot, uint32_t i)
 {
-	static const char *const keys[] = {"name",  "vip",     "port", "protocol", "policy",
-					   "probe", "breaker", "id",   NULL};
+	static const char *const keys[] = {"name",   "vip",   "port",	 "protocol",
+					   "policy", "probe", "breaker", "affinity",
+					   "limits", "stale", "id",	 NULL};
 	struct gs_service *service = &snapshot->services[i];
 	const struct gs_policy *policy = NULL;
 	const char *word;
@@ -474,11 +595,12 @@ static void read_service(struct reader *reader, struct gs_snapshot *snapshot, ui
 			    GS_KIND_POLICY);
 	read_probe(reader, json_object_get(reader->object, "probe"), &service->probe);
 	read_breaker(reader, json_object_get(reader->object, "breaker"), &service->breaker);
+	read_spec(reader, service);
 }
 
 static enum gs_forward get_forward(struct reader *reader)
 {
-	static const char what[] = "is not one of ipip, gue and l2";
+	static const char what[] = "is not one of ipip, gue, l2 and nat";
 	const char *word = get_word(reader, "forward", what);
 	enum gs_forward forward = GS_FORWARD_AS_IPIP;
 
@@ -489,8 +611,9 @@ static enum gs_forward get_forward(struct reader *reader)
 
 static void read_backend(struct reader *reader, struct gs_snapshot *snapshot, uint32_t i)
 {
-	static const char *const keys[] = {"name",    "service", "region", "address", "weight",
-					   "forward", "admin",	 "id",	   NULL};
+	static const char *const keys[] = {"name",	  "service", "region", "address",
+					   "weight",	  "forward", "port",   "admin",
+					   "drain_until", "id",	     NULL};
 	struct gs_backend *backend = &snapshot->backends[i];
 	const struct gs_service *service = NULL;
 	const char *word;
@@ -512,25 +635,55 @@ static void read_backend(struct reader *reader, struct gs_snapshot *snapshot, ui
 	backend->weight = (uint16_t)get_integer(reader, "weight", 100, 1, 1000,
 						"is not a weight (1 to 1000)");
 	backend->forward = get_forward(reader);
+	backend->port = get_port(reader, "port");
+	if (backend->port != 0 && backend->forward != GS_FORWARD_AS_NAT)
+		refuse(reader, "port", json_object_get(reader->object, "port"),
+		       "needs \"forward\": \"nat\"");
 	backend->admin = get_admin(reader);
+	backend->drain_until_unix_ms = get_drain(reader, backend->admin);
 }
 
 static void read_override(struct reader *reader, struct gs_snapshot *snapshot, uint32_t i)
 {
 	static const char *const keys[] = {"prefix", "region", "reason", NULL};
 	struct gs_override *override = &snapshot->overrides[i];
-	const char *word;
-	int ret;
 
 	check_object(reader, keys);
-	need(reader, "prefix");
-	word = get_word(reader, "prefix", "is not a prefix");
-	ret = word ? gs_prefix_parse(word, &override->prefix) : 0;
-	if (ret)
-		refuse(reader, "prefix", json_object_get(reader->object, "prefix"),
-		       ret == -EDOM ? "has bits set beyond its length" : "is not a prefix");
+	get_prefix(reader, &override->prefix);
 	override->region = get_region(reader, snapshot);
 	get_text(reader, "reason", override->reason, sizeof(override->reason));
+}
+
+/* No service, or an empty name, is every service. */
+static void read_access(struct reader *reader, struct gs_snapshot *snapshot, uint32_t i)
+{
+	static const char *const keys[] = {"prefix", "service", "action", "reason", NULL};
+	struct gs_access *access = &snapshot->access[i];
+	const char *name, *action;
+
+	check_object(reader, keys);
+	get_prefix(reader, &access->prefix);
+	need(reader, "action");
+	name = get_word(reader, "service", "is not the name of a service");
+	if (name && *name) {
+		const struct gs_service *service = gs_snapshot_service_named(snapshot, name);
+
+		if (service)
+			access->service = service->id;
+		else
+			refuse_name(reader, "service", json_object_get(reader->object, "service"),
+				    snapshot, GS_KIND_SERVICE);
+	}
+	action = get_word(reader, "action", "is not one of allow and deny");
+	if (action && strcmp(action, "allow") != 0 && strcmp(action, "deny") != 0)
+		refuse(reader, "action", json_object_get(reader->object, "action"),
+		       "is not one of allow and deny");
+	access->allow = action && action[0] == 'a';
+	get_text(reader, "reason", access->reason, sizeof(access->reason));
+	/* Here and not in the snapshot's check, which sees them sorted: places would be wrong. */
+	if (!gs_text_is_valid(access->reason, sizeof(access->reason) - 1))
+		refuse(reader, "reason", json_object_get(reader->object, "reason"),
+		       "has control characters");
 }
 
 /* ---- the document ----------------------------------------------------------------------------*/
@@ -545,12 +698,13 @@ static const struct {
 	[GS_KIND_SERVICE] = {"services", read_service},
 	[GS_KIND_BACKEND] = {"backends", read_backend},
 	[GS_KIND_OVERRIDE] = {"overrides", read_override},
+	[GS_KIND_ACCESS] = {"access", read_access},
 };
 
 static int check_lists(json_t *json, struct gs_error *error)
 {
-	static const char *const keys[] = {"regions",	"policies",	  "services", "backends",
-					   "overrides", "selection_seed", NULL};
+	static const char *const keys[] = {"regions",	"policies", "services",	      "backends",
+					   "overrides", "access",   "selection_seed", NULL};
 	struct reader reader = {.object = json, .path = "document", .error = error};
 	char quoted[48];
 
@@ -558,7 +712,7 @@ static int check_lists(json_t *json, struct gs_error *error)
 	for (size_t l = 0; reader.ret == 0 && l < ARRAY_SIZE(lists); l++) {
 		json_t *list = json_object_get(json, lists[l].name);
 
-		if (!list && lists[l].read != read_override)
+		if (!list && l < GS_KIND_OVERRIDE)
 			return gs_error_set(-EINVAL, error,
 					    "document: \"%s\" is missing (an empty list [] would "
 					    "say there are none)",
@@ -612,6 +766,43 @@ static void sort_list(struct gs_snapshot *snapshot, size_t list, uint32_t count)
 	}
 }
 
+struct numbered {
+	struct gs_access access;
+	uint32_t place; /* in the document */
+};
+
+static int compare_numbered(const void *left, const void *right)
+{
+	const struct numbered *a = left, *b = right;
+	int order = gs_access_compare(&a->access, &b->access);
+
+	return order ? order : (a->place > b->place) - (a->place < b->place);
+}
+
+/* By prefix and service, as gs_snapshot has them; two of one are refused by their places. */
+static int sort_access(struct gs_snapshot *snapshot, struct gs_error *error)
+{
+	uint32_t count = snapshot->access_count;
+	GS_AUTO_FREE struct numbered *sorted = calloc(count + 1u, sizeof(*sorted));
+	char text[GS_PREFIX_TEXT_MAX];
+
+	if (!sorted)
+		return gs_error_set(-ENOMEM, error, "no memory for the document");
+	for (uint32_t i = 0; i < count; i++)
+		sorted[i] = (struct numbered){snapshot->access[i], i};
+	qsort(sorted, count, sizeof(*sorted), compare_numbered);
+	for (uint32_t i = 0; i < count; i++) {
+		snapshot->access[i] = sorted[i].access;
+		if (i > 0 && gs_access_compare(&sorted[i - 1].access, &sorted[i].access) == 0)
+			return gs_error_set(
+				-EINVAL, error,
+				"access[%u].prefix: %s of the same service is also access[%u]",
+				sorted[i].place, gs_prefix_format(&sorted[i].access.prefix, text),
+				sorted[i - 1].place);
+	}
+	return 0;
+}
+
 static int read_list(const json_t *json, size_t l, struct gs_snapshot *snapshot,
 		     struct gs_error *error)
 {
@@ -630,6 +821,8 @@ static int read_list(const json_t *json, size_t l, struct gs_snapshot *snapshot,
 	}
 	if (ret == 0 && ids.any_given)
 		sort_list(snapshot, l, count);
+	if (ret == 0 && l == GS_KIND_ACCESS)
+		ret = sort_access(snapshot, error);
 	return ret;
 }
 
@@ -646,6 +839,7 @@ int gs_document_read(json_t *json, struct gs_snapshot **ret_snapshot, struct gs_
 	counts.service_count = (uint32_t)json_array_size(json_object_get(json, "services"));
 	counts.backend_count = (uint32_t)json_array_size(json_object_get(json, "backends"));
 	counts.override_count = (uint32_t)json_array_size(json_object_get(json, "overrides"));
+	counts.access_count = (uint32_t)json_array_size(json_object_get(json, "access"));
 	if (gs_snapshot_new(&counts, &snapshot) != 0)
 		return gs_error_set(-ENOMEM, error, "no memory for the document");
 	ret = read_seed(json, snapshot, error);
@@ -738,25 +932,25 @@ static gs_id id_of(const struct gs_snapshot *snapshot, enum gs_kind kind, uint32
 	case GS_KIND_BACKEND:
 		return snapshot->backends[index].id;
 	default:
-		return 0; /* overrides have none */
+		return 0; /* what is known by its prefix has none */
 	}
 }
 
-/* "probe_kind" goes into "probe" as "kind"; true if the field is of that group. */
-static bool put_grouped(json_t *object, const char *group, const char *name, json_t *value)
+/* "probe_kind" goes into "probe" as "kind". */
+static void put_field(json_t *object, const char *name, json_t *value)
 {
-	size_t length = strlen(group);
-	json_t *inner;
+	const char *group, *member;
+	json_t *inner = object;
 
-	if (strncmp(name, group, length) != 0 || name[length] != '_')
-		return false;
-	inner = json_object_get(object, group);
-	if (!inner) {
-		inner = json_object();
-		json_object_set_new(object, group, inner);
+	gs_field_place(name, &group, &member);
+	if (group) {
+		inner = json_object_get(object, group);
+		if (!inner) {
+			inner = json_object();
+			json_object_set_new(object, group, inner);
+		}
 	}
-	json_object_set(inner, name + length + 1, value);
-	return true;
+	json_object_set(inner, member, value);
 }
 
 json_t *gs_document_object(const struct gs_snapshot *snapshot, enum gs_kind kind, uint32_t index,
@@ -776,10 +970,8 @@ json_t *gs_document_object(const struct gs_snapshot *snapshot, enum gs_kind kind
 		return NULL;
 	}
 	json_object_foreach (flat, name, value)
-		if (!put_grouped(object, "probe", name, value) &&
-		    !put_grouped(object, "breaker", name, value))
-			json_object_set(object, name, value);
-	if (exact && kind != GS_KIND_OVERRIDE)
+		put_field(object, name, value);
+	if (exact && kind < GS_KIND_OVERRIDE)
 		json_object_set_new(object, "id", json_integer(id_of(snapshot, kind, index)));
 	return object;
 }

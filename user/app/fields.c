@@ -3,6 +3,8 @@
 
 #include "user/core/breaker.h"
 #include "user/core/cidr.h"
+#include "user/core/moment.h"
+#include "user/core/service_spec.h"
 #include "user/core/snapshot.h"
 
 #include <inttypes.h>
@@ -15,7 +17,7 @@ static const struct {
 } kinds[GS_KIND__COUNT] = {
 	[GS_KIND_REGION] = {"region", "regions"},	[GS_KIND_POLICY] = {"policy", "policies"},
 	[GS_KIND_SERVICE] = {"service", "services"},	[GS_KIND_BACKEND] = {"backend", "backends"},
-	[GS_KIND_OVERRIDE] = {"override", "overrides"},
+	[GS_KIND_OVERRIDE] = {"override", "overrides"}, [GS_KIND_ACCESS] = {"access", "access"},
 };
 
 const char *gs_kind_name(enum gs_kind kind)
@@ -36,10 +38,66 @@ uint32_t gs_kind_count(const struct gs_snapshot *snapshot, enum gs_kind kind)
 		[GS_KIND_SERVICE] = snapshot->service_count,
 		[GS_KIND_BACKEND] = snapshot->backend_count,
 		[GS_KIND_OVERRIDE] = snapshot->override_count,
+		[GS_KIND_ACCESS] = snapshot->access_count,
 	};
 
 	return counts[kind];
 }
+
+/* ---- where documents have them ---------------------------------------------------------------*/
+
+static const struct {
+	const char *prefix, *group;
+} groups[] = {
+	{"probe", "probe"},  {"breaker", "breaker"}, {"affinity", "affinity"},
+	{"limit", "limits"}, {"stale", "stale"},
+};
+
+void gs_field_place(const char *name, const char **ret_group, const char **ret_member)
+{
+	*ret_group = NULL;
+	*ret_member = name;
+	for (size_t g = 0; g < sizeof(groups) / sizeof(groups[0]); g++) {
+		size_t length = strlen(groups[g].prefix);
+
+		if (strncmp(name, groups[g].prefix, length) != 0 ||
+		    (name[length] != '_' && name[length] != '\0'))
+			continue;
+		*ret_group = groups[g].group;
+		*ret_member = name[length] ? name + length + 1 : "kind";
+	}
+}
+
+void gs_field_flat(const char *place, char *out, size_t size)
+{
+	const char *member = strchr(place, '.');
+
+	for (size_t g = 0; member && g < sizeof(groups) / sizeof(groups[0]); g++) {
+		const char *group = groups[g].group, *prefix = groups[g].prefix;
+		size_t length = strlen(group);
+		bool is_kind = strcmp(member, ".kind") == 0 &&
+			       (strcmp(group, "affinity") == 0 || strcmp(group, "stale") == 0);
+
+		if (strncmp(place, group, length) != 0 || place + length != member)
+			continue;
+		snprintf(out, size, "%s%s%s", prefix, is_kind ? "" : "_",
+			 is_kind ? "" : member + 1);
+		return;
+	}
+	snprintf(out, size, "%s", place);
+}
+
+const char *gs_fields_name(const struct gs_fields *fields, enum gs_kind kind,
+			   char out[GS_OBJECT_NAME_MAX])
+{
+	const char *service = kind == GS_KIND_ACCESS ? gs_fields_text(fields, "service") : NULL;
+
+	snprintf(out, GS_OBJECT_NAME_MAX, "%.63s%s%.63s", fields->field[0].text,
+		 service && *service ? "@" : "", service ? service : "");
+	return out;
+}
+
+/* ---- objects ---------------------------------------------------------------------------------*/
 
 static void add_text(struct gs_fields *fields, const char *name, const char *text)
 {
@@ -47,6 +105,7 @@ static void add_text(struct gs_fields *fields, const char *name, const char *tex
 
 	field->name = name;
 	field->type = GS_FIELD_TEXT;
+	field->is_unset = false;
 	snprintf(field->text, sizeof(field->text), "%s", text);
 }
 
@@ -56,7 +115,29 @@ static void add_integer(struct gs_fields *fields, const char *name, uint64_t val
 
 	field->name = name;
 	field->type = GS_FIELD_NUMBER;
+	field->is_unset = false;
 	snprintf(field->text, sizeof(field->text), "%" PRIu64, value);
+}
+
+/* The last one added: is it as it is where nobody says? */
+static void unset_if(struct gs_fields *fields, bool is_unset)
+{
+	fields->field[fields->count - 1].is_unset = is_unset;
+}
+
+static void add_optional(struct gs_fields *fields, const char *name, uint64_t value,
+			 uint64_t otherwise)
+{
+	add_integer(fields, name, value);
+	unset_if(fields, value == otherwise);
+}
+
+static void add_drain(struct gs_fields *fields, int64_t until_unix_ms)
+{
+	char text[GS_MOMENT_TEXT_MAX];
+
+	add_text(fields, "drain_until", gs_moment_format(until_unix_ms, text));
+	unset_if(fields, until_unix_ms == 0);
 }
 
 /* The shortest decimal that reads back as the same number: what people wrote, mostly. */
@@ -66,6 +147,7 @@ static void add_double(struct gs_fields *fields, const char *name, double value)
 
 	field->name = name;
 	field->type = GS_FIELD_NUMBER;
+	field->is_unset = false;
 	for (int digits = 15; digits <= 17; digits++) {
 		snprintf(field->text, sizeof(field->text), "%.*g", digits, value);
 		if (strtod(field->text, NULL) == value)
@@ -82,7 +164,10 @@ static void region_fields(const struct gs_snapshot *snapshot, uint32_t i, struct
 	add_double(fields, "longitude", region->coord.lon_deg);
 	add_double(fields, "cost", region->cost);
 	add_integer(fields, "capacity", region->capacity);
+	add_optional(fields, "limit_packets", region->limit_packets, 0);
+	add_optional(fields, "limit_flows", region->limit_flows, 0);
 	add_text(fields, "admin", gs_admin_name(region->admin));
+	add_drain(fields, region->drain_until_unix_ms);
 }
 
 static const char *region_name(const struct gs_snapshot *snapshot, gs_id id)
@@ -103,6 +188,7 @@ static void policy_fields(const struct gs_snapshot *snapshot, uint32_t i, struct
 	order = &fields->field[fields->count++];
 	order->name = "order";
 	order->type = GS_FIELD_LIST;
+	order->is_unset = false;
 	order->text[0] = '\0';
 	for (unsigned place = 0; place < policy->order_count; place++)
 		length += (size_t)snprintf(order->text + length, sizeof(order->text) - length,
@@ -122,6 +208,27 @@ static void add_breaker(struct gs_fields *fields, const struct gs_breaker_spec *
 	/* The one that is no number, but true or false. */
 	snprintf(fields->field[fields->count - GS_BREAKER_FIELDS].text, GS_FIELD_TEXT_MAX, "%s",
 		 spec->enabled ? "true" : "false");
+}
+
+static void add_spec(struct gs_fields *fields, const struct gs_service *service)
+{
+	const char *group = "";
+
+	for (uint32_t n = 0; n < GS_SERVICE_NUMBERS; n++) {
+		const struct gs_service_number *number = gs_service_number(n);
+		bool is_first = strcmp(number->group, group) != 0;
+
+		group = number->group;
+		if (is_first && strcmp(group, "affinity") == 0) {
+			add_text(fields, "affinity", gs_affine_name(service->affinity.kind));
+			unset_if(fields, service->affinity.kind == GS_AFFINE_FLOW);
+		} else if (is_first && strcmp(group, "stale") == 0) {
+			add_text(fields, "stale", gs_stale_name(service->stale.kind));
+			unset_if(fields, service->stale.kind == GS_STALE_IS_KEPT);
+		}
+		add_optional(fields, number->name, gs_service_number_get(service, n),
+			     number->otherwise);
+	}
 }
 
 static void service_fields(const struct gs_snapshot *snapshot, uint32_t i, struct gs_fields *fields)
@@ -148,6 +255,7 @@ static void service_fields(const struct gs_snapshot *snapshot, uint32_t i, struc
 	add_integer(fields, "probe_fall", probe->fall);
 	add_integer(fields, "probe_clear", probe->clear);
 	add_breaker(fields, &service->breaker);
+	add_spec(fields, service);
 }
 
 static void backend_fields(const struct gs_snapshot *snapshot, uint32_t i, struct gs_fields *fields)
@@ -162,7 +270,9 @@ static void backend_fields(const struct gs_snapshot *snapshot, uint32_t i, struc
 	add_text(fields, "address", gs_addr_format(&backend->addr, addr));
 	add_integer(fields, "weight", backend->weight);
 	add_text(fields, "forward", gs_forward_name(backend->forward));
+	add_optional(fields, "port", backend->port, 0);
 	add_text(fields, "admin", gs_admin_name(backend->admin));
+	add_drain(fields, backend->drain_until_unix_ms);
 }
 
 static void override_fields(const struct gs_snapshot *snapshot, uint32_t i,
@@ -176,6 +286,18 @@ static void override_fields(const struct gs_snapshot *snapshot, uint32_t i,
 	add_text(fields, "reason", override->reason);
 }
 
+static void access_fields(const struct gs_snapshot *snapshot, uint32_t i, struct gs_fields *fields)
+{
+	const struct gs_access *access = &snapshot->access[i];
+	const struct gs_service *service = gs_snapshot_service(snapshot, access->service);
+	char prefix[GS_PREFIX_TEXT_MAX];
+
+	add_text(fields, "prefix", gs_prefix_format(&access->prefix, prefix));
+	add_text(fields, "service", service ? service->name : "");
+	add_text(fields, "action", access->allow ? "allow" : "deny");
+	add_text(fields, "reason", access->reason);
+}
+
 void gs_fields_get(const struct gs_snapshot *snapshot, enum gs_kind kind, uint32_t index,
 		   struct gs_fields *ret_fields)
 {
@@ -183,7 +305,7 @@ void gs_fields_get(const struct gs_snapshot *snapshot, enum gs_kind kind, uint32
 						    struct gs_fields *) = {
 		[GS_KIND_REGION] = region_fields,     [GS_KIND_POLICY] = policy_fields,
 		[GS_KIND_SERVICE] = service_fields,   [GS_KIND_BACKEND] = backend_fields,
-		[GS_KIND_OVERRIDE] = override_fields,
+		[GS_KIND_OVERRIDE] = override_fields, [GS_KIND_ACCESS] = access_fields,
 	};
 
 	ret_fields->count = 0;

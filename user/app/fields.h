@@ -16,12 +16,14 @@ enum gs_kind {
 	GS_KIND_SERVICE,
 	GS_KIND_BACKEND,
 	GS_KIND_OVERRIDE,
+	GS_KIND_ACCESS,
 	GS_KIND__COUNT
 };
 
 enum {
-	GS_FIELDS_MAX = 28,
+	GS_FIELDS_MAX = 40,
 	GS_FIELD_TEXT_MAX = GS_POLICY_ORDER_MAX * GS_NAME_MAX + 64,
+	GS_OBJECT_NAME_MAX = 128,
 };
 
 enum gs_field_type {
@@ -33,10 +35,11 @@ enum gs_field_type {
 struct gs_field {
 	const char *name;
 	enum gs_field_type type;
+	bool is_unset; /* optional, and as it is where nobody says: tables leave it out */
 	char text[GS_FIELD_TEXT_MAX];
 };
 
-/* field[0] is what identifies the object: its name; an override's prefix. */
+/* field[0] is what identifies the object: its name; an override's or access rule's prefix. */
 struct gs_fields {
 	int count;
 	struct gs_field field[GS_FIELDS_MAX];
@@ -49,6 +52,16 @@ uint32_t gs_kind_count(const struct gs_snapshot *snapshot, enum gs_kind kind);
 /* index < gs_kind_count. The snapshot passed gs_snapshot_check. */
 void gs_fields_get(const struct gs_snapshot *snapshot, enum gs_kind kind, uint32_t index,
 		   struct gs_fields *ret_fields);
+/*
+ * What people and the audit call the object: its name or prefix; an access rule of one service
+ * "PREFIX@SERVICE". Writes to out and returns it.
+ */
+const char *gs_fields_name(const struct gs_fields *fields, enum gs_kind kind,
+			   char out[GS_OBJECT_NAME_MAX]);
+/* Where documents have a field: in *ret_group (NULL: in the object itself) as *ret_member. */
+void gs_field_place(const char *name, const char **ret_group, const char **ret_member);
+/* The field a document has there: "limits.flows" is limit_flows; others as they are. */
+void gs_field_flat(const char *place, char *out, size_t size);
 /* NULL if there is none. */
 const char *gs_fields_text(const struct gs_fields *fields, const char *name);
 /* An object of numbers, strings and lists. New reference, NULL: no memory. */

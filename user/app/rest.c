@@ -370,6 +370,23 @@ static int64_t override_index(const struct gs_snapshot *snapshot, const char *na
 	return -ENOENT;
 }
 
+/* "PREFIX" or "PREFIX@SERVICE" */
+static int64_t access_index(const struct gs_snapshot *snapshot, const char *name)
+{
+	const char *at = strchr(name, '@');
+	const struct gs_service *service = at ? gs_snapshot_service_named(snapshot, at + 1) : NULL;
+	struct gs_access wanted = {.service = service ? service->id : 0};
+	char prefix[GS_PREFIX_TEXT_MAX];
+
+	snprintf(prefix, sizeof(prefix), "%.*s", at ? (int)(at - name) : (int)strlen(name), name);
+	if ((at && !service) || gs_prefix_parse(prefix, &wanted.prefix) != 0)
+		return -ENOENT;
+	for (uint32_t i = 0; i < snapshot->access_count; i++)
+		if (gs_access_compare(&snapshot->access[i], &wanted) == 0)
+			return i;
+	return -ENOENT;
+}
+
 /* Where the snapshot has the object of that name, or -ENOENT. */
 static int64_t object_index(const struct gs_snapshot *snapshot, enum gs_kind kind, const char *name)
 {
@@ -393,6 +410,8 @@ static int64_t object_index(const struct gs_snapshot *snapshot, enum gs_kind kin
 		return backend ? backend - snapshot->backends : -ENOENT;
 	case GS_KIND_OVERRIDE:
 		return override_index(snapshot, name);
+	case GS_KIND_ACCESS:
+		return access_index(snapshot, name);
 	default:
 		return -ENOENT;
 	}
@@ -430,6 +449,7 @@ GET_OBJECTS(policies, GS_KIND_POLICY)
 GET_OBJECTS(services, GS_KIND_SERVICE)
 GET_OBJECTS(backends, GS_KIND_BACKEND)
 GET_OBJECTS(overrides, GS_KIND_OVERRIDE)
+GET_OBJECTS(access, GS_KIND_ACCESS)
 
 static void get_breakers(struct call *call)
 {
@@ -457,12 +477,13 @@ static const struct {
 	bool has_names; /* PATH/NAME too */
 	void (*handle)(struct call *call);
 } CALLS[] = {
-	{"GET", "/health", false, get_health},	      {"GET", "/health/live", false, get_live},
-	{"GET", "/health/ready", false, get_health},  {"GET", "/metrics", false, get_metrics},
-	{"POST", API "route", false, post_route},     {"GET", API "regions", true, get_regions},
-	{"GET", API "policies", true, get_policies},  {"GET", API "services", true, get_services},
-	{"GET", API "backends", true, get_backends},  {"GET", API "overrides", true, get_overrides},
-	{"GET", API "breakers", false, get_breakers}, {"GET", API "status", false, get_status},
+	{"GET", "/health", false, get_health},	     {"GET", "/health/live", false, get_live},
+	{"GET", "/health/ready", false, get_health}, {"GET", "/metrics", false, get_metrics},
+	{"POST", API "route", false, post_route},    {"GET", API "regions", true, get_regions},
+	{"GET", API "policies", true, get_policies}, {"GET", API "services", true, get_services},
+	{"GET", API "backends", true, get_backends}, {"GET", API "overrides", true, get_overrides},
+	{"GET", API "access", true, get_access},     {"GET", API "breakers", false, get_breakers},
+	{"GET", API "status", false, get_status},
 };
 
 /* True: the path is this call's; *ret_name: what follows, or NULL. */

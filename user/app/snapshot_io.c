@@ -5,6 +5,7 @@
 #include "user/base/error.h"
 #include "user/core/breaker.h"
 #include "user/core/cidr.h"
+#include "user/core/service_spec.h"
 #include "user/core/snapshot.h"
 
 #include <errno.h>
@@ -40,6 +41,7 @@ void gs_snapshot_free(struct gs_snapshot *snapshot)
 	free(snapshot->services);
 	free(snapshot->backends);
 	free(snapshot->overrides);
+	free(snapshot->access);
 	free(snapshot->forces);
 	free(snapshot);
 }
@@ -63,9 +65,10 @@ int gs_snapshot_new(const struct gs_snapshot *counts, struct gs_snapshot **ret_s
 	made->services = calloc(counts->service_count + 1u, sizeof(*made->services));
 	made->backends = calloc(counts->backend_count + 1u, sizeof(*made->backends));
 	made->overrides = calloc(counts->override_count + 1u, sizeof(*made->overrides));
+	made->access = calloc(counts->access_count + 1u, sizeof(*made->access));
 	made->forces = calloc(counts->force_count + 1u, sizeof(*made->forces));
 	if (!made->regions || !made->policies || !made->services || !made->backends ||
-	    !made->overrides || !made->forces)
+	    !made->overrides || !made->access || !made->forces)
 		return -ENOMEM;
 	*ret_snapshot = gs_take_ptr(made);
 	return 0;
@@ -90,6 +93,9 @@ int gs_snapshot_copy(const struct gs_snapshot *snapshot, uint32_t spare_override
 	       snapshot->backend_count * sizeof(*copy->backends));
 	memcpy(copy->overrides, snapshot->overrides,
 	       snapshot->override_count * sizeof(*copy->overrides));
+	if (snapshot->access_count > 0)
+		memcpy(copy->access, snapshot->access,
+		       snapshot->access_count * sizeof(*copy->access));
 	if (snapshot->force_count > 0)
 		memcpy(copy->forces, snapshot->forces,
 		       snapshot->force_count * sizeof(*copy->forces));
@@ -103,10 +109,13 @@ static json_t *region_json(const struct gs_snapshot *snapshot, uint32_t i)
 {
 	const struct gs_region *region = &snapshot->regions[i];
 
-	return json_pack("{s:i,s:s,s:f,s:f,s:f,s:I,s:s}", "id", region->id, "name", region->name,
-			 "latitude", region->coord.lat_deg, "longitude", region->coord.lon_deg,
-			 "cost", region->cost, "capacity", (json_int_t)region->capacity, "admin",
-			 gs_admin_name(region->admin));
+	return json_pack("{s:i,s:s,s:f,s:f,s:f,s:I,s:s,s:I,s:I,s:I}", "id", region->id, "name",
+			 region->name, "latitude", region->coord.lat_deg, "longitude",
+			 region->coord.lon_deg, "cost", region->cost, "capacity",
+			 (json_int_t)region->capacity, "admin", gs_admin_name(region->admin),
+			 "drain_until_unix_ms", (json_int_t)region->drain_until_unix_ms,
+			 "limit_packets", (json_int_t)region->limit_packets, "limit_flows",
+			 (json_int_t)region->limit_flows);
 }
 
 static json_t *policy_json(const struct gs_snapshot *snapshot, uint32_t i)
@@ -130,6 +139,18 @@ static json_t *breaker_json(const struct gs_breaker_spec *spec)
 	return json;
 }
 
+/* The numbers of affinity, limits and stale policy, and the two kinds. */
+static json_t *spec_json(const struct gs_service *service)
+{
+	json_t *json = json_pack("{s:s,s:s}", "affinity", gs_affine_name(service->affinity.kind),
+				 "stale", gs_stale_name(service->stale.kind));
+
+	for (uint32_t n = 0; n < GS_SERVICE_NUMBERS; n++)
+		json_object_set_new(json, gs_service_number(n)->name,
+				    json_integer(gs_service_number_get(service, n)));
+	return json;
+}
+
 static json_t *service_json(const struct gs_snapshot *snapshot, uint32_t i)
 {
 	const struct gs_service *service = &snapshot->services[i];
@@ -137,7 +158,7 @@ static json_t *service_json(const struct gs_snapshot *snapshot, uint32_t i)
 	char vip[GS_ADDR_TEXT_MAX];
 
 	return json_pack(
-		"{s:i,s:s,s:s,s:i,s:s,s:i,s:{s:s,s:i,s:s,s:s,s:I,s:I,s:I,s:I,s:i,s:i,s:i},s:o}",
+		"{s:i,s:s,s:s,s:i,s:s,s:i,s:{s:s,s:i,s:s,s:s,s:I,s:I,s:I,s:I,s:i,s:i,s:i},s:o,s:o}",
 		"id", service->id, "name", service->name, "vip", gs_addr_format(&service->vip, vip),
 		"port", service->port, "protocol", gs_protocol_name(service->protocol), "policy",
 		service->policy, "probe", "kind", gs_probe_kind_name(probe->kind), "port",
@@ -145,7 +166,8 @@ static json_t *service_json(const struct gs_snapshot *snapshot, uint32_t i)
 		(json_int_t)probe->interval_ms, "timeout_ms", (json_int_t)probe->timeout_ms,
 		"fast_interval_ms", (json_int_t)probe->fast_interval_ms, "down_interval_ms",
 		(json_int_t)probe->down_interval_ms, "rise", probe->rise, "fall", probe->fall,
-		"clear", probe->clear, "breaker", breaker_json(&service->breaker));
+		"clear", probe->clear, "breaker", breaker_json(&service->breaker), "spec",
+		spec_json(service));
 }
 
 static json_t *backend_json(const struct gs_snapshot *snapshot, uint32_t i)
@@ -153,11 +175,12 @@ static json_t *backend_json(const struct gs_snapshot *snapshot, uint32_t i)
 	const struct gs_backend *backend = &snapshot->backends[i];
 	char addr[GS_ADDR_TEXT_MAX];
 
-	return json_pack("{s:i,s:s,s:i,s:i,s:s,s:i,s:s,s:s}", "id", backend->id, "name",
+	return json_pack("{s:i,s:s,s:i,s:i,s:s,s:i,s:s,s:i,s:s,s:I}", "id", backend->id, "name",
 			 backend->name, "service", backend->service, "region", backend->region,
 			 "address", gs_addr_format(&backend->addr, addr), "weight", backend->weight,
-			 "forward", gs_forward_name(backend->forward), "admin",
-			 gs_admin_name(backend->admin));
+			 "forward", gs_forward_name(backend->forward), "port", backend->port,
+			 "admin", gs_admin_name(backend->admin), "drain_until_unix_ms",
+			 (json_int_t)backend->drain_until_unix_ms);
 }
 
 static json_t *override_json(const struct gs_snapshot *snapshot, uint32_t i)
@@ -167,6 +190,16 @@ static json_t *override_json(const struct gs_snapshot *snapshot, uint32_t i)
 
 	return json_pack("{s:s,s:i,s:s}", "prefix", gs_prefix_format(&override->prefix, prefix),
 			 "region", override->region, "reason", override->reason);
+}
+
+static json_t *access_json(const struct gs_snapshot *snapshot, uint32_t i)
+{
+	const struct gs_access *access = &snapshot->access[i];
+	char prefix[GS_PREFIX_TEXT_MAX];
+
+	return json_pack("{s:s,s:i,s:b,s:s}", "prefix", gs_prefix_format(&access->prefix, prefix),
+			 "service", access->service, "allow", access->allow, "reason",
+			 access->reason);
 }
 
 static json_t *force_json(const struct gs_snapshot *snapshot, uint32_t i)
@@ -198,14 +231,15 @@ static json_t *snapshot_json(const struct gs_snapshot *snapshot)
 	char seed[17];
 
 	snprintf(seed, sizeof(seed), "%016" PRIx64, snapshot->selection_seed);
-	return json_pack("{s:I,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o}", "revision",
+	return json_pack("{s:I,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "revision",
 			 (json_int_t)snapshot->revision, "selection_seed", seed, "actor",
 			 snapshot->actor, "regions",
 			 list_json(snapshot, snapshot->region_count, region_json), "policies",
 			 list_json(snapshot, snapshot->policy_count, policy_json), "services",
 			 list_json(snapshot, snapshot->service_count, service_json), "backends",
 			 list_json(snapshot, snapshot->backend_count, backend_json), "overrides",
-			 list_json(snapshot, snapshot->override_count, override_json), "forces",
+			 list_json(snapshot, snapshot->override_count, override_json), "access",
+			 list_json(snapshot, snapshot->access_count, access_json), "forces",
 			 list_json(snapshot, snapshot->force_count, force_json));
 }
 
@@ -321,20 +355,26 @@ static int shape_error(const char *list, uint32_t i, const json_error_t *json_er
 	return gs_error_set(-EINVAL, error, "%s[%u]: %s", list, i, json_error->text);
 }
 
+/* What of it a file of an earlier program does not have is as it is where nobody says. */
 static int read_region(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
 		       struct gs_error *error)
 {
 	struct gs_region *region = &snapshot->regions[i];
+	json_int_t id, capacity, drain = 0, packets = 0, flows = 0;
 	const char *name, *admin;
-	json_int_t id, capacity;
 	json_error_t why;
 
-	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:I,s:s,s:F,s:F,s:F,s:I,s:s}", "id", &id,
-			   "name", &name, "latitude", &region->coord.lat_deg, "longitude",
-			   &region->coord.lon_deg, "cost", &region->cost, "capacity", &capacity,
-			   "admin", &admin) != 0)
+	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:I,s:s,s:F,s:F,s:F,s:I,s:s,s?I,s?I,s?I}",
+			   "id", &id, "name", &name, "latitude", &region->coord.lat_deg,
+			   "longitude", &region->coord.lon_deg, "cost", &region->cost, "capacity",
+			   &capacity, "admin", &admin, "drain_until_unix_ms", &drain,
+			   "limit_packets", &packets, "limit_flows", &flows) != 0)
 		return shape_error("regions", i, &why, error);
-	const struct number numbers[] = {{"id", id, UINT16_MAX}, {"capacity", capacity, INT64_MAX}};
+	const struct number numbers[] = {{"id", id, UINT16_MAX},
+					 {"capacity", capacity, INT64_MAX},
+					 {"drain_until_unix_ms", drain, INT64_MAX},
+					 {"limit_packets", packets, UINT32_MAX},
+					 {"limit_flows", flows, UINT32_MAX}};
 
 	if (gs_admin_parse(admin, &region->admin) != 0)
 		return gs_error_set(-EINVAL, error, "regions[%u].admin: unknown state", i);
@@ -342,6 +382,9 @@ static int read_region(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
 		return -EINVAL;
 	region->id = (gs_id)id;
 	region->capacity = (uint64_t)capacity;
+	region->drain_until_unix_ms = drain;
+	region->limit_packets = (uint32_t)packets;
+	region->limit_flows = (uint32_t)flows;
 	return copy_text(region->name, sizeof(region->name), "regions", i, "name", name, error);
 }
 
@@ -448,6 +491,38 @@ static int read_breaker(const json_t *json, struct gs_snapshot *snapshot, uint32
 	return 0;
 }
 
+/* A file of before there were affinity, limits and stale policy has none. */
+static int read_spec(const json_t *json, struct gs_snapshot *snapshot, uint32_t i,
+		     struct gs_error *error)
+{
+	struct gs_service *service = &snapshot->services[i];
+	const char *affinity = json_string_value(json_object_get(json, "affinity"));
+	const char *stale = json_string_value(json_object_get(json, "stale"));
+
+	gs_service_spec_default(service);
+	if (!json)
+		return 0;
+	if (json_object_size(json) != GS_SERVICE_NUMBERS + 2)
+		return gs_error_set(-EINVAL, error, "services[%u].spec: not its %d members", i,
+				    GS_SERVICE_NUMBERS + 2);
+	if (!affinity || gs_affine_parse(affinity, &service->affinity.kind) != 0)
+		return gs_error_set(-EINVAL, error, "services[%u].spec.affinity: unknown kind", i);
+	if (!stale || gs_stale_parse(stale, &service->stale.kind) != 0)
+		return gs_error_set(-EINVAL, error, "services[%u].spec.stale: unknown kind", i);
+	for (uint32_t n = 0; n < GS_SERVICE_NUMBERS; n++) {
+		const struct gs_service_number *number = gs_service_number(n);
+		const json_t *value = json_object_get(json, number->name);
+
+		if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+		    json_integer_value(value) > number->max)
+			return gs_error_set(-EINVAL, error,
+					    "services[%u].spec.%s: missing, or out of range", i,
+					    number->name);
+		gs_service_number_set(service, n, (uint32_t)json_integer_value(value));
+	}
+	return 0;
+}
+
 static int read_service(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
 			struct gs_error *error)
 {
@@ -455,12 +530,13 @@ static int read_service(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
 	const char *name, *vip, *protocol;
 	json_int_t id, port, policy;
 	json_error_t why;
-	json_t *probe, *breaker = NULL;
+	json_t *probe, *breaker = NULL, *spec = NULL;
 	int ret;
 
-	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:I,s:s,s:s,s:I,s:s,s:I,s:o,s?o}", "id", &id,
-			   "name", &name, "vip", &vip, "port", &port, "protocol", &protocol,
-			   "policy", &policy, "probe", &probe, "breaker", &breaker) != 0)
+	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:I,s:s,s:s,s:I,s:s,s:I,s:o,s?o,s?o}", "id",
+			   &id, "name", &name, "vip", &vip, "port", &port, "protocol", &protocol,
+			   "policy", &policy, "probe", &probe, "breaker", &breaker, "spec",
+			   &spec) != 0)
 		return shape_error("services", i, &why, error);
 	const struct number numbers[] = {
 		{"id", id, UINT16_MAX}, {"port", port, UINT16_MAX}, {"policy", policy, UINT16_MAX}};
@@ -479,26 +555,28 @@ static int read_service(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
 	    0)
 		return -EINVAL;
 	ret = read_probe(probe, snapshot, i, error);
-	return ret ? ret : read_breaker(breaker, snapshot, i, error);
+	ret = ret ? ret : read_breaker(breaker, snapshot, i, error);
+	return ret ? ret : read_spec(spec, snapshot, i, error);
 }
 
-/* A file of before there were modes says none: ipip. */
+/* A file of before there were modes says none: ipip; others have neither port nor deadline. */
 static int read_backend(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
 			struct gs_error *error)
 {
 	struct gs_backend *backend = &snapshot->backends[i];
-	json_int_t id, service, region, weight;
+	json_int_t id, service, region, weight, port = 0, drain = 0;
 	const char *name, *address, *admin, *forward = "ipip";
 	json_error_t why;
 
-	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:I,s:s,s:I,s:I,s:s,s:I,s?s,s:s}", "id", &id,
-			   "name", &name, "service", &service, "region", &region, "address",
-			   &address, "weight", &weight, "forward", &forward, "admin", &admin) != 0)
+	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:I,s:s,s:I,s:I,s:s,s:I,s?s,s?I,s:s,s?I}",
+			   "id", &id, "name", &name, "service", &service, "region", &region,
+			   "address", &address, "weight", &weight, "forward", &forward, "port",
+			   &port, "admin", &admin, "drain_until_unix_ms", &drain) != 0)
 		return shape_error("backends", i, &why, error);
-	const struct number numbers[] = {{"id", id, UINT16_MAX},
-					 {"service", service, UINT16_MAX},
-					 {"region", region, UINT16_MAX},
-					 {"weight", weight, UINT16_MAX}};
+	const struct number numbers[] = {
+		{"id", id, UINT16_MAX},		{"service", service, UINT16_MAX},
+		{"region", region, UINT16_MAX}, {"weight", weight, UINT16_MAX},
+		{"port", port, UINT16_MAX},	{"drain_until_unix_ms", drain, INT64_MAX}};
 
 	if (gs_addr_parse(address, &backend->addr) != 0)
 		return gs_error_set(-EINVAL, error, "backends[%u].address: not an address", i);
@@ -512,6 +590,8 @@ static int read_backend(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
 	backend->service = (gs_id)service;
 	backend->region = (gs_id)region;
 	backend->weight = (uint16_t)weight;
+	backend->port = (uint16_t)port;
+	backend->drain_until_unix_ms = drain;
 	return copy_text(backend->name, sizeof(backend->name), "backends", i, "name", name, error);
 }
 
@@ -535,6 +615,30 @@ static int read_override(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
 	override->region = (gs_id)region;
 	return copy_text(override->reason, sizeof(override->reason), "overrides", i, "reason",
 			 reason, error);
+}
+
+static int read_access(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
+		       struct gs_error *error)
+{
+	struct gs_access *access = &snapshot->access[i];
+	const char *prefix, *reason;
+	json_error_t why;
+	json_int_t service;
+	int allow;
+
+	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:s,s:I,s:b,s:s}", "prefix", &prefix,
+			   "service", &service, "allow", &allow, "reason", &reason) != 0)
+		return shape_error("access", i, &why, error);
+	const struct number number = {"service", service, UINT16_MAX};
+
+	if (gs_prefix_parse(prefix, &access->prefix) != 0)
+		return gs_error_set(-EINVAL, error, "access[%u].prefix: not a prefix", i);
+	if (check_numbers("access", i, &number, 1, error) != 0)
+		return -EINVAL;
+	access->service = (gs_id)service;
+	access->allow = allow;
+	return copy_text(access->reason, sizeof(access->reason), "access", i, "reason", reason,
+			 error);
 }
 
 static int read_force(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
@@ -567,14 +671,15 @@ static int read_force(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
 	return copy_text(force->actor, sizeof(force->actor), "forces", i, "actor", actor, error);
 }
 
-/* The lists, in the order of the file. A file of before there were forces has none. */
-enum { LIST_COUNT = 6 };
+/* The lists, in the order of the file. A file of before there were forces or access has none. */
+enum { LIST_COUNT = 7 };
 static const struct {
 	const char *name;
 	int (*read)(json_t *json, struct gs_snapshot *snapshot, uint32_t i, struct gs_error *error);
 } lists[LIST_COUNT] = {
 	{"regions", read_region},   {"policies", read_policy},	  {"services", read_service},
 	{"backends", read_backend}, {"overrides", read_override}, {"forces", read_force},
+	{"access", read_access},
 };
 
 static int parse_seed(const char *text, uint64_t *ret_seed)
@@ -595,11 +700,11 @@ static int read_snapshot(json_t *json, struct gs_snapshot **ret_snapshot, struct
 	json_error_t why;
 	const char *seed, *actor = "";
 
-	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:I,s:s,s?s,s:o,s:o,s:o,s:o,s:o,s?o}",
+	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:I,s:s,s?s,s:o,s:o,s:o,s:o,s:o,s?o,s?o}",
 			   "revision", &revision, "selection_seed", &seed, "actor", &actor,
 			   lists[0].name, &arrays[0], lists[1].name, &arrays[1], lists[2].name,
 			   &arrays[2], lists[3].name, &arrays[3], lists[4].name, &arrays[4],
-			   lists[5].name, &arrays[5]) != 0)
+			   lists[5].name, &arrays[5], lists[6].name, &arrays[6]) != 0)
 		return gs_error_set(-EINVAL, error, "%s", why.text);
 	if (revision < 0 || parse_seed(seed, &counts.selection_seed) != 0)
 		return gs_error_set(-EINVAL, error, "revision or selection_seed is no number");
@@ -619,6 +724,7 @@ static int read_snapshot(json_t *json, struct gs_snapshot **ret_snapshot, struct
 	counts.backend_count = sizes[3];
 	counts.override_count = sizes[4];
 	counts.force_count = sizes[5];
+	counts.access_count = sizes[6];
 	if (gs_snapshot_new(&counts, &snapshot) != 0)
 		return gs_error_set(-ENOMEM, error, "no memory for the snapshot");
 	for (size_t l = 0; l < LIST_COUNT; l++)

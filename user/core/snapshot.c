@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "snapshot.h"
 
+#include "cidr.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -213,6 +215,13 @@ int gs_forward_parse(const char *text, enum gs_forward *ret_forward)
 		return found;
 	*ret_forward = (enum gs_forward)found;
 	return 0;
+}
+
+int gs_access_compare(const struct gs_access *a, const struct gs_access *b)
+{
+	int order = gs_prefix_compare(&a->prefix, &b->prefix);
+
+	return order ? order : (int)a->service - (int)b->service;
 }
 
 /* ---- what names, texts and addresses may be --------------------------------------------------*/

@@ -32,6 +32,9 @@ int gs_policy_kind_parse(const char *text, enum gs_policy_kind *ret_kind);
 int gs_probe_kind_parse(const char *text, enum gs_probe_kind *ret_kind);
 int gs_forward_parse(const char *text, enum gs_forward *ret_forward);
 
+/* Order of gs_snapshot.access: prefix, then service, that of every service (0) first. */
+int gs_access_compare(const struct gs_access *a, const struct gs_access *b);
+
 /* [a-z0-9][a-z0-9-]*, 1 to 63 characters */
 bool gs_name_is_valid(const char *name);
 /* Up to max_bytes of UTF-8 (RFC 3629) without control characters. */
@@ -45,8 +48,8 @@ bool gs_addr_is_host(const struct gs_addr *addr);
 /*
  * What the database's constraints say as well, checked again because rows and files are hostile:
  * sorted by id, ids in range, names, references, ports, coordinates, VIPs that are no backend's
- * address, families that L2 forwarding can serve, a default order that names each region at most
- * once. 0 or -EINVAL, *error names the place: "services[0].port: ...", counted in the snapshot's
- * arrays. Needs 80 kB of stack.
+ * address, families that L2 and NAT forwarding can serve, deadlines of drains only, a default order
+ * that names each region at most once, access rules sorted. 0 or -EINVAL, *error names the place:
+ * "services[0].port: ...", counted in the snapshot's arrays. Needs 80 kB of stack.
  */
 int gs_snapshot_check(const struct gs_snapshot *snapshot, struct gs_error *error);

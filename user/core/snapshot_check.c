@@ -4,6 +4,8 @@
 #include "cidr.h"
 #include "geo.h"
 #include "maps/gs_maps.h"
+#include "moment.h"
+#include "service_spec.h"
 #include "snapshot.h"
 
 #include <errno.h>
@@ -18,6 +20,7 @@ enum {
 	PROBE_COUNT_MAX = 100,
 	WEIGHT_MAX = 1000,
 	FORCES_MAX = 4096,
+	ACCESS_MAX = 65536, /* of a family */
 };
 
 _Static_assert(GS_ID_MAX_REGION == GS_MAX_REGIONS - 1 && GS_ID_MAX_POLICY == GS_MAX_POLICIES - 1 &&
@@ -201,6 +204,19 @@ static int check_object(const char *what, uint32_t i, gs_id id, gs_id previous, 
 	return 0;
 }
 
+/* A deadline says when a drain ends: of anything else it would say nothing. */
+static int check_drain(const char *what, uint32_t i, enum gs_admin admin, int64_t until_unix_ms,
+		       struct gs_error *error)
+{
+	if (until_unix_ms < 0 || until_unix_ms > GS_MOMENT_MAX_MS)
+		return refuse(error, "%s[%u].drain_until: %lld ms is no time up to the year 9999",
+			      what, i, (long long)until_unix_ms);
+	if (until_unix_ms != 0 && admin != GS_ADMIN_DRAIN)
+		return refuse(error, "%s[%u].drain_until: only with admin drain, it is %s", what, i,
+			      gs_admin_name(admin));
+	return 0;
+}
+
 static int check_region(const struct gs_snapshot *snapshot, uint32_t i, struct gs_error *error)
 {
 	const struct gs_region *region = &snapshot->regions[i];
@@ -223,7 +239,10 @@ static int check_region(const struct gs_snapshot *snapshot, uint32_t i, struct g
 	if (region->admin >= GS_ADMIN__COUNT)
 		return refuse(error, "regions[%u].admin: unknown state %u", i,
 			      (unsigned)region->admin);
-	return 0;
+	if (region->limit_packets > GS_LIMIT_MAX || region->limit_flows > GS_LIMIT_MAX)
+		return refuse(error, "regions[%u].limits: %u packets, %u flows: up to %d", i,
+			      region->limit_packets, region->limit_flows, GS_LIMIT_MAX);
+	return check_drain("regions", i, region->admin, region->drain_until_unix_ms, error);
 }
 
 static int check_policy(const struct gs_snapshot *snapshot, uint32_t i, struct gs_error *error)
@@ -339,6 +358,25 @@ static int check_breaker(const struct gs_service *service, uint32_t i, struct gs
 	return 0;
 }
 
+static int check_spec(const struct gs_service *service, uint32_t i, struct gs_error *error)
+{
+	if (service->affinity.kind >= GS_AFFINE__COUNT)
+		return refuse(error, "services[%u].affinity.kind: unknown kind %u", i,
+			      (unsigned)service->affinity.kind);
+	if (service->stale.kind >= GS_STALE_IS__COUNT)
+		return refuse(error, "services[%u].stale.kind: unknown kind %u", i,
+			      (unsigned)service->stale.kind);
+	for (uint32_t n = 0; n < GS_SERVICE_NUMBERS; n++) {
+		const struct gs_service_number *number = gs_service_number(n);
+
+		if (!gs_service_number_is_valid(service, n))
+			return refuse(error, "services[%u].%s.%s: %u is not %u to %u", i,
+				      number->group, number->member,
+				      gs_service_number_get(service, n), number->min, number->max);
+	}
+	return 0;
+}
+
 static int check_service(const struct gs_snapshot *snapshot, uint32_t i, struct gs_error *error)
 {
 	const struct gs_service *service = &snapshot->services[i];
@@ -366,7 +404,8 @@ static int check_service(const struct gs_snapshot *snapshot, uint32_t i, struct 
 				      other->name);
 	}
 	ret = check_probe(service, i, error);
-	return ret ? ret : check_breaker(service, i, error);
+	ret = ret ? ret : check_breaker(service, i, error);
+	return ret ? ret : check_spec(service, i, error);
 }
 
 /* Without an outer header the packet itself is addressed to the VIP, and nothing but that. */
@@ -388,6 +427,9 @@ static int check_forward(const struct gs_snapshot *snapshot, uint32_t i, struct 
 			      i, gs_forward_name(backend->forward), vip_is_v4 ? 4 : 6,
 			      gs_addr_format(&service->vip, vip), service->name,
 			      gs_addr_format(&backend->addr, addr), vip_is_v4 ? 6 : 4);
+	if (backend->port != 0 && backend->forward != GS_FORWARD_AS_NAT)
+		return refuse(error, "backends[%u].port: only with forward nat, it is %s", i,
+			      gs_forward_name(backend->forward));
 	return 0;
 }
 
@@ -415,32 +457,61 @@ static int check_backend(const struct gs_snapshot *snapshot, uint32_t i, struct 
 	if (backend->admin >= GS_ADMIN__COUNT)
 		return refuse(error, "backends[%u].admin: unknown state %u", i,
 			      (unsigned)backend->admin);
-	return check_forward(snapshot, i, error);
+	ret = check_drain("backends", i, backend->admin, backend->drain_until_unix_ms, error);
+	return ret ? ret : check_forward(snapshot, i, error);
+}
+
+static int check_prefix(const char *what, uint32_t i, const struct gs_prefix *prefix,
+			struct gs_error *error)
+{
+	struct gs_prefix clean;
+
+	if (prefix->length > (prefix->is_v4 ? 32 : 128))
+		return refuse(error, "%s[%u].prefix: length %u", what, i, prefix->length);
+	/* An IPv6 prefix inside ::ffff:0:0/96 would be an IPv4 one in disguise. */
+	if (prefix->is_v4 != gs_addr_is_v4(&prefix->addr))
+		return refuse(error, "%s[%u].prefix: of both families or none", what, i);
+	clean = gs_prefix_make(&prefix->addr, prefix->length);
+	if (memcmp(&clean.addr, &prefix->addr, sizeof(clean.addr)) != 0)
+		return refuse(error, "%s[%u].prefix: host bits are set", what, i);
+	return 0;
+}
+
+static int check_reason(const char *what, uint32_t i, const char *reason, size_t size,
+			struct gs_error *error)
+{
+	if (!gs_text_is_valid(reason, size - 1))
+		return refuse(error,
+			      "%s[%u].reason: not up to %zu bytes of UTF-8 without control "
+			      "characters",
+			      what, i, size - 1);
+	return 0;
 }
 
 static int check_override(const struct gs_snapshot *snapshot, uint32_t i, struct gs_error *error)
 {
 	const struct gs_override *override = &snapshot->overrides[i];
-	const struct gs_prefix *prefix = &override->prefix;
-	struct gs_prefix clean;
 
-	if (prefix->length > (prefix->is_v4 ? 32 : 128))
-		return refuse(error, "overrides[%u].prefix: length %u", i, prefix->length);
-	/* An IPv6 prefix inside ::ffff:0:0/96 would be an IPv4 one in disguise. */
-	if (prefix->is_v4 != gs_addr_is_v4(&prefix->addr))
-		return refuse(error, "overrides[%u].prefix: of both families or none", i);
-	clean = gs_prefix_make(&prefix->addr, prefix->length);
-	if (memcmp(&clean.addr, &prefix->addr, sizeof(clean.addr)) != 0)
-		return refuse(error, "overrides[%u].prefix: host bits are set", i);
+	if (check_prefix("overrides", i, &override->prefix, error) != 0)
+		return -EINVAL;
 	if (!gs_snapshot_region(snapshot, override->region))
 		return refuse(error, "overrides[%u].region: no region has id %u", i,
 			      override->region);
-	if (!gs_text_is_valid(override->reason, sizeof(override->reason) - 1))
-		return refuse(error,
-			      "overrides[%u].reason: not up to %zu bytes of UTF-8 without control "
-			      "characters",
-			      i, sizeof(override->reason) - 1);
-	return 0;
+	return check_reason("overrides", i, override->reason, sizeof(override->reason), error);
+}
+
+static int check_access(const struct gs_snapshot *snapshot, uint32_t i, struct gs_error *error)
+{
+	const struct gs_access *access = &snapshot->access[i];
+
+	if (check_prefix("access", i, &access->prefix, error) != 0)
+		return -EINVAL;
+	if (access->service != 0 && !gs_snapshot_service(snapshot, access->service))
+		return refuse(error, "access[%u].service: no service has id %u", i,
+			      access->service);
+	if (i > 0 && gs_access_compare(access - 1, access) >= 0)
+		return refuse(error, "access[%u]: not sorted, or twice", i);
+	return check_reason("access", i, access->reason, sizeof(access->reason), error);
 }
 
 /* Sorted by service, region and edge, each once. */
@@ -483,9 +554,10 @@ static int check_counts(const struct gs_snapshot *snapshot, struct gs_error *err
 		{"services", snapshot->service_count, GS_MAX_SERVICES - 1},
 		{"backends", snapshot->backend_count, GS_MAX_BACKENDS - 1},
 		{"overrides", snapshot->override_count, 2 * GS_MAX_OVERRIDES},
+		{"access", snapshot->access_count, 2 * ACCESS_MAX},
 		{"forces", snapshot->force_count, FORCES_MAX},
 	};
-	uint32_t overrides4 = 0;
+	uint32_t overrides4 = 0, access4 = 0;
 
 	for (size_t l = 0; l < sizeof(lists) / sizeof(lists[0]); l++)
 		if (lists[l].count > lists[l].limit)
@@ -497,6 +569,11 @@ static int check_counts(const struct gs_snapshot *snapshot, struct gs_error *err
 	    snapshot->override_count - overrides4 > GS_MAX_OVERRIDES)
 		return refuse(error, "overrides: %u for IPv4 and %u for IPv6, %u of each at most",
 			      overrides4, snapshot->override_count - overrides4, GS_MAX_OVERRIDES);
+	for (uint32_t i = 0; i < snapshot->access_count; i++)
+		access4 += snapshot->access[i].prefix.is_v4;
+	if (access4 > ACCESS_MAX || snapshot->access_count - access4 > ACCESS_MAX)
+		return refuse(error, "access: %u for IPv4 and %u for IPv6, %d of each at most",
+			      access4, snapshot->access_count - access4, ACCESS_MAX);
 	return 0;
 }
 
@@ -513,6 +590,7 @@ static int check_objects(const struct gs_snapshot *snapshot, struct gs_error *er
 		{snapshot->service_count, check_service},
 		{snapshot->backend_count, check_backend},
 		{snapshot->override_count, check_override},
+		{snapshot->access_count, check_access},
 		{snapshot->force_count, check_force},
 	};
 

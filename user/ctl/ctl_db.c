@@ -127,6 +127,8 @@ int gs_ctl_no_object(const struct gs_snapshot *snapshot, enum gs_kind kind, cons
 
 	if (kind == GS_KIND_OVERRIDE)
 		return gs_error_set(-ENOENT, error, "no override is for %s", name);
+	if (kind == GS_KIND_ACCESS)
+		return gs_error_set(-ENOENT, error, "no access rule is for %s", name);
 	for (uint32_t i = 0; names && i < count; i++)
 		names[i] = kind == GS_KIND_REGION    ? snapshot->regions[i].name
 			   : kind == GS_KIND_POLICY  ? snapshot->policies[i].name
@@ -299,7 +301,7 @@ const struct gs_ctl_command gs_ctl_db_commands[] = {
 	{"service", "list", "", "services", gs_ctl_service_list},
 	{"service", "show", "NAME", "one service, and how its pools are", gs_ctl_service_show},
 	{"service", "add",
-	 "NAME vip=ADDRESS port=N protocol=tcp|udp policy=NAME [probe_...=] [breaker_...=]",
+	 "NAME vip=ADDRESS port=N protocol=tcp|udp policy=NAME [probe_...=] [breaker_...=] [affinity=flow|client|prefix] [limit_...=] [stale=keep|pass|drop]",
 	 "a new service", gs_ctl_service_add},
 	{"service", "set", "NAME FIELD=VALUE ... [--dry-run] [--since REVISION]",
 	 "change a service", gs_ctl_service_set},
@@ -307,7 +309,8 @@ const struct gs_ctl_command gs_ctl_db_commands[] = {
 	 gs_ctl_service_remove},
 	{"region", "list", "", "regions", gs_ctl_region_list},
 	{"region", "show", "NAME", "one region, and how the edges see it", gs_ctl_region_show},
-	{"region", "add", "NAME latitude=N longitude=N [cost=N] [capacity=N] [admin=STATE]",
+	{"region", "add",
+	 "NAME latitude=N longitude=N [cost=N] [capacity=N] [limit_...=N] [admin=STATE]",
 	 "a new region", gs_ctl_region_add},
 	{"region", "set", "NAME FIELD=VALUE ... [--dry-run] [--since REVISION]", "change a region",
 	 gs_ctl_region_set},
@@ -316,7 +319,7 @@ const struct gs_ctl_command gs_ctl_db_commands[] = {
 	{"backend", "list", "", "backends", gs_ctl_backend_list},
 	{"backend", "show", "NAME", "one backend, and how the edges see it", gs_ctl_backend_show},
 	{"backend", "add",
-	 "NAME service=NAME region=NAME address=ADDRESS [weight=N] [forward=ipip|gue|l2] [admin=STATE]",
+	 "NAME service=NAME region=NAME address=ADDRESS [weight=N] [forward=ipip|gue|l2|nat] [port=N] [admin=STATE]",
 	 "a new backend", gs_ctl_backend_add},
 	{"backend", "set", "NAME FIELD=VALUE ... [--dry-run] [--since REVISION]",
 	 "change a backend", gs_ctl_backend_set},
@@ -338,6 +341,14 @@ const struct gs_ctl_command gs_ctl_db_commands[] = {
 	 "change an override", gs_ctl_override_set},
 	{"override", "remove", "PREFIX [--dry-run] [--since REVISION]",
 	 "leave a client prefix to its policy again", gs_ctl_override_remove},
+	{"access", "list", "", "client prefixes let in or kept out", gs_ctl_access_list},
+	{"access", "show", "PREFIX[@SERVICE]", "one access rule", gs_ctl_access_show},
+	{"access", "add", "PREFIX[@SERVICE] allow|deny [[--reason] TEXT]",
+	 "let a client prefix in, or keep it out", gs_ctl_access_add},
+	{"access", "set", "PREFIX[@SERVICE] FIELD=VALUE ... [--dry-run] [--since REVISION]",
+	 "change an access rule", gs_ctl_access_set},
+	{"access", "remove", "PREFIX[@SERVICE] [--dry-run] [--since REVISION]",
+	 "leave a client prefix to the other rules", gs_ctl_access_remove},
 	{"db", "migrate", "", "bring the database's schema up to this program's", db_migrate},
 	{"db", "check", "", "does the database's schema fit this program? (exit 1: no)", db_check},
 	{NULL, NULL, NULL, NULL, NULL},

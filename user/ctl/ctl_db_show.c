@@ -13,10 +13,14 @@ static void free_snapshot_ptr(struct gs_snapshot **snapshot)
 }
 #define AUTO_SNAPSHOT GS_CLEANUP(free_snapshot_ptr)
 
-/* A service's probe is for `show`: a table of 25 columns nobody reads. */
-static bool is_listed(const struct gs_field *field)
+/*
+ * A service's probe is for `show`: a table of 25 columns nobody reads. What is optional has a
+ * column (its width is not 0) if one of the objects says something.
+ */
+static bool is_listed(const struct gs_field *field, size_t width)
 {
-	return (strncmp(field->name, "probe_", 6) != 0 || strcmp(field->name, "probe_kind") == 0) &&
+	return width > 0 &&
+	       (strncmp(field->name, "probe_", 6) != 0 || strcmp(field->name, "probe_kind") == 0) &&
 	       strncmp(field->name, "breaker_", 8) != 0;
 }
 
@@ -25,6 +29,8 @@ static void measure(const struct gs_fields *fields, size_t *widths)
 	for (int f = 0; f < fields->count; f++) {
 		size_t width = strlen(fields->field[f].text);
 
+		if (fields->field[f].is_unset && widths[f] == 0)
+			continue;
 		if (strlen(fields->field[f].name) > width)
 			width = strlen(fields->field[f].name);
 		if (width > widths[f])
@@ -51,7 +57,7 @@ static void print_row(const struct gs_fields *fields, const size_t *widths, bool
 	for (int f = 0; f < fields->count; f++) {
 		const struct gs_field *field = &fields->field[f];
 
-		if (!is_listed(field))
+		if (!is_listed(field, widths[f]))
 			continue;
 		gs_ctl_printf("%*s", (int)pad, "");
 		print_cell(field, widths[f], is_head);
@@ -143,10 +149,11 @@ static void print_health(const struct gs_pg_health *row)
 static int print_object(const struct gs_fields *fields, enum gs_kind kind, uint64_t revision,
 			const struct gs_pg_health *rows, size_t count, bool as_json)
 {
-	const char *name = fields->field[0].text;
+	char name[GS_OBJECT_NAME_MAX];
 	json_t *health = as_json ? json_array() : NULL;
 	json_t *object;
 
+	gs_fields_name(fields, kind, name);
 	for (int f = 0; !as_json && f < fields->count; f++)
 		gs_ctl_printf("%-24s %s\n", fields->field[f].name,
 			      fields->field[f].text[0] ? fields->field[f].text : "-");
@@ -175,6 +182,7 @@ static int show(const struct gs_ctl *ctl, enum gs_kind kind, int argc, char **ar
 	AUTO_SNAPSHOT struct gs_snapshot *snapshot = NULL;
 	GS_AUTO_FREE struct gs_pg_health *rows = NULL;
 	struct gs_error error = {0};
+	char name[GS_OBJECT_NAME_MAX];
 	size_t count = 0;
 
 	if (argc != 1)
@@ -187,7 +195,7 @@ static int show(const struct gs_ctl *ctl, enum gs_kind kind, int argc, char **ar
 		return gs_ctl_fail("%s", error.text);
 	for (uint32_t i = 0; i < gs_kind_count(snapshot, kind); i++) {
 		gs_fields_get(snapshot, kind, i, fields);
-		if (strcmp(fields->field[0].text, argv[0]) == 0)
+		if (strcmp(gs_fields_name(fields, kind, name), argv[0]) == 0)
 			return print_object(fields, kind, snapshot->revision, rows, count,
 					    ctl->json);
 	}
@@ -208,8 +216,10 @@ COMMAND(policy, list, GS_KIND_POLICY)
 COMMAND(service, list, GS_KIND_SERVICE)
 COMMAND(backend, list, GS_KIND_BACKEND)
 COMMAND(override, list, GS_KIND_OVERRIDE)
+COMMAND(access, list, GS_KIND_ACCESS)
 COMMAND(region, show, GS_KIND_REGION)
 COMMAND(policy, show, GS_KIND_POLICY)
 COMMAND(service, show, GS_KIND_SERVICE)
 COMMAND(backend, show, GS_KIND_BACKEND)
 COMMAND(override, show, GS_KIND_OVERRIDE)
+COMMAND(access, show, GS_KIND_ACCESS)

@@ -8,11 +8,13 @@
 #include "user/base/cleanup.h"
 #include "user/base/error.h"
 #include "user/core/cidr.h"
+#include "user/core/moment.h"
 #include "user/ctl/ctl_ask.h"
 #include "user/ctl/ctl_db.h"
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 enum verb { ADD, SET, REMOVE };
 static const char *const VERBS[] = {"add", "set", "remove"};
@@ -32,7 +34,8 @@ static bool is_text_field(const char *key)
 	static const char *const keys[] = {"name",	 "admin",   "kind",	  "vip",
 					   "protocol",	 "policy",  "probe_kind", "probe_path",
 					   "probe_host", "service", "region",	  "address",
-					   "forward",	 "prefix",  "reason"};
+					   "forward",	 "prefix",  "reason",	  "affinity",
+					   "stale",	 "action",  "drain_until"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		if (strcmp(keys[i], key) == 0)
@@ -72,59 +75,116 @@ static json_t *value_of(const char *key, const char *text)
 /* "probe_kind" is "kind" of "probe". */
 static int put(json_t *object, const char *key, json_t *value)
 {
-	static const char *const groups[] = {"probe", "breaker"};
+	const char *group, *member;
+	json_t *inner = object;
 
-	for (size_t g = 0; g < ARRAY_SIZE(groups); g++) {
-		size_t length = strlen(groups[g]);
-		json_t *inner = json_object_get(object, groups[g]);
-
-		if (strncmp(key, groups[g], length) != 0 || key[length] != '_')
-			continue;
+	gs_field_place(key, &group, &member);
+	if (group) {
+		inner = json_object_get(object, group);
 		if (!inner) {
 			inner = json_object();
-			json_object_set_new(object, groups[g], inner);
+			json_object_set_new(object, group, inner);
 		}
-		return json_object_set_new(inner, key + length + 1, value);
 	}
-	return json_object_set_new(object, key, value);
+	return json_object_set_new(inner, member, value);
+}
+
+/* "drain_until=20m" is in twenty minutes. */
+static json_t *drain_value(const char *text)
+{
+	uint32_t span_s = gs_ctl_span_s(text);
+	char moment[GS_MOMENT_TEXT_MAX];
+
+	if (span_s == 0)
+		return json_string(text);
+	return json_string(gs_moment_format(((int64_t)time(NULL) + span_s) * 1000, moment));
+}
+
+static bool is_assigned(const struct edit *edit, const char *key)
+{
+	size_t length = strlen(key);
+
+	for (int i = 0; i < edit->count; i++)
+		if (strncmp(edit->assignments[i], key, length) == 0 &&
+		    edit->assignments[i][length] == '=')
+			return true;
+	return false;
+}
+
+/* A deadline goes with the drain it is of, a port with NAT, unless somebody says otherwise. */
+static void drop_dependants(json_t *object, const struct edit *edit)
+{
+	if (is_assigned(edit, "admin") && !is_assigned(edit, "drain_until") &&
+	    strcmp(gs_ctl_text(object, "admin"), "drain") != 0)
+		json_object_del(object, "drain_until");
+	if (is_assigned(edit, "forward") && !is_assigned(edit, "port") &&
+	    strcmp(gs_ctl_text(object, "forward"), "nat") != 0)
+		json_object_del(object, "port");
 }
 
 static int assign(json_t *object, const struct edit *edit, struct gs_error *error)
 {
 	for (int i = 0; i < edit->count; i++) {
 		const char *equals = strchr(edit->assignments[i], '=');
-		char key[32];
+		char place[32], key[40];
 		json_t *value;
 
-		if (equals - edit->assignments[i] >= (ptrdiff_t)sizeof(key))
+		if (equals - edit->assignments[i] >= (ptrdiff_t)sizeof(place))
 			return gs_error_set(-EINVAL, error, "%.40s...: no such field",
 					    edit->assignments[i]);
-		snprintf(key, sizeof(key), "%.*s", (int)(equals - edit->assignments[i]),
+		snprintf(place, sizeof(place), "%.*s", (int)(equals - edit->assignments[i]),
 			 edit->assignments[i]);
+		gs_field_flat(place, key, sizeof(key));
 		if (strcmp(key, "name") == 0 || strcmp(key, "prefix") == 0 ||
-		    strcmp(key, "id") == 0)
+		    strcmp(key, "id") == 0 ||
+		    (edit->kind == GS_KIND_ACCESS && strcmp(key, "service") == 0))
 			return gs_error_set(-EINVAL, error,
 					    "%s: cannot be set: it is what the object is known by",
 					    key);
-		value = value_of(key, equals + 1);
+		value = strcmp(key, "drain_until") == 0 ? drain_value(equals + 1)
+							: value_of(key, equals + 1);
 		if (!value || put(object, key, value) != 0)
 			return gs_error_set(-EINVAL, error, "%s: the value is no UTF-8 text", key);
 	}
+	drop_dependants(object, edit);
 	return 0;
 }
 
 /* ---- the document ----------------------------------------------------------------------------*/
 
+/* As gs_fields_name has it. */
+static const char *object_name(const json_t *object, enum gs_kind kind,
+			       char out[GS_OBJECT_NAME_MAX])
+{
+	const char *service = kind == GS_KIND_ACCESS ? gs_ctl_text(object, "service") : "";
+
+	snprintf(out, GS_OBJECT_NAME_MAX, "%.63s%s%.63s",
+		 gs_ctl_text(object, kind < GS_KIND_OVERRIDE ? "name" : "prefix"),
+		 *service ? "@" : "", service);
+	return out;
+}
+
 static size_t find_object(const json_t *list, const struct edit *edit)
 {
-	const char *key = edit->kind == GS_KIND_OVERRIDE ? "prefix" : "name";
+	char name[GS_OBJECT_NAME_MAX];
 	const json_t *object;
 	size_t i;
 
 	json_array_foreach (list, i, object)
-		if (strcmp(gs_ctl_text(object, key), edit->name) == 0)
+		if (strcmp(object_name(object, edit->kind, name), edit->name) == 0)
 			break;
 	return i;
+}
+
+/* A new object of the edit's name: prefix and service of an access rule. NULL: no UTF-8. */
+static json_t *new_object(const struct edit *edit)
+{
+	const char *at = edit->kind == GS_KIND_ACCESS ? strchr(edit->name, '@') : NULL;
+
+	if (at)
+		return json_pack("{s:s%, s:s}", "prefix", edit->name, (size_t)(at - edit->name),
+				 "service", at + 1);
+	return json_pack("{s:s}", edit->kind < GS_KIND_OVERRIDE ? "name" : "prefix", edit->name);
 }
 
 /* "regions[3].latitude: ..." as people know it: "region eu.latitude: ..." */
@@ -133,16 +193,16 @@ static void name_place(const json_t *document, struct gs_error *error)
 	for (int k = 0; k < GS_KIND__COUNT; k++) {
 		const char *plural = gs_kind_plural((enum gs_kind)k);
 		size_t length = strlen(plural);
+		char name[GS_OBJECT_NAME_MAX];
 		struct gs_error named;
 		const json_t *object;
-		const char *name;
 		char *end;
 
 		if (strncmp(error->text, plural, length) != 0 || error->text[length] != '[')
 			continue;
 		object = json_array_get(json_object_get(document, plural),
 					strtoul(error->text + length + 1, &end, 10));
-		name = gs_ctl_text(object, k == GS_KIND_OVERRIDE ? "prefix" : "name");
+		object_name(object, (enum gs_kind)k, name);
 		if (*end != ']' || !*name)
 			return;
 		snprintf(named.text, sizeof(named.text), "%s %.70s%.220s",
@@ -195,12 +255,12 @@ static size_t add_users(const struct gs_snapshot *have, const struct reference *
 static void find_users(const struct gs_snapshot *have, const struct edit *edit, char *out,
 		       size_t room)
 {
-	static const struct reference references[] = {
-		{GS_KIND_REGION, GS_KIND_POLICY, "order"},
-		{GS_KIND_REGION, GS_KIND_BACKEND, "region"},
-		{GS_KIND_REGION, GS_KIND_OVERRIDE, "region"},
-		{GS_KIND_POLICY, GS_KIND_SERVICE, "policy"},
-		{GS_KIND_SERVICE, GS_KIND_BACKEND, "service"}};
+	static const struct reference references[] = {{GS_KIND_REGION, GS_KIND_POLICY, "order"},
+						      {GS_KIND_REGION, GS_KIND_BACKEND, "region"},
+						      {GS_KIND_REGION, GS_KIND_OVERRIDE, "region"},
+						      {GS_KIND_POLICY, GS_KIND_SERVICE, "policy"},
+						      {GS_KIND_SERVICE, GS_KIND_BACKEND, "service"},
+						      {GS_KIND_SERVICE, GS_KIND_ACCESS, "service"}};
 	size_t length = 0;
 
 	out[0] = '\0';
@@ -217,17 +277,15 @@ static int change_list(json_t *list, const struct gs_snapshot *have, const struc
 	json_t *object;
 
 	if (edit->verb == ADD) {
-		/* Whoever sends a prefix somewhere says where it goes now, not that it is new. */
-		if (at < json_array_size(list) && edit->kind == GS_KIND_OVERRIDE)
+		/* Whoever says what becomes of a prefix says what it is now, not that it is new. */
+		if (at < json_array_size(list) && edit->kind >= GS_KIND_OVERRIDE)
 			return assign(json_array_get(list, at), edit, error);
 		if (at < json_array_size(list))
 			return gs_error_set(-EEXIST, error,
 					    "%s %s is there already (set changes it)",
 					    gs_kind_name(edit->kind), edit->name);
-		object = json_object();
-		json_array_append_new(list, object);
-		if (json_object_set_new(object, edit->kind == GS_KIND_OVERRIDE ? "prefix" : "name",
-					json_string(edit->name)) != 0)
+		object = new_object(edit);
+		if (!object || json_array_append_new(list, object) != 0)
 			return gs_error_set(-EINVAL, error, "name: no UTF-8 text");
 		return assign(object, edit, error);
 	}
@@ -324,7 +382,7 @@ EDITS(policy, GS_KIND_POLICY)
 EDITS(service, GS_KIND_SERVICE)
 EDITS(backend, GS_KIND_BACKEND)
 
-/* ---- overrides: known by a prefix, which may be spelled in many ways -------------------------*/
+/* ---- overrides and access: known by a prefix, which may be spelled in many ways --------------*/
 
 static int parse_prefix(const char *text, char out[GS_PREFIX_TEXT_MAX])
 {
@@ -353,59 +411,93 @@ static int join_reason(int argc, char **argv, char *out, size_t room)
 		       : gs_ctl_fail("reason: longer than %zu bytes", room - 1 - strlen("reason="));
 }
 
-int gs_ctl_override_add(const struct gs_ctl *ctl, int argc, char **argv)
+/* "PREFIX" or, of an access rule, "PREFIX@SERVICE". Told what is wrong: not 0. */
+static int parse_name(enum gs_kind kind, const char *text, char out[GS_OBJECT_NAME_MAX])
 {
-	struct edit edit = {.kind = GS_KIND_OVERRIDE, .verb = ADD};
+	const char *at = kind == GS_KIND_ACCESS ? strchr(text, '@') : NULL;
+	char prefix[GS_PREFIX_TEXT_MAX], before[GS_PREFIX_TEXT_MAX];
+
+	if (!at)
+		return parse_prefix(text, out);
+	if (strlen(at + 1) >= GS_NAME_MAX || !at[1])
+		return gs_ctl_fail("%.80s: no service's name after the @", text);
+	snprintf(before, sizeof(before), "%.*s", (int)(at - text), text);
+	if (parse_prefix(before, prefix) != 0)
+		return GS_CTL_FAILED;
+	snprintf(out, GS_OBJECT_NAME_MAX, "%s%.64s", prefix, at);
+	return 0;
+}
+
+/* PREFIX, a word for `field` and a reason. what: what is asked for if they are missing. */
+static int add_prefix(const struct gs_ctl *ctl, enum gs_kind kind, const char *field,
+		      const char *what, int argc, char **argv)
+{
+	struct edit edit = {.kind = kind, .verb = ADD};
 	struct gs_pg_change change = {.make = make, .context = &edit};
-	char prefix[GS_PREFIX_TEXT_MAX], region[GS_NAME_MAX + 8];
+	const char *object = gs_kind_name(kind);
+	char name[GS_OBJECT_NAME_MAX], word[GS_NAME_MAX + 8];
 	char reason[sizeof("reason=") + sizeof(((struct gs_override *)0)->reason) - 1];
-	char *assignments[2] = {region, reason};
-	int first = 2, ret = gs_ctl_take_change("override", "add", &argc, argv, &change);
+	char *assignments[2] = {word, reason};
+	int first = 2, ret = gs_ctl_take_change(object, "add", &argc, argv, &change);
 
 	if (ret)
 		return ret;
 	if (argc < 2)
-		return gs_ctl_usage("override", "add", "which prefix, and to which region?");
-	if (parse_prefix(argv[0], prefix) != 0)
+		return gs_ctl_usage(object, "add", "%s", what);
+	if (parse_name(kind, argv[0], name) != 0)
 		return GS_CTL_FAILED;
 	if (argc > 2 && strcmp(argv[2], "--reason") == 0)
 		first = 3;
 	if (argc > 2 && (first == argc || strncmp(argv[first], "--", 2) == 0))
-		return gs_ctl_usage("override", "add", "%s: a reason expected", argv[first - 1]);
+		return gs_ctl_usage(object, "add", "%s: a reason expected", argv[first - 1]);
 	if (join_reason(argc - first, argv + first, reason, sizeof(reason)) != 0)
 		return GS_CTL_FAILED;
 	if (strlen(argv[1]) >= GS_NAME_MAX)
-		return gs_ctl_fail("%.40s...: longer than a region's name", argv[1]);
-	snprintf(region, sizeof(region), "region=%.63s", argv[1]);
-	edit.name = prefix;
+		return gs_ctl_fail("%.40s...: longer than %s", argv[1],
+				   kind == GS_KIND_OVERRIDE ? "a region's name" : "an action");
+	snprintf(word, sizeof(word), "%s=%.63s", field, argv[1]);
+	edit.name = name;
 	edit.count = 2;
 	edit.assignments = assignments;
 	return gs_ctl_db_edit(ctl, &change);
 }
 
-static int edit_override(const struct gs_ctl *ctl, enum verb verb, int argc, char **argv)
+static int edit_prefix(const struct gs_ctl *ctl, enum gs_kind kind, enum verb verb, int argc,
+		       char **argv)
 {
-	char prefix[GS_PREFIX_TEXT_MAX];
+	char name[GS_OBJECT_NAME_MAX];
 
 	for (int i = 0; i < argc; i++) {
 		if (argv[i][0] == '-' || strchr(argv[i], '='))
 			continue;
 		if (i > 0 && strncmp(argv[i - 1], "--since", 7) == 0)
 			continue;
-		if (parse_prefix(argv[i], prefix) != 0)
+		if (parse_name(kind, argv[i], name) != 0)
 			return GS_CTL_FAILED;
-		argv[i] = prefix;
+		argv[i] = name;
 		break;
 	}
-	return edit_object(ctl, GS_KIND_OVERRIDE, verb, argc, argv);
+	return edit_object(ctl, kind, verb, argc, argv);
 }
 
-int gs_ctl_override_set(const struct gs_ctl *ctl, int argc, char **argv)
+int gs_ctl_override_add(const struct gs_ctl *ctl, int argc, char **argv)
 {
-	return edit_override(ctl, SET, argc, argv);
+	return add_prefix(ctl, GS_KIND_OVERRIDE, "region", "which prefix, and to which region?",
+			  argc, argv);
 }
 
-int gs_ctl_override_remove(const struct gs_ctl *ctl, int argc, char **argv)
+int gs_ctl_access_add(const struct gs_ctl *ctl, int argc, char **argv)
 {
-	return edit_override(ctl, REMOVE, argc, argv);
+	return add_prefix(ctl, GS_KIND_ACCESS, "action", "which prefix, and allow or deny?", argc,
+			  argv);
 }
+
+#define EDIT_PREFIX(object, word, verb, kind)                                         \
+	int gs_ctl_##object##_##word(const struct gs_ctl *ctl, int argc, char **argv) \
+	{                                                                             \
+		return edit_prefix(ctl, kind, verb, argc, argv);                      \
+	}
+EDIT_PREFIX(override, set, SET, GS_KIND_OVERRIDE)
+EDIT_PREFIX(override, remove, REMOVE, GS_KIND_OVERRIDE)
+EDIT_PREFIX(access, set, SET, GS_KIND_ACCESS)
+EDIT_PREFIX(access, remove, REMOVE, GS_KIND_ACCESS)

@@ -222,8 +222,7 @@ static int edge_list(const struct gs_ctl *ctl, int argc, char **argv)
 
 /* ---- breakers --------------------------------------------------------------------------------*/
 
-/* "90s", "10m", "2h", "7d"; 0: none of these. */
-static uint32_t read_span_s(const char *text)
+uint32_t gs_ctl_span_s(const char *text)
 {
 	static const struct {
 		char letter;
@@ -261,7 +260,7 @@ static int breaker_force(const struct gs_ctl *ctl, int argc, char **argv)
 	force.service = argv[0];
 	force.region = argv[1];
 	force.open = strcmp(argv[2], "open") == 0;
-	force.seconds = read_span_s(span);
+	force.seconds = gs_ctl_span_s(span);
 	if (force.seconds == 0)
 		return gs_ctl_usage("breaker", "force",
 				    "--for: '%s' is no span of 1s to 7d (90s, 10m, 2h, 7d)", span);
