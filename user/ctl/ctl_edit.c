@@ -235,6 +235,7 @@ static size_t add_users(const struct gs_snapshot *have, const struct reference *
 			const char *name, char *out, size_t length, size_t room)
 {
 	GS_AUTO_FREE struct gs_fields *fields = malloc(sizeof(*fields));
+	char user[GS_OBJECT_NAME_MAX];
 	uint32_t found = 0;
 
 	for (uint32_t i = 0; fields && i < gs_kind_count(have, reference->by); i++) {
@@ -244,7 +245,8 @@ static size_t add_users(const struct gs_snapshot *have, const struct reference *
 			continue;
 		length +=
 			(size_t)snprintf(out + length, room - length, "%s%s %s", length ? ", " : "",
-					 gs_kind_name(reference->by), fields->field[0].text);
+					 gs_kind_name(reference->by),
+					 gs_fields_name(fields, reference->by, user));
 	}
 	if (found > 3 && length < room)
 		length += (size_t)snprintf(out + length, room - length, " and %u more", found - 3);
