@@ -17,6 +17,7 @@ unset MAKEFLAGS MAKELEVEL MFLAGS
 
 passed=0
 failed=0
+cases=0 # rows of tables of packets, as tests of the packet path tell
 wrapper=() # what every test is run by
 
 # Reads TAP; prints "PASSED FAILED", then what failed and why. Plans add up: a cmocka program has
@@ -67,6 +68,7 @@ run_test() { # PROGRAM
 	fi
 	timeout -k 20 "$TEST_TIMEOUT" "${wrapper[@]}" "$program" </dev/null >"$log.tap" 2>"$log.err" || status=$?
 	result=$(judge "$status" <"$log.tap")
+	cases=$((cases + $(awk '/^# [0-9]+ packet cases$/ { n += $2 } END { print n + 0 }' "$log.tap")))
 	read -ra counts <<<"${result%%$'\n'*}"
 	passed=$((passed + counts[0]))
 	failed=$((failed + counts[1]))
@@ -143,6 +145,7 @@ need_bpffs() {
 run_suite() { # NAME TEST...
 	local name=$1 began=$SECONDS test
 	shift
+	cases=0
 	printf -- '---- %s\n' "$name"
 	if (($# == 0)); then
 		printf 'FAIL  %s: a suite without tests\n' "$name"
@@ -151,6 +154,9 @@ run_suite() { # NAME TEST...
 	for test in "$@"; do
 		run_test "$test"
 	done
+	if ((cases)); then
+		printf -- '---- %s: %d packet cases\n' "$name" "$cases"
+	fi
 	printf -- '---- %s: %d s\n\n' "$name" $((SECONDS - began))
 }
 

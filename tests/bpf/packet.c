@@ -2,6 +2,7 @@
 #include "packet.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -316,4 +317,19 @@ struct packet packet_reverse(const struct packet *packet)
 		swap(ip + 8, ip + 24, 16);
 	swap(out.bytes + out.l4, out.bytes + out.l4 + 2, 2);
 	return out;
+}
+
+/* ---- cases ----------------------------------------------------------------------------------- */
+
+static unsigned packet_cases;
+
+static void tell_cases(void)
+{
+	printf("# %u packet cases\n", packet_cases);
+}
+
+void packet_case(void)
+{
+	if (packet_cases++ == 0)
+		atexit(tell_cases);
 }

@@ -38,6 +38,14 @@ struct packet_spec {
 
 struct packet packet_build(const struct packet_spec *spec);
 
+/* One row of a table of packets is being sent and judged: tests/run.sh tells how many there were.
+ */
+void packet_case(void);
+
+/* A table's row was sent and judged: tests/run.sh tells how many were, by what this prints at exit.
+ */
+void packet_case_done(void);
+
 /* What an outer header says besides what it takes from the packet inside. */
 struct packet_outer {
 	uint8_t dst_mac[6];

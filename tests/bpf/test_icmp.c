@@ -123,6 +123,7 @@ static void errors_reach_the_flows_backend(void **state)
 			assert_int_equal(result.backend, flow.backend);
 			want = edge_expect_frame(&error, flow.backend);
 			expect_bytes(errors[i].name, &result.out, &want);
+			packet_case();
 		}
 		xdp_edge_set_region(&edge, flow.region, edge_up);
 	}
@@ -147,6 +148,7 @@ static void errors_about_unknown_flows_follow_the_decision(void **state)
 		flow = xdp_edge_send(&edge, &client);
 		assert_int_equal(flow.reason, GS_REASON_tx_new);
 		assert_int_equal(flow.backend, result.backend);
+		packet_case();
 	}
 }
 
@@ -206,6 +208,7 @@ static void other_errors_pass(void **state)
 
 		error = error_about(&other, clients[i].family == 6 ? 1 : 3, 1, 0, 60);
 		expect("no service of ours", &error, GS_REASON_pass_protocol);
+		packet_case();
 	}
 	/* from us to somebody, says the outer header; from somebody else, says the quote */
 	for (int family = 4; family <= 6; family += 2) {
@@ -257,6 +260,7 @@ static void cut_errors_pass(void **state)
 			error.length = length;
 			expect("cut frame", &error, GS_REASON_pass_protocol);
 		}
+		packet_case();
 	}
 }
 
@@ -276,6 +280,7 @@ static void malformed_quotes_pass(void **state)
 		error.bytes[error.l4 + 8 + patches[i].at] = patches[i].value;
 		expect("malformed quote", &error,
 		       patches[i].at == 6 ? GS_REASON_tx_icmp : GS_REASON_pass_protocol);
+		packet_case();
 	}
 }
 
@@ -340,6 +345,7 @@ static void other_echoes_pass(void **state)
 	for (unsigned i = 0; i < ARRAY_SIZE(others); i++) {
 		packet = packet_icmp(&others[i]);
 		expect("no echo of ours", &packet, GS_REASON_pass_protocol);
+		packet_case();
 	}
 	packet = packet_icmp(&(struct packet_icmp){
 		.src = "192.0.2.9", .dst = VIP4, .type = 8, .bytes = ping, .length = 40});
@@ -437,6 +443,7 @@ static void the_sender_is_told_what_fits(void **state)
 		assert_int_equal(result.action, XDP_TX);
 		assert_int_equal(result.backend, 0);
 		expect_bytes(rows[i].name, &result.out, &want);
+		packet_case();
 	}
 }
 

@@ -198,6 +198,7 @@ static void test_forwarded(void **state)
 		assert_int_equal(result.region, backend / 4 % 4);
 		want = edge_expect_frame(&packet, backend);
 		expect_same_bytes(c->name, &result.out, &want);
+		packet_case();
 	}
 }
 
@@ -532,6 +533,7 @@ static void test_refused(void **state)
 		assert_int_equal(result.service, c->service);
 		assert_int_equal(result.backend, 0);
 		assert_int_equal(result.region, 0);
+		packet_case();
 	}
 }
 
@@ -573,6 +575,7 @@ static void test_cut(void **state)
 			expect_cut(&cut[i], length, GS_REASON_drop_truncated);
 			expect_cut(&elsewhere, length, GS_REASON_pass_not_service);
 		}
+		packet_case();
 	}
 }
 
@@ -620,6 +623,7 @@ static void test_cut_fragments(void **state)
 			xdp_edge_forget(&edge);
 			expect_reason(name, &part, want);
 		}
+		packet_case();
 	}
 }
 
@@ -645,6 +649,7 @@ static void test_group_macs(void **state)
 
 			memcpy(packet.bytes, macs[n], 6);
 			expect_reason("group", &packet, GS_REASON_pass_group_mac);
+			packet_case();
 		}
 }
 
@@ -811,6 +816,7 @@ static void test_mtu_beyond_ip(void **state)
 		xdp_edge_set(&edge, GS_MAP_HOPS, &id, &hop);
 		xdp_edge_forget(&edge);
 		expect_reason("a large MTU", &packet, GS_REASON_tx_new);
+		packet_case();
 	}
 	xdp_edge_set(&edge, GS_MAP_HOPS, &id, &good);
 }
