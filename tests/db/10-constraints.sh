@@ -14,6 +14,7 @@ INSERT INTO geostream.services (name, vip, port, protocol, policy) VALUES
 INSERT INTO geostream.backends (name, service, region, address) VALUES
 	('eu-1', 1, 1, '10.1.0.1'), ('us-1', 1, 2, '10.2.0.1');
 INSERT INTO geostream.overrides VALUES ('203.0.113.0/24', 2);
+INSERT INTO geostream.access VALUES ('203.0.113.0/24', NULL, 'deny'), ('203.0.113.0/24', 1, 'allow');
 COMMIT"
 before=$(revision)
 
@@ -24,6 +25,7 @@ service="INSERT INTO geostream.services (name, vip, port, protocol, policy) VALU
 backend="INSERT INTO geostream.backends (name, service, region, address) VALUES"
 override="INSERT INTO geostream.overrides VALUES"
 set_service="UPDATE geostream.services SET"
+access="INSERT INTO geostream.access (prefix, service, action) VALUES"
 force='INSERT INTO geostream.breaker_forces (service, region, edge, state, expires_at) VALUES'
 
 while IFS='|' read -r constraint statement; do
@@ -159,6 +161,42 @@ backends_region_fkey|UPDATE geostream.backends SET region = 99
 policy_regions_region_fkey|DELETE FROM geostream.regions WHERE name = 'ap'
 services_policy_fkey|DELETE FROM geostream.policies WHERE name = 'nearest'
 backends_service_fkey|DELETE FROM geostream.services WHERE name = 'web'
+services_affinity|$set_service affinity = 'host'
+services_affinity_prefix4|$set_service affinity_prefix4 = 7
+services_affinity_prefix4|$set_service affinity_prefix4 = 33
+services_affinity_prefix6|$set_service affinity_prefix6 = 15
+services_affinity_prefix6|$set_service affinity_prefix6 = 129
+services_limit_client_packets|$set_service limit_client_packets = -1
+services_limit_client_flows|$set_service limit_client_flows = 1000000001
+services_limit_packets|$set_service limit_packets = -1
+services_limit_flows|$set_service limit_flows = 1000000001
+services_limit_prefix4|$set_service limit_prefix4 = 7
+services_limit_prefix6|$set_service limit_prefix6 = 129
+services_stale|$set_service stale = 'forget'
+services_stale_after|$set_service stale_after_s = 9
+services_stale_after|$set_service stale_after_s = 86401
+regions_limit_packets|UPDATE geostream.regions SET limit_packets = -1
+regions_limit_flows|UPDATE geostream.regions SET limit_flows = 1000000001
+regions_drain|UPDATE geostream.regions SET drain_until = now()
+regions_drain_until|UPDATE geostream.regions SET admin = 'drain', drain_until = 'infinity'
+backends_drain|UPDATE geostream.backends SET admin = 'maintenance', drain_until = now()
+backends_drain|BEGIN; UPDATE geostream.backends SET admin = 'drain', drain_until = now(); UPDATE geostream.backends SET admin = 'auto'; COMMIT
+backends_drain_until|UPDATE geostream.backends SET admin = 'drain', drain_until = '-infinity'
+backends_drain_until|UPDATE geostream.backends SET admin = 'drain', drain_until = 'epoch'
+backends_port|UPDATE geostream.backends SET forward = 'nat', port = 65536
+backends_port_of_nat|UPDATE geostream.backends SET port = 80
+backends_port_of_nat|UPDATE geostream.backends SET forward = 'gue', port = 80
+backends_forward_fits_vip|INSERT INTO geostream.backends (name, service, region, address, forward) VALUES ('x', 1, 1, 'fd00::1', 'nat')
+services_vip_fits_forward|BEGIN; UPDATE geostream.backends SET forward = 'nat'; UPDATE geostream.services SET vip = '2001:db8::11' WHERE name = 'web'; COMMIT
+access_key|$access ('203.0.113.0/24', NULL, 'allow')
+access_key|$access ('203.0.113.0/24', 1, 'allow')
+access_prefix|$access ('::ffff:10.0.0.0/104', NULL, 'deny')
+access_service_fkey|$access ('10.0.0.0/8', 99, 'deny')
+access_service_fkey|DELETE FROM geostream.backends WHERE service = 1; DELETE FROM geostream.services WHERE name = 'web'
+access_action|$access ('10.0.0.0/8', NULL, 'permit')
+access_reason|INSERT INTO geostream.access VALUES ('10.0.0.0/8', NULL, 'deny', repeat('a', 128))
+access_reason|INSERT INTO geostream.access VALUES ('10.0.0.0/8', NULL, 'deny', E'a\x1b[31m')
+access_limit|INSERT INTO geostream.access SELECT ('10.0.0.0'::inet + 256::bigint * g)::cidr, NULL, 'deny' FROM generate_series(1, 65536) g
 overrides_pkey|$override ('203.0.113.0/24', 1)
 overrides_prefix|$override ('::ffff:10.0.0.0/104', 1)
 overrides_region_fkey|$override ('10.0.0.0/8', 99)
@@ -193,8 +231,14 @@ ok "a VIP and its backends by l2 change their family in one transaction" sql \
 	 UPDATE geostream.services SET vip = '2001:db8::10' WHERE name = 'web6';
 	 UPDATE geostream.services SET vip = '198.51.100.10' WHERE name = 'web';
 	 UPDATE geostream.backends SET address = 'fd00::7' WHERE name = 'b2'; COMMIT"
+ok "limits, prefixes and times at their ends" sql \
+	"UPDATE geostream.services SET affinity = 'prefix', affinity_prefix4 = 8, affinity_prefix6 = 128, limit_prefix4 = 32,
+	 limit_prefix6 = 16, limit_flows = 1000000000, stale = 'drop', stale_after_s = 10;
+	 UPDATE geostream.regions SET admin = 'drain', drain_until = '9999-12-31 23:59:59.999Z';
+	 UPDATE geostream.backends SET forward = 'nat', port = 65535 WHERE name = 'eu-1'"
+ok "a rule for each service, and of both families" sql "$access ('203.0.113.0/24', 2, 'deny'), ('::/0', NULL, 'deny'), ('0.0.0.0/0', NULL, 'allow')"
 is "every named constraint of the desired state says what it is for" "$(sql "
 	SELECT string_agg(conname, ' ') FROM pg_constraint c JOIN pg_class t ON t.oid = conrelid
-	WHERE t.relname IN ('regions', 'policies', 'policy_regions', 'services', 'backends', 'overrides', 'breaker_forces')
+	WHERE t.relname IN ('regions', 'policies', 'policy_regions', 'services', 'backends', 'overrides', 'access', 'breaker_forces')
 	AND contype <> 't' AND conname NOT LIKE '%\_pkey' AND obj_description(c.oid, 'pg_constraint') IS NULL")" ""
 done_testing

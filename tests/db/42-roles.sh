@@ -33,6 +33,8 @@ no|yes|no|UPDATE geostream.regions SET cost = 9 WHERE name = 'eu'
 no|yes|no|INSERT INTO geostream.regions (name, latitude, longitude) VALUES ('sa', 1, 1)
 no|yes|no|DELETE FROM geostream.backends WHERE name = 'eu-1'
 no|yes|no|DELETE FROM geostream.policy_regions WHERE position = 3
+no|yes|no|INSERT INTO geostream.access VALUES ('192.0.2.0/24', NULL, 'deny')
+no|yes|no|UPDATE geostream.backends SET forward = 'nat', port = 80, admin = 'drain', drain_until = now() WHERE name = 'eu-1'
 no|yes|no|INSERT INTO geostream.breaker_forces (service, region, state, expires_at) VALUES ('web', 'eu', 'open', now() + interval '1 hour')
 yes|no|no|INSERT INTO geostream.transitions (edge, run, number, at, kind, from_state, to_state) VALUES ('e', 1, 1, now(), 'region', '', '')
 yes|no|no|INSERT INTO geostream.probe_minutes (minute, edge, service, region, backend, probes, failures) VALUES (now(), 'e', 's', 'r', 'b', 1, 0)

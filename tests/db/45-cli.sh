@@ -20,6 +20,7 @@ is "as has the manual page" "$(docs/man/page.sh docs/man/geostreamctl.1.scd "$BU
 	sed -n '/^# COMMANDS/,/^# THE STATES/p' | grep -c '^\*')" "$(ctl complete | wc -l)"
 
 # ---- every kind, there and back ----------------------------------------------------------------
+declare -A again=([override]=us [access]=deny)
 while IFS='|' read -r kind name add set shown; do
 	read -ra add <<<"$add"
 	read -ra set <<<"$set"
@@ -31,12 +32,12 @@ while IFS='|' read -r kind name add set shown; do
 	ok "$kind set" ctl "$kind" set "$name" "${set[@]}"
 	like "again: nothing to change" "$(said "$kind" set "$name" "${set[@]}")" '^nothing to change'
 	like "audited: who, what, from, to" "$(said audit --kind "$kind" --limit 1)" "update $kind $name: "
-	if [[ $kind == override ]]; then
-		ok "adding it again is where it goes now" ctl override add "$name" us
+	if [[ $kind == override || $kind == access ]]; then
+		ok "adding it again is what it is now" ctl "$kind" add "$name" "${again[$kind]}"
 	else
 		like "$kind add again is refused" "$(said "$kind" add "$name" "${add[@]}")" "$kind $name is there already"
 	fi
-	ok "$kind list has it" grep -q "^$name " <<<"$(said "$kind" list)"
+	ok "$kind list has it" grep -q "^${name/@/ *} " <<<"$(said "$kind" list)"
 	ok "$kind remove" ctl "$kind" remove "$name"
 	refuses "$kind remove again" ctl "$kind" remove "$name"
 	like "audited" "$(said audit --kind "$kind" --limit 1)" "remove $kind $name"
@@ -48,7 +49,23 @@ backend|eu-3|service=web region=eu address=10.1.0.13|weight=7|weight 100 -> 7
 backend|eu-4|service=web region=eu address=10.1.0.14 forward=gue|forward=l2 weight=9|weight 100 -> 9, forward gue -> l2
 backend|eu-5|service=web6 region=eu address=10.1.0.15|forward=gue|forward ipip -> gue
 override|203.0.113.0/24|eu because of a ticket|region=ap reason=none|region eu -> ap
+access|203.0.113.0/24|deny --reason spam|action=allow|action deny -> allow
+access|2001:db8::/32@web6|allow|action=deny reason=x|action allow -> deny, reason "" -> x
+service|q|vip=198.51.100.54 port=443 protocol=udp policy=nearest probe_port=80 affinity=prefix affinity.prefix4=20 limits.client_flows=100|affinity=client limit_client_flows=0 limits.flows=7 stale=drop stale.after_s=20|affinity prefix -> client, limit_client_flows 100 -> 0, limit_flows 0 -> 7, stale keep -> drop, stale_after_s 300 -> 20
+region|af|latitude=1 longitude=2 limits.packets=1000|admin=drain drain_until=2030-01-01T01:00:00+01:00|admin auto -> drain, drain_until "" -> 2030-01-01T00:00:00Z
+backend|eu-6|service=web region=eu address=10.1.0.16 forward=nat port=8080|port=8081 admin=drain|port 8080 -> 8081, admin auto -> drain
 ROWS
+
+# ---- what depends on another field --------------------------------------------------------------
+like "a deadline may be a span" "$(said backend set eu-1 admin=drain drain_until=20m)" \
+	'admin auto -> drain, drain_until "" -> 20[0-9-]+T[0-9:]+Z'
+is "of twenty minutes" "$(sql "SELECT drain_until BETWEEN now() + interval '19 min' AND now() + interval '21 min' FROM geostream.backends WHERE name = 'eu-1'")" t
+like "a listing has a column for it" "$(said backend list | head -n 1)" ' ADMIN +DRAIN_UNTIL$'
+like "it goes with the drain" "$(said backend set eu-1 admin=auto)" 'admin drain -> auto, drain_until 20[^ ]* -> ""'
+refuses "and its column with it" grep -q DRAIN_UNTIL <<<"$(said backend list)"
+ok "NAT" ctl backend set eu-1 forward=nat port=8080
+like "its port goes with it" "$(said backend set eu-1 forward=ipip)" 'forward nat -> ipip, port 8080 -> 0'
+
 
 # ---- wrong words -------------------------------------------------------------------------------
 before=$(revision)
@@ -94,6 +111,22 @@ done <<'ROWS'
 1|policy nearest is still used by service web|policy remove nearest
 1|service web is still used by backend|service remove web
 1|bits are set beyond|override add 203.0.113.1/24 eu
+1|bits are set beyond|access add 203.0.113.1/24@web deny
+1|access 203.0.113.0/24.action: "permit" is not one of allow and deny|access add 203.0.113.0/24 permit
+1|access 203.0.113.0/24@wbe.service: "wbe" is not the name of a service, did you mean "web"|access add 203.0.113.0/24@wbe deny
+1|no service.s name after the @|access add 203.0.113.0/24@ deny
+1|no access rule is for 203.0.113.0/24@web|access set 203.0.113.0/24@web action=deny
+2|which prefix, and allow or deny|access add 203.0.113.0/24
+1|service web.affinity.kind: "host" is not one of flow, client and prefix|service set web affinity=host
+1|service web.affinity.prefix4: 7 is not a whole number from 8 to 32|service set web affinity.prefix4=7
+1|service web.limits: unknown key "client_flow", did you mean "client_flows"|service set web limits.client_flow=1
+1|service web.limits.flows: -1 is not a whole number|service set web limit_flows=-1
+1|service web.stale.after_s: 9 is not a whole number from 10 to 86400|service set web stale_after_s=9
+1|region eu.limits.packets: "many" is not a limit|region set eu limits.packets=many
+1|region eu.drain_until: "2030-01-01T00:00:00Z" needs "admin": "drain"|region set eu drain_until=2030-01-01T00:00:00Z
+1|backend eu-1.drain_until: "tomorrow" is not a time|backend set eu-1 admin=drain drain_until=tomorrow
+1|backend eu-1.port: 80 needs "forward": "nat"|backend set eu-1 port=80
+1|eu-1-cross.forward: nat needs an IPv|backend set eu-1-cross forward=nat
 1|"mars" is not the name of a region|override add 203.0.113.0/24 mars
 2|not of the form FIELD=VALUE|region set eu cost
 2|set what of eu|region set eu
@@ -138,6 +171,10 @@ like "an actor may be anybody" "$(said --actor "$(printf 'm\xc3\xb6rk <x>')" reg
 
 # ---- export ------------------------------------------------------------------------------------
 sql "DELETE FROM geostream.backends WHERE name = 'eu-1'" # a gap in the ids
+ctl access add 192.0.2.0/24 deny some reason >/dev/null && ctl access add 192.0.0.0/16@web allow >/dev/null &&
+	ctl access add 192.0.2.0/24@web allow >/dev/null && ctl region set eu admin=drain drain_until=2d >/dev/null &&
+	ctl service set web affinity=prefix stale=pass limits.packets=9 >/dev/null
+like "a service with access rules is still used" "$(said service remove web)" 'service web is still used by .*access 192.0.0.0/16@web'
 for how in '' --portable; do
 	# shellcheck disable=SC2086
 	ok "export $how" ctl export -o "$TAP_WORK/all.json" $how

@@ -24,6 +24,9 @@ is "names" "$(offers region show '')" "eu us ap"
 is "some of them" "$(offers backend remove us-1-)" "us-1-web6 us-1-cross us-1-cross6"
 is "fields" "$(offers region set eu c)" "cost= capacity="
 is "a breaker's service and region" "$(offers breaker force web e)" eu
+is "limits' fields" "$(offers region set eu l)" "latitude= longitude= limit_packets= limit_flows="
+ctl access add 192.0.2.0/24 deny >/dev/null && ctl access add 192.0.2.0/24@web allow "for a while" >/dev/null || exit 1
+is "access rules by their names" "$(offers access remove '')" "192.0.2.0/24 192.0.2.0/24@web"
 is "an object there is not" "$(offers mars '')" ""
 is "hostile words run nothing" "$(offers "x'; touch $TAP_WORK/ran; '" '')" ""
 refuses "nothing ran" test -e "$TAP_WORK/ran"

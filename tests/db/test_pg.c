@@ -464,6 +464,10 @@ static void test_nothing_but_desired_state_makes_revisions(void **state)
 		 1},
 		{"UPDATE geostream.policy_regions SET position = position + 5", 1},
 		{"TRUNCATE geostream.overrides", 1},
+		{"INSERT INTO geostream.access VALUES ('10.0.0.0/8', NULL, 'deny')", 1},
+		{"UPDATE geostream.access SET action = 'deny'", 0},
+		{"UPDATE geostream.access SET action = 'allow'", 1},
+		{"TRUNCATE geostream.access", 1},
 	};
 
 	(void)state;

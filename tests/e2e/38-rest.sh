@@ -92,9 +92,9 @@ ok "bytes that are no HTTP end the connection, not the daemon" sh -c "head -c 30
 is "it answers on" "$(status "$URL/health/live")" 200
 
 # ---- objects -----------------------------------------------------------------------------------
-for kind in regions policies services backends overrides; do
+for kind in regions policies services backends overrides access; do
 	is "$kind: as the command has them" "$(body "$URL/api/v1/$kind" | jq -S -c ".${kind}[] | del(.state, .health, .latency_ms)")" \
-		"$(lab_ctl -j "$(sed 's/ies$/y/; s/s$//' <<<"$kind")" list | jq -S -c '.[]')"
+		"$(lab_ctl -j "$(sed -E 's/ies$/y/; s/([^s])s$/\1/' <<<"$kind")" list | jq -S -c '.[]')"
 done
 is "one of them" "$(body "$URL/api/v1/backends/eu-1" | jq -c '[.name, .region, .state, .health]')" '["eu-1","eu","up","up"]'
 is "one there is not" "$(status "$URL/api/v1/backends/mars-1")" 404
@@ -170,6 +170,14 @@ override_is_there() {
 }
 ok "is answered by its prefix" lab_wait 10 override_is_there
 is "another one is not there" "$(status "$URL/api/v1/overrides/203.0.113.0/25")" 404
+ok "access rules" lab_ctl access add 203.0.113.0/24 deny
+ok "one of a service" lab_ctl access add 203.0.113.0/24@web allow
+access_is_there() {
+	[[ $(body "$URL/api/v1/access/203.0.113.0/24@web" | jq -r .action) == allow ]]
+}
+ok "is answered by prefix and service" lab_wait 10 access_is_there
+is "that of every service by its prefix" "$(body "$URL/api/v1/access/203.0.113.0/24" | jq -r .action)" deny
+is "that of another service is not there" "$(status "$URL/api/v1/access/203.0.113.0/24@web6")" 404
 
 # ---- the database is away, the daemon is told to end -------------------------------------------
 lab_database_crash

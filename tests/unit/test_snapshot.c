@@ -13,6 +13,7 @@
 #include "user/core/breaker.h"
 #include "user/core/cidr.h"
 #include "user/core/health.h"
+#include "user/core/service_spec.h"
 #include "user/core/snapshot.h"
 
 #include <errno.h>
@@ -45,7 +46,8 @@ static void set_name(char out[GS_NAME_MAX], const char *format, unsigned number)
 	snprintf(out, GS_NAME_MAX, "%s%u", format, number);
 }
 
-/* Regions 2, 4, 6; policies 3, 5; services 10, 20, 30; backends 7, 14, 21, 28; 3 overrides. */
+/* Regions 2, 4, 6; policies 3, 5; services 10, 20, 30; backends 7, 14, 21, 28; 3 overrides; 3
+ * access rules. What tests of other things leave 0 is 0 here, too. */
 static struct gs_snapshot *sound(void)
 {
 	static const char *const addresses[] = {"10.1.0.1", "10.1.0.2", "fd00::1", "10.1.0.1"};
@@ -53,7 +55,8 @@ static struct gs_snapshot *sound(void)
 					   .policy_count = 2,
 					   .service_count = 3,
 					   .backend_count = 4,
-					   .override_count = 3};
+					   .override_count = 3,
+					   .access_count = 3};
 	struct gs_snapshot *s;
 
 	assert_int_equal(gs_snapshot_new(&counts, &s), 0);
@@ -86,6 +89,10 @@ static struct gs_snapshot *sound(void)
 	s->overrides[0] = (struct gs_override){.prefix = prefix("10.0.0.0/8"), .region = 4};
 	s->overrides[1] = (struct gs_override){.prefix = prefix("10.0.0.0/16"), .region = 6};
 	s->overrides[2] = (struct gs_override){.prefix = prefix("::/0"), .region = 2};
+	s->access[0] = (struct gs_access){.prefix = prefix("203.0.113.0/24")};
+	s->access[1] = (struct gs_access){
+		.prefix = prefix("203.0.113.0/24"), .service = 10, .allow = true};
+	s->access[2] = (struct gs_access){.prefix = prefix("2001:db8::/32"), .service = 30};
 	return s;
 }
 
@@ -154,6 +161,31 @@ SPOIL(backend_admin, s->backends[0].admin = GS_ADMIN__COUNT)
 SPOIL(backend_forward, s->backends[0].forward = GS_FORWARD_AS__COUNT)
 SPOIL(backend_l2_family, s->backends[2].forward = GS_FORWARD_AS_L2)
 SPOIL(backend_l2_family6, (s->backends[3].service = 30, s->backends[3].forward = GS_FORWARD_AS_L2))
+SPOIL(backend_nat_family, s->backends[2].forward = GS_FORWARD_AS_NAT)
+SPOIL(backend_port, s->backends[0].port = 80)
+SPOIL(backend_drain, s->backends[0].drain_until_unix_ms = 1893456000000)
+SPOIL(backend_drain_past,
+      (s->backends[0].admin = GS_ADMIN_DRAIN, s->backends[0].drain_until_unix_ms = -1))
+SPOIL(region_drain,
+      (s->regions[0].admin = GS_ADMIN_MAINTENANCE, s->regions[0].drain_until_unix_ms = 1))
+SPOIL(region_drain_far,
+      (s->regions[0].admin = GS_ADMIN_DRAIN, s->regions[0].drain_until_unix_ms = INT64_MAX))
+SPOIL(region_limit, s->regions[0].limit_flows = GS_LIMIT_MAX + 1u)
+SPOIL(affinity_kind, s->services[0].affinity.kind = GS_AFFINE__COUNT)
+SPOIL(affinity_prefix_none, s->services[0].affinity.kind = GS_AFFINE_PREFIX)
+SPOIL(affinity_prefix4, s->services[0].affinity.prefix4 = 33)
+SPOIL(affinity_prefix6, s->services[0].affinity.prefix6 = 15)
+SPOIL(limit_prefix_none, s->services[0].limit.client_flows = 5)
+SPOIL(limit_flows, s->services[0].limit.flows = UINT32_MAX)
+SPOIL(stale_kind, s->services[0].stale.kind = GS_STALE_IS__COUNT)
+SPOIL(stale_after_none, s->services[0].stale.kind = GS_STALE_IS_PASSED)
+SPOIL(stale_after, s->services[0].stale.after_s = 9)
+SPOIL(access_service, s->access[0].service = 11)
+SPOIL(access_host_bits, s->access[0].prefix.addr.bytes[15] = 1)
+SPOIL(access_length, s->access[2].prefix.length = 129)
+SPOIL(access_twice, s->access[1].service = 0)
+SPOIL(access_unsorted, s->access[0].service = 20)
+SPOIL(access_reason, strcpy(s->access[1].reason, "a\x1b"))
 SPOIL(backend_same_place, s->backends[1].addr = s->backends[0].addr)
 SPOIL(backend_is_vip, s->backends[3].addr = addr("198.51.100.10"))
 SPOIL(backend_is_vip6, s->backends[3].addr = addr("2001:db8::10"))
@@ -233,6 +265,28 @@ static const struct {
 	 "backends[2].forward: l2 needs an IPv4 address, as the VIP 198.51.100.10 of service "
 	 "service0 is; fd00::1 is IPv6"},
 	{spoil_backend_l2_family6, "backends[3].forward: l2 needs an IPv6 address"},
+	{spoil_backend_nat_family, "backends[2].forward: nat needs an IPv4 address"},
+	{spoil_backend_port, "backends[0].port: only with forward nat"},
+	{spoil_backend_drain, "backends[0].drain_until: only with admin drain"},
+	{spoil_backend_drain_past, "backends[0].drain_until: -1 ms is no time"},
+	{spoil_region_drain, "regions[0].drain_until: only with admin drain, it is maintenance"},
+	{spoil_region_drain_far, "regions[0].drain_until:"},
+	{spoil_region_limit, "regions[0].limits:"},
+	{spoil_affinity_kind, "services[0].affinity.kind:"},
+	{spoil_affinity_prefix_none, "services[0].affinity.prefix4: 0 is not 8 to 32"},
+	{spoil_affinity_prefix4, "services[0].affinity.prefix4: 33 is not 8 to 32"},
+	{spoil_affinity_prefix6, "services[0].affinity.prefix6: 15 is not 16 to 128"},
+	{spoil_limit_prefix_none, "services[0].limits.prefix4: 0 is not"},
+	{spoil_limit_flows, "services[0].limits.flows:"},
+	{spoil_stale_kind, "services[0].stale.kind:"},
+	{spoil_stale_after_none, "services[0].stale.after_s: 0 is not 10 to 86400"},
+	{spoil_stale_after, "services[0].stale.after_s: 9 is not"},
+	{spoil_access_service, "access[0].service: no service has id 11"},
+	{spoil_access_host_bits, "access[0].prefix: host bits"},
+	{spoil_access_length, "access[2].prefix: length"},
+	{spoil_access_twice, "access[1]: not sorted, or twice"},
+	{spoil_access_unsorted, "access[1]: not sorted, or twice"},
+	{spoil_access_reason, "access[1].reason:"},
 	{spoil_backend_same_place, "backends[1].address:"},
 	{spoil_backend_is_vip, "backends[3].address:"},
 	{spoil_backend_is_vip6, "backends[3].address:"},
@@ -259,6 +313,15 @@ static void test_check_accepts_what_is_sound(void **state)
 	(void)state;
 	s->backends[1].forward = GS_FORWARD_AS_L2;
 	s->backends[2].forward = GS_FORWARD_AS_GUE; /* IPv4 inside IPv6 */
+	s->backends[1].port = 0;
+	s->backends[0].forward = GS_FORWARD_AS_NAT;
+	s->backends[0].port = 8080;
+	s->backends[0].admin = GS_ADMIN_DRAIN;
+	s->backends[0].drain_until_unix_ms = 1; /* long over: still a state there may be */
+	gs_service_spec_default(&s->services[0]);
+	s->services[0].affinity.kind = GS_AFFINE_PREFIX;
+	s->services[0].limit.client_flows = GS_LIMIT_MAX;
+	s->services[0].stale.kind = GS_STALE_IS_DROPPED;
 	ret = gs_snapshot_check(s, &error);
 	gs_snapshot_free(s);
 	if (ret)

@@ -11,6 +11,7 @@
 #include "user/app/difference.h"
 #include "user/app/snapshot_io.h"
 #include "user/core/cidr.h"
+#include "user/core/service_spec.h"
 #include "user/core/snapshot.h"
 
 #include <errno.h>
@@ -97,17 +98,59 @@ static void vary_forwards(struct gs_snapshot *snapshot)
 	}
 }
 
+/* What worlds leave as it is where nobody says. Access rules go to *ret_access, to free. */
+static void vary_specs(struct gs_snapshot *snapshot, uint64_t seed, struct gs_access **ret_access)
+{
+	struct gs_access *access = calloc(2, sizeof(*access));
+
+	for (uint32_t i = 0; i < snapshot->service_count; i++) {
+		struct gs_service *service = &snapshot->services[i];
+
+		service->affinity.kind = (enum gs_affine)(world_draw(&seed) % GS_AFFINE__COUNT);
+		service->stale.kind = (enum gs_stale_kind)(world_draw(&seed) % GS_STALE_IS__COUNT);
+		for (uint32_t n = 0; n < GS_SERVICE_NUMBERS; n++) {
+			const struct gs_service_number *number = gs_service_number(n);
+
+			gs_service_number_set(service, n,
+					      number->min +
+						      (uint32_t)(world_draw(&seed) %
+								 (number->max - number->min + 1)));
+		}
+	}
+	snapshot->regions[0].admin = GS_ADMIN_DRAIN;
+	snapshot->regions[0].drain_until_unix_ms = 1893456000123;
+	snapshot->regions[0].limit_packets = GS_LIMIT_MAX;
+	snapshot->regions[0].limit_flows = 7;
+	for (uint32_t i = 0; i < snapshot->backend_count; i++) {
+		struct gs_backend *backend = &snapshot->backends[i];
+
+		backend->port = backend->forward == GS_FORWARD_AS_NAT ? (uint16_t)(8000 + i) : 0;
+		if (backend->admin == GS_ADMIN_DRAIN)
+			backend->drain_until_unix_ms = 1893456000000 + i;
+	}
+	assert_int_equal(gs_prefix_parse("203.0.113.0/24", &access[0].prefix), 0);
+	assert_int_equal(gs_prefix_parse("2001:db8::/32", &access[1].prefix), 0);
+	access[0].allow = true;
+	access[1].service = snapshot->services[0].id;
+	strcpy(access[1].reason, "a \"reason\"");
+	snapshot->access = access;
+	snapshot->access_count = 2;
+	*ret_access = access;
+}
+
 static void test_what_is_saved_comes_back(void **state)
 {
 	(void)state;
 	for (uint64_t seed = 1; seed <= WORLDS; seed++) {
 		struct world *world = world_new(seed);
 		struct gs_snapshot *loaded = NULL;
+		struct gs_access *access = NULL;
 		struct gs_error error = {{0}};
 		struct stat stat_;
 		bool is_same;
 
 		vary_forwards(&world->snapshot);
+		vary_specs(&world->snapshot, seed, &access);
 		world->snapshot.revision = seed * 1000003;
 		world->snapshot.selection_seed = ~seed * 0x9e3779b97f4a7c15u;
 		if (gs_snapshot_save(&world->snapshot, path, &error) != 0 ||
@@ -115,6 +158,9 @@ static void test_what_is_saved_comes_back(void **state)
 			fail_msg("seed %ju: %s", (uintmax_t)seed, error.text);
 		is_same = same(&world->snapshot, loaded);
 		gs_snapshot_free(loaded);
+		free(access);
+		world->snapshot.access = NULL;
+		world->snapshot.access_count = 0;
 		world_free(world);
 		if (!is_same)
 			fail_msg("seed %ju: not the same", (uintmax_t)seed);
@@ -296,7 +342,8 @@ static void test_forces_and_actor_come_back(void **state)
 	world_free(world);
 }
 
-/* As version 0.1 wrote them, before there were breakers, forces, actors and forward modes. */
+/* As version 0.1 wrote them, before there were breakers, forces, actors, forward modes, affinity...
+ */
 static void test_files_of_before_load(void **state)
 {
 	static const char body[] =
@@ -328,6 +375,12 @@ static void test_files_of_before_load(void **state)
 	assert_int_equal(loaded->backends[0].weight, 9);
 	assert_int_equal(loaded->backends[0].forward, GS_FORWARD_AS_IPIP);
 	assert_int_equal(loaded->force_count, 0);
+	assert_int_equal(loaded->access_count, 0);
+	assert_int_equal(loaded->services[0].affinity.kind, GS_AFFINE_FLOW);
+	assert_int_equal(loaded->services[0].stale.kind, GS_STALE_IS_KEPT);
+	for (uint32_t n = 0; n < GS_SERVICE_NUMBERS; n++)
+		assert_int_equal(gs_service_number_get(&loaded->services[0], n),
+				 gs_service_number(n)->otherwise);
 	gs_snapshot_free(loaded);
 }
 

@@ -26,14 +26,16 @@ _geostreamctl() {
 	1) words=("$(geostreamctl complete | sed -n "s/^${words[0]//[^a-z]/} //p")") ;;
 	2)
 		case ${words[1]} in
-		show | set | remove) words=("$(_geostreamctl_list "${words[0]}" list | awk 'NR > 1 { print $1 }')") ;;
+		show | set | remove) [[ ${words[0]} == access ]] &&
+			words=("$(_geostreamctl_list access list | awk 'NR > 1 { print $1 ($2 ~ /^(allow|deny)$/ ? "" : "@" $2) }')") ||
+			words=("$(_geostreamctl_list "${words[0]}" list | awk 'NR > 1 { print $1 }')") ;;
 		force | release) words=("$(_geostreamctl_list service list | awk 'NR > 1 { print $1 }')") ;;
 		*) return ;;
 		esac
 		;;
 	3)
 		case ${words[1]} in
-		set) words=("$(_geostreamctl_list "${words[0]}" show "${words[2]}" | awk '$1 != "name" && $1 != "revision" && NF == 2 { print $1 "=" }')") ;;
+		set) words=("$(_geostreamctl_list "${words[0]}" show "${words[2]}" | awk '$1 !~ /^(name|prefix|revision)$/ && NF == 2 { print $1 "=" }')") ;;
 		force | release) words=("$(_geostreamctl_list region list | awk 'NR > 1 { print $1 }')") ;;
 		*) return ;;
 		esac

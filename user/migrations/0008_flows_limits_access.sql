@@ -144,7 +144,7 @@ CREATE TABLE geostream.access (
 	action text NOT NULL CONSTRAINT access_action CHECK (action IN ('allow', 'deny')),
 	reason text NOT NULL DEFAULT ''
 		CONSTRAINT access_reason CHECK (octet_length(reason) <= 127 AND reason !~ '[[:cntrl:]]'),
-	CONSTRAINT access_key UNIQUE NULLS NOT DISTINCT (prefix, service)
+	CONSTRAINT access_key EXCLUDE USING btree (prefix WITH =, (coalesce(service, 0)) WITH =)
 );
 CREATE INDEX access_prefix_gist ON geostream.access USING gist (prefix inet_ops);
 CREATE INDEX access_service ON geostream.access (service);
