@@ -75,6 +75,7 @@ GS_INLINE enum gs_reason gs_pass_reason(const struct gs_packet *packet)
 GS_INLINE enum gs_reason gs_process(struct xdp_md *ctx, struct gs_packet *packet,
 				    struct gs_outcome *outcome)
 {
+	const struct gs_service_value *service;
 	struct gs_turn turn = {0};
 	enum gs_reason reason, fault;
 	__u32 backend = 0;
@@ -86,9 +87,13 @@ GS_INLINE enum gs_reason gs_process(struct xdp_md *ctx, struct gs_packet *packet
 	if (fault != GS_REASON_NONE && packet->shape != GS_SHAPE_QUOTES &&
 	    !(packet->shape == GS_SHAPE_LATER && gs_fragment_find(packet)))
 		return gs_refuse(packet, fault, outcome);
-	turn.service = gs_match(packet);
-	if (!turn.service)
+	service = gs_match_value(packet);
+	if (!service)
 		return gs_pass_reason(packet);
+	turn.service = service->service;
+	turn.affinity = service->affinity;
+	turn.affinity4 = service->affinity4;
+	turn.affinity6 = service->affinity6;
 	if (gs_turn_init(&turn, packet))
 		return GS_REASON_pass_no_meta;
 	outcome->service = turn.service;

@@ -18,14 +18,22 @@ GS_INLINE const struct gs_service_value *gs_match_find(const struct gs_packet *p
 	return bpf_map_lookup_elem(&services, &key);
 }
 
-/* The service, exact port before every port; 0: none. */
-GS_INLINE __u32 gs_match(const struct gs_packet *packet)
+/* The service, exact port before every port; NULL: none. */
+GS_INLINE const struct gs_service_value *gs_match_value(const struct gs_packet *packet)
 {
 	const struct gs_service_value *found;
 
 	found = gs_match_find(packet, packet->tuple.dst_port, packet->tuple.protocol, 0);
 	if (!found)
 		found = gs_match_find(packet, 0, packet->tuple.protocol, 0);
+	return found;
+}
+
+/* Its id; 0: none. */
+GS_INLINE __u32 gs_match(const struct gs_packet *packet)
+{
+	const struct gs_service_value *found = gs_match_value(packet);
+
 	return found ? found->service : 0;
 }
 

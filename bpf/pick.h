@@ -22,6 +22,10 @@ struct gs_turn {
 	__u32 flow_mask;
 	__u32 now;     /* ktime in units of 2^30 ns, 15 bits */
 	__u32 may_try; /* 1: begins a connection, and may be a half-open breaker's trial */
+	__u8 affinity; /* enum gs_affinity, and its bits: of the service */
+	__u8 affinity4;
+	__u8 affinity6;
+	__u8 _pad;
 };
 
 /* NULL: no such slot. */
@@ -417,6 +421,7 @@ __attribute__((noinline)) int gs_pick_new(const struct gs_packet *packet,
 {
 	const struct gs_generation_value *generation;
 	const struct gs_plan_value *plan;
+	struct gs_flow_tuple tuple;
 	struct gs_ask ask;
 	__u32 region, backend;
 	__u64 hash;
@@ -426,7 +431,10 @@ __attribute__((noinline)) int gs_pick_new(const struct gs_packet *packet,
 	generation = gs_generation(turn->at);
 	if (!generation)
 		return -GS_REASON_drop_no_plan;
-	hash = gs_hash_flow(&packet->tuple, generation->seed);
+	tuple = packet->tuple;
+	gs_affinity_reduce(&tuple, turn->affinity, turn->affinity4, turn->affinity6);
+	hash = gs_hash_flow(&tuple, generation->seed);
+	/* Where the client is, not its prefix: geography and overrides may cut a prefix in two. */
 	plan = gs_plan_get(turn, generation, gs_locate(packet, generation, turn->at));
 	if (!plan)
 		return -GS_REASON_drop_no_plan;
@@ -435,7 +443,7 @@ __attribute__((noinline)) int gs_pick_new(const struct gs_packet *packet,
 	ask.service = turn->service;
 	ask.draw = (__u16)hash;
 	ask.may_try = (__u16)turn->may_try;
-	region = gs_pick_region(&ask, plan, gs_hash_client(packet->tuple.src, generation->seed));
+	region = gs_pick_region(&ask, plan, gs_hash_client(tuple.src, generation->seed));
 	if (!region)
 		return -GS_REASON_drop_no_region;
 	backend = gs_pick_backend(&ask, region & ~GS_PICK_TRIAL, hash);

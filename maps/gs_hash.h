@@ -79,6 +79,35 @@ static inline __attribute__((always_inline)) __u64 gs_hash_client(const __be32 a
 	return gs_hash_mix(gs_hash_step(gs_hash_step(seed, high), low));
 }
 
+/*
+ * Leaves of a flow what its service's affinity (enum gs_affinity) goes by, so that flows which are
+ * alike in it hash alike: of affinity client and prefix no ports, of prefix the first bits4 (IPv4)
+ * or bits6 (IPv6) bits of the client's address alone. The region's draw is of the same address:
+ * gs_hash_client of what is left, so that a prefix wider than its own shares one draw, too.
+ */
+static inline __attribute__((always_inline)) void
+gs_affinity_reduce(struct gs_flow_tuple *t, __u8 affinity, __u8 bits4, __u8 bits6)
+{
+	int is_v4 = t->src[0] == 0 && t->src[1] == 0 &&
+		    t->src[2] == (__be32)__builtin_bswap32(0x0000ffffu);
+	__u32 bits = is_v4 ? 96u + bits4 : bits6;
+
+	if (affinity == GS_AFFINITY_FLOW)
+		return;
+	t->src_port = 0;
+	t->dst_port = 0;
+	if (affinity != GS_AFFINITY_PREFIX)
+		return;
+	for (__u32 i = 0; i < 4; i++) {
+		__u32 before = i * 32;
+		__u32 mask = bits >= before + 32 ? 0xffffffffu
+			     : bits <= before	 ? 0
+						 : 0xffffffffu << (32 - (bits - before));
+
+		t->src[i] &= (__be32)__builtin_bswap32(mask);
+	}
+}
+
 /* The n-th try in a ring of a flow whose selection hash is h: a slot below `slots`. */
 static inline __attribute__((always_inline)) __u32 gs_hash_slot(__u64 h, __u32 n, __u32 slots)
 {

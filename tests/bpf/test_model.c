@@ -59,6 +59,9 @@ static uint32_t below(uint32_t limit)
 static struct {
 	uint8_t mode[EDGE_BACKENDS];
 	struct gs_hop_value hop;
+	struct {
+		uint8_t kind, bits4, bits6; /* of affinity */
+	} affinity[EDGE_SERVICES];
 } config;
 
 static struct gs_usable_word random_word(void)
@@ -108,6 +111,31 @@ static void random_words(void)
 	for (uint32_t service = 1; service < EDGE_SERVICES; service++)
 		for (uint32_t region = 1; region < EDGE_REGIONS; region++)
 			random_backends(service, region);
+}
+
+/* What flows of a service have in common; every key of a service says the same of it. */
+static void random_affinities(void)
+{
+	struct gs_service_key key, *previous = NULL;
+	int fd = xdp_edge_map(&edge, GS_MAP_SERVICES);
+
+	for (uint32_t service = 1; service < EDGE_SERVICES; service++) {
+		config.affinity[service].kind = (uint8_t)below(3);
+		config.affinity[service].bits4 = (uint8_t)(8 + below(25));
+		config.affinity[service].bits6 = (uint8_t)(16 + below(113));
+	}
+	while (bpf_map_get_next_key(fd, previous, &key) == 0) {
+		struct gs_service_value value;
+
+		previous = &key;
+		xdp_edge_get(&edge, GS_MAP_SERVICES, &key, &value);
+		if (key.marker)
+			continue;
+		value.affinity = config.affinity[value.service].kind;
+		value.affinity4 = config.affinity[value.service].bits4;
+		value.affinity6 = config.affinity[value.service].bits6;
+		xdp_edge_set(&edge, GS_MAP_SERVICES, &key, &value);
+	}
 }
 
 /* ---- what the model remembers ---------------------------------------------------------------- */
@@ -211,10 +239,28 @@ static bool serves(uint32_t service, uint32_t region)
 	return service != SERVICE_ANY || region == 1;
 }
 
+/* Of the flow what its service's affinity goes by: bit by bit, from the last one on. */
+static struct gs_flow_tuple in_common(const struct made *made)
+{
+	struct gs_flow_tuple tuple = made->tuple;
+	uint8_t *address = (uint8_t *)tuple.src;
+	uint32_t kept = made->family == 4 ? 96u + config.affinity[made->service].bits4
+					  : config.affinity[made->service].bits6;
+
+	if (config.affinity[made->service].kind == GS_AFFINITY_FLOW)
+		return tuple;
+	tuple.src_port = tuple.dst_port = 0;
+	for (uint32_t bit = 127;
+	     config.affinity[made->service].kind == GS_AFFINITY_PREFIX && bit >= kept; bit--)
+		address[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
+	return tuple;
+}
+
 static struct outcome decide(const struct made *made)
 {
 	struct outcome none = {GS_REASON_drop_no_plan, 0};
-	uint64_t hash = gs_hash_flow(&made->tuple, 0x5eed);
+	struct gs_flow_tuple common = in_common(made);
+	uint64_t hash = gs_hash_flow(&common, 0x5eed);
 	bool any = false;
 	uint32_t backend;
 
@@ -231,8 +277,7 @@ static struct outcome decide(const struct made *made)
 	/* all plans but that of location 6 name all regions */
 	if (!any)
 		return (struct outcome){GS_REASON_drop_no_region, 0};
-	backend =
-		edge_expect_backend_of(&edge, &made->tuple, made->service, made->location, 0x5eed);
+	backend = edge_expect_backend_of(&edge, &common, made->service, made->location, 0x5eed);
 	return backend ? (struct outcome){GS_REASON_tx_new, backend}
 		       : (struct outcome){GS_REASON_drop_no_backend, 0};
 }
@@ -659,13 +704,16 @@ static void the_program_is_its_model(void **state)
 		forget_fragments();
 		random_words();
 		random_hop();
+		random_affinities();
 		for (int p = 0; p < PACKETS; p++) {
 			struct made made, later;
 			char src[64];
 			bool kept;
 
-			if (p == PACKETS / 2) /* known flows meet other words */
+			if (p == PACKETS / 2) { /* known flows meet other words */
 				random_words();
+				random_affinities();
+			}
 			make_packet(&made, src);
 			if (made.is_fragment && is_like_another(made.datagram))
 				continue;

@@ -4,6 +4,7 @@
 
 #include "user/core/cidr.h"
 #include "user/core/geo.h"
+#include "user/core/service_spec.h"
 #include "user/core/snapshot.h"
 
 #include <stdio.h>
@@ -183,7 +184,7 @@ static void add_decision(json_t *json, struct route *route, const struct gs_addr
 	int winner;
 
 	winner = gs_plan_pick(route->plan, route->usable,
-			      gs_tables_draw(route->state->tables, client));
+			      gs_tables_draw(route->state->tables, route->service, client));
 	explain_winner(route, policy, winner, is_override, why, sizeof(why));
 	json_object_set_new(json, "candidates", candidates);
 	if (winner >= 0)
@@ -273,6 +274,18 @@ static const struct gs_coord *client_coord(const struct gs_tables *tables,
 	return location->has_coord ? &location->coord : NULL;
 }
 
+/* Whose new flows meet the backend this client's meet, where nothing else parts them. */
+static json_t *affinity_json(const struct gs_service *service, const struct gs_addr *client)
+{
+	json_t *json = json_pack("{s:s}", "kind", gs_affine_name(service->affinity.kind));
+	char text[GS_PREFIX_TEXT_MAX];
+	struct gs_prefix prefix;
+
+	if (gs_affinity_prefix(service, client, &prefix))
+		json_object_set_new(json, "prefix", json_string(gs_prefix_format(&prefix, text)));
+	return json;
+}
+
 json_t *gs_api_route(const struct gs_api *api, const json_t *request)
 {
 	return gs_api_route_of(gs_reconcile_look(api->reconcile), request);
@@ -305,6 +318,7 @@ json_t *gs_api_route_of(const struct gs_reconcile_state *state, const json_t *re
 			    match_json(state->tables, &client, &location, &is_override));
 	json_object_set_new(json, "location",
 			    gs_api_location(location, &state->tables->locations[location]));
+	json_object_set_new(json, "affinity", affinity_json(route.service, &client));
 	route.from = client_coord(state->tables, &client);
 	route.plan = gs_tables_plan(state->tables, route.service->id, location);
 	if (!route.plan) {
@@ -345,7 +359,8 @@ void gs_api_decide(const struct gs_api *api, const struct gs_service *service,
 	}
 	for (int i = 0; i < route.plan->count; i++)
 		route.usable[i] = !why_not(state, service, route.plan->region[i]);
-	winner = gs_plan_pick(route.plan, route.usable, gs_tables_draw(state->tables, client));
+	winner = gs_plan_pick(route.plan, route.usable,
+			      gs_tables_draw(state->tables, service, client));
 	explain_winner(&route, policy, winner, is_override, ret_decision->reason,
 		       sizeof(ret_decision->reason));
 	if (winner < 0)

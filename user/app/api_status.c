@@ -3,6 +3,7 @@
 
 #include "user/base/cleanup.h"
 #include "user/core/cidr.h"
+#include "user/core/moment.h"
 #include "user/core/snapshot.h"
 
 #include <stdio.h>
@@ -53,6 +54,16 @@ static json_t *geo_json(const struct gs_reconcile_state *state)
 	return json;
 }
 
+/* Only while it drains to a deadline. */
+static void add_drain(json_t *json, int64_t until_unix_ms)
+{
+	char text[GS_MOMENT_TEXT_MAX];
+
+	if (until_unix_ms != 0)
+		json_object_set_new(json, "drain_until",
+				    json_string(gs_moment_format(until_unix_ms, text)));
+}
+
 /* ---- objects --------------------------------------------------------------------------------- */
 
 static const struct gs_counter *find_counter(const struct gs_counter *counters, uint32_t count,
@@ -83,6 +94,7 @@ static json_t *regions_json(const struct gs_api *api, const struct gs_reconcile_
 					 (int)region->id, "admin", gs_admin_name(region->admin),
 					 "state", gs_usable_name(state->view->regions[region->id]));
 
+		add_drain(json, region->drain_until_unix_ms);
 		json_object_set_new(json, "since_s",
 				    json_integer((json_int_t)(gs_loop_now_ms(api->loop) -
 							      state->region_since_ms[region->id]) /
@@ -128,6 +140,8 @@ static json_t *backend_json(const struct gs_api *api, const struct gs_reconcile_
 			 "address", gs_addr_format(&backend->addr, text), "admin",
 			 gs_admin_name(backend->admin), "state",
 			 gs_usable_name(state->view->backends[backend->id]));
+	if (json)
+		add_drain(json, backend->drain_until_unix_ms);
 	if (!json || !gs_monitor_get(state->monitor, backend->id, &health))
 		return json;
 	json_object_set_new(json, "health", json_string(gs_health_state_name(health.state)));

@@ -148,6 +148,7 @@ int gs_reconcile_new(const struct gs_reconcile_ports *ports,
 	r->retry_timer = (struct gs_timer){.on_due = gs_reconcile_on_retry, .context = r};
 	r->heartbeat_timer = (struct gs_timer){.on_due = on_heartbeat, .context = r};
 	r->last_good_timer = (struct gs_timer){.on_due = on_last_good, .context = r};
+	r->drain_timer = (struct gs_timer){.on_due = gs_reconcile_on_drain, .context = r};
 	gs_retry_init(&r->retry, RETRY_BASE_MS, RETRY_CAP_MS, settings->seed);
 	err = gs_reconcile_hops_new(r);
 	if (!err)
@@ -222,6 +223,7 @@ void gs_reconcile_free(struct gs_reconcile *r)
 	gs_loop_timer_clear(r->ports.loop, &r->retry_timer);
 	gs_loop_timer_clear(r->ports.loop, &r->heartbeat_timer);
 	gs_loop_timer_clear(r->ports.loop, &r->last_good_timer);
+	gs_loop_timer_clear(r->ports.loop, &r->drain_timer);
 	gs_reconcile_answer_load(r, -ECANCELED, "the daemon is stopping");
 	gs_monitor_free(r->monitor);
 	gs_breakers_free(r->breakers);

@@ -16,6 +16,7 @@ enum {
 	HEARTBEAT_MS = 1000,
 	HOPS_POLL_MS = 10000,	   /* all of them, though nothing was told */
 	LAST_GOOD_AFTER_MS = 2000, /* without a word from the store */
+	DRAIN_LOOK_MS = 10000,	   /* while a drain has a deadline: the wall clock may be set */
 	RETRY_BASE_MS = 500,
 	RETRY_CAP_MS = 30000,
 };
@@ -101,7 +102,7 @@ struct gs_reconcile {
 	const struct gs_geodata *load_geo; /* what load_done waits for, loaded */
 
 	struct gs_retry retry;
-	struct gs_timer retry_timer, heartbeat_timer, last_good_timer;
+	struct gs_timer retry_timer, heartbeat_timer, last_good_timer, drain_timer;
 	struct gs_hops_walk walk;
 };
 
@@ -110,6 +111,8 @@ struct gs_reconcile {
 /* Writes the words of `snapshot` as health and admin states have them now, then tells the changes.
  * first: the backend whose first verdict it is, or 0. */
 void gs_reconcile_apply_words(struct gs_reconcile *r, gs_id first, const char *why);
+/* A drain's deadline has passed, or it is time to look whether it has. */
+void gs_reconcile_on_drain(struct gs_timer *timer);
 /* What decides the words: health, and what breakers let through. */
 struct gs_usable_health gs_reconcile_usable_health(struct gs_reconcile *r);
 void gs_reconcile_on_breaker(void *context, const struct gs_breakers_change *change);

@@ -31,8 +31,34 @@ static struct gs_permit permit_of(void *context, gs_id service, gs_id region)
 
 struct gs_usable_health gs_reconcile_usable_health(struct gs_reconcile *r)
 {
-	return (struct gs_usable_health){
-		.get = gs_reconcile_health, .permit = permit_of, .context = r};
+	return (struct gs_usable_health){.get = gs_reconcile_health,
+					 .permit = permit_of,
+					 .context = r,
+					 .unix_ms = gs_unix_ms()};
+}
+
+/*
+ * After words were judged, as of then: wakes up at the next deadline of a drain. The wall clock may
+ * be set meanwhile, and the timer goes by another: so it is asked again now and then.
+ */
+static void wait_for_drains(struct gs_reconcile *r, int64_t judged_unix_ms)
+{
+	int64_t due = gs_usable_due_unix_ms(r->snapshot, judged_unix_ms);
+	int64_t left_ms = due - gs_unix_ms();
+
+	if (due == INT64_MAX) {
+		gs_loop_timer_clear(r->ports.loop, &r->drain_timer);
+		return;
+	}
+	if (left_ms < 1)
+		left_ms = 1;
+	gs_loop_timer_set(r->ports.loop, &r->drain_timer,
+			  left_ms < DRAIN_LOOK_MS ? (uint32_t)left_ms : DRAIN_LOOK_MS);
+}
+
+void gs_reconcile_on_drain(struct gs_timer *timer)
+{
+	gs_reconcile_apply_words(timer->context, 0, "the deadline of its drain has passed");
 }
 
 /* Since when each region is what it is, for people. */
@@ -61,6 +87,7 @@ void gs_reconcile_apply_words(struct gs_reconcile *r, gs_id first, const char *w
 	r->viewed = err ? NULL : r->snapshot;
 	if (err) {
 		gs_log_limited(GS_LOG_ERROR, "words_kept", "why=%s", "out of memory");
+		gs_loop_timer_set(r->ports.loop, &r->drain_timer, DRAIN_LOOK_MS);
 		return;
 	}
 	/* Of an earlier daemon's words only what differs is a change. */
@@ -68,6 +95,7 @@ void gs_reconcile_apply_words(struct gs_reconcile *r, gs_id first, const char *w
 		before = NULL;
 	gs_usable_write(r->ports.dataplane, before, after);
 	r->view = after;
+	wait_for_drains(r, health.unix_ms);
 	note_since(r, before);
 	gs_tell_changes(&(struct gs_telling){
 		.store = r->ports.store,

@@ -6,6 +6,7 @@
 #include "user/base/cleanup.h"
 #include "user/core/cidr.h"
 #include "user/core/maglev.h"
+#include "user/core/service_spec.h"
 #include "user/core/snapshot.h"
 
 #include <errno.h>
@@ -515,6 +516,16 @@ static uint64_t hash_row(const struct gs_tables *tables, const uint64_t *plan_ha
 	return hash;
 }
 
+/* Bits that are not gone by are nobody's decision. */
+static uint64_t hash_affinity(const struct gs_affinity_spec *affinity)
+{
+	uint64_t kind = (uint64_t)affinity->kind << 16;
+
+	if (affinity->kind != GS_AFFINE_PREFIX)
+		return kind;
+	return kind | (uint64_t)affinity->prefix4 << 8 | affinity->prefix6;
+}
+
 static uint64_t hash_service(const struct gs_tables *tables, const struct gs_service *service,
 			     uint64_t row_hash)
 {
@@ -523,6 +534,7 @@ static uint64_t hash_service(const struct gs_tables *tables, const struct gs_ser
 	hash = hash_bytes(hash, service->vip.bytes, sizeof(service->vip.bytes));
 	hash = gs_hash_step(hash, (uint64_t)service->id << 32 | (uint64_t)service->port << 8 |
 					  (uint64_t)service->protocol);
+	hash = gs_hash_step(hash, hash_affinity(&service->affinity));
 	for (uint32_t region = 1; region < tables->region_stride; region++) {
 		const struct gs_table_pool *pool = pool_of(tables, service->id, (gs_id)region);
 
@@ -703,10 +715,15 @@ const struct gs_plan *gs_tables_plan(const struct gs_tables *tables, gs_id servi
 	return plan ? gs_plan_set_get(tables->plans, plan) : NULL;
 }
 
-uint64_t gs_tables_draw(const struct gs_tables *tables, const struct gs_addr *client)
+uint64_t gs_tables_draw(const struct gs_tables *tables, const struct gs_service *service,
+			const struct gs_addr *client)
 {
+	struct gs_addr asked = *client;
+	struct gs_prefix prefix;
 	__be32 words[4];
 
-	memcpy(words, client->bytes, sizeof(words));
+	if (gs_affinity_prefix(service, client, &prefix))
+		asked = prefix.addr;
+	memcpy(words, asked.bytes, sizeof(words));
 	return gs_hash_client(words, tables->seed);
 }

@@ -63,4 +63,5 @@ uint16_t gs_tables_locate(const struct gs_tables *tables, const struct gs_addr *
 const struct gs_plan *gs_tables_plan(const struct gs_tables *tables, gs_id service,
 				     uint16_t location);
 /* The client's draw (gs_hash_client, the selection seed): what gs_plan_pick takes. */
-uint64_t gs_tables_draw(const struct gs_tables *tables, const struct gs_addr *client);
+uint64_t gs_tables_draw(const struct gs_tables *tables, const struct gs_service *service,
+			const struct gs_addr *client);

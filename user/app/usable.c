@@ -29,6 +29,31 @@ const char *gs_usable_name(struct gs_usable word)
 
 /* ---- the rules ------------------------------------------------------------------------------- */
 
+/* What an operator says, now: a drain that has come to its end is a region or backend that is
+ * closed, and what is still there moves. */
+static enum gs_admin admin_at(enum gs_admin admin, int64_t drain_until_unix_ms,
+			      const struct gs_usable_health *health)
+{
+	bool is_over = drain_until_unix_ms != 0 && health->unix_ms >= drain_until_unix_ms;
+
+	return admin == GS_ADMIN_DRAIN && is_over ? GS_ADMIN_FORCE_DOWN : admin;
+}
+
+int64_t gs_usable_due_unix_ms(const struct gs_snapshot *snapshot, int64_t unix_ms)
+{
+	int64_t due = INT64_MAX;
+
+	for (uint32_t i = 0; i < snapshot->region_count; i++)
+		if (snapshot->regions[i].drain_until_unix_ms > unix_ms &&
+		    snapshot->regions[i].drain_until_unix_ms < due)
+			due = snapshot->regions[i].drain_until_unix_ms;
+	for (uint32_t i = 0; i < snapshot->backend_count; i++)
+		if (snapshot->backends[i].drain_until_unix_ms > unix_ms &&
+		    snapshot->backends[i].drain_until_unix_ms < due)
+			due = snapshot->backends[i].drain_until_unix_ms;
+	return due;
+}
+
 /* unknown_counts: nobody else of the service is up, so one not known to be down will do. */
 static uint16_t backend_state(enum gs_admin admin, enum gs_health_state health, bool unknown_counts)
 {
@@ -146,8 +171,9 @@ static void judge_backends(struct gs_usable_view *view, const struct gs_snapshot
 	for (uint32_t i = 0; i < snapshot->backend_count; i++) {
 		const struct gs_backend *backend = &snapshot->backends[i];
 		struct gs_usable_pool *pool = &view->pools[view->pool_of[i]];
-		uint16_t state = backend_state(backend->admin, health_of(health, backend->id),
-					       !up[backend->service]);
+		uint16_t state = backend_state(
+			admin_at(backend->admin, backend->drain_until_unix_ms, health),
+			health_of(health, backend->id), !up[backend->service]);
 
 		view->backends[backend->id].state = state;
 		if (state > pool->word.state)
@@ -251,7 +277,8 @@ static void judge(struct gs_usable_view *view, const struct gs_snapshot *snapsho
 		const struct gs_region *region = &snapshot->regions[i];
 
 		view->regions[region->id].state =
-			region_state(region->admin, view->regions[region->id].state);
+			region_state(admin_at(region->admin, region->drain_until_unix_ms, health),
+				     view->regions[region->id].state);
 	}
 	if (health->permit && view->pool_count > 0)
 		limit_pools(view, health);

@@ -31,7 +31,14 @@ struct gs_usable_health {
 	/* What a pool's breaker lets through; NULL: everything. */
 	struct gs_permit (*permit)(void *context, gs_id service, gs_id region);
 	void *context;
+	int64_t unix_ms; /* what time it is, for deadlines of drains; 0: before all of them */
 };
+
+/*
+ * The next deadline of a drain after unix_ms, of a region or a backend: the words change then.
+ * INT64_MAX: there is none.
+ */
+int64_t gs_usable_due_unix_ms(const struct gs_snapshot *snapshot, int64_t unix_ms);
 
 /* The view of one snapshot. 0 or -ENOMEM; free with gs_usable_view_free. */
 int gs_usable_view_new(const struct gs_snapshot *snapshot, const struct gs_usable_health *health,

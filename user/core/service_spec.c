@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "service_spec.h"
 
+#include "cidr.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -130,4 +132,17 @@ void gs_service_spec_default(struct gs_service *service)
 	service->stale.kind = GS_STALE_IS_KEPT;
 	for (uint32_t i = 0; i < GS_SERVICE_NUMBERS; i++)
 		gs_service_number_set(service, i, NUMBERS[i].number.otherwise);
+}
+
+bool gs_affinity_prefix(const struct gs_service *service, const struct gs_addr *client,
+			struct gs_prefix *ret_prefix)
+{
+	bool is_v4 = gs_addr_is_v4(client);
+
+	if (service->affinity.kind == GS_AFFINE_PREFIX)
+		*ret_prefix = gs_prefix_make(client, is_v4 ? service->affinity.prefix4
+							   : service->affinity.prefix6);
+	else if (service->affinity.kind == GS_AFFINE_CLIENT)
+		*ret_prefix = gs_prefix_make(client, is_v4 ? 32 : 128);
+	return service->affinity.kind != GS_AFFINE_FLOW;
 }

@@ -33,4 +33,11 @@ bool gs_service_number_is_valid(const struct gs_service *service, uint32_t index
 /* Each flow for itself, no limit, stale tables kept. */
 void gs_service_spec_default(struct gs_service *service);
 
+/*
+ * Whose new flows meet one backend with the client's, as far as affinity is by address: the
+ * client's own (affinity client), its prefix (prefix). False: affinity is by flow.
+ */
+bool gs_affinity_prefix(const struct gs_service *service, const struct gs_addr *client,
+			struct gs_prefix *ret_prefix);
+
 enum { GS_LIMIT_MAX = 1000000000 };

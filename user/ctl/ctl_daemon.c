@@ -59,6 +59,14 @@ static void print_geoip(const json_t *geoip)
 		gs_ctl_printf("            the last load was refused: %s\n", problem);
 }
 
+/* Ends the line of a region or backend. */
+static void print_drain(const json_t *object)
+{
+	const char *until = gs_ctl_text(object, "drain_until");
+
+	gs_ctl_printf("%s%s\n", *until ? "  drained until " : "", until);
+}
+
 static void print_objects(const json_t *status)
 {
 	const json_t *object;
@@ -72,17 +80,18 @@ static void print_objects(const json_t *status)
 	json_array_foreach (json_object_get(status, "regions"), i, object) {
 		gs_ctl_printf("region  %-20s ", gs_ctl_text(object, "name"));
 		gs_ctl_print_state(gs_ctl_text(object, "state"), 6);
-		gs_ctl_printf("admin %-12s for %lld s  %lld packets\n",
-			      gs_ctl_text(object, "admin"), gs_ctl_number(object, "since_s"),
-			      gs_ctl_number(object, "packets"));
+		gs_ctl_printf("admin %-12s for %lld s  %lld packets", gs_ctl_text(object, "admin"),
+			      gs_ctl_number(object, "since_s"), gs_ctl_number(object, "packets"));
+		print_drain(object);
 	}
 	json_array_foreach (json_object_get(status, "backends"), i, object) {
 		gs_ctl_printf("backend %-20s ", gs_ctl_text(object, "name"));
 		gs_ctl_print_state(gs_ctl_text(object, "state"), 6);
-		gs_ctl_printf("%-8s %-10s %-24s %6lld us  for %lld s  %lld packets\n",
+		gs_ctl_printf("%-8s %-10s %-24s %6lld us  for %lld s  %lld packets",
 			      gs_ctl_text(object, "region"), gs_ctl_text(object, "health"),
 			      gs_ctl_text(object, "address"), gs_ctl_number(object, "latency_us"),
 			      gs_ctl_number(object, "since_s"), gs_ctl_number(object, "packets"));
+		print_drain(object);
 	}
 }
 
@@ -160,6 +169,7 @@ static void print_candidate(const json_t *candidate, size_t at)
 void gs_ctl_print_route(const json_t *reply)
 {
 	const json_t *match = json_object_get(reply, "match");
+	const json_t *affinity = json_object_get(reply, "affinity");
 	const json_t *winner = json_object_get(reply, "winner");
 	const json_t *object;
 	const char *region;
@@ -180,6 +190,9 @@ void gs_ctl_print_route(const json_t *reply)
 	else
 		gs_ctl_printf("prefix     %s, by GeoIP\n", gs_ctl_text(match, "prefix"));
 	print_location(json_object_get(reply, "location"));
+	if (*gs_ctl_text(affinity, "prefix"))
+		gs_ctl_printf("affinity   %s: new flows of %s meet one backend\n",
+			      gs_ctl_text(affinity, "kind"), gs_ctl_text(affinity, "prefix"));
 	json_array_foreach (json_object_get(reply, "candidates"), i, object)
 		print_candidate(object, i);
 	region = gs_ctl_text(winner, "region");

@@ -8,6 +8,7 @@
 #include "user/app/document.h"
 #include "user/app/snapshot_io.h"
 #include "user/base/cleanup.h"
+#include "user/base/loop.h"
 #include "user/core/snapshot.h"
 #include "user/ctl/ctl_ask.h"
 
@@ -72,7 +73,8 @@ static enum gs_health_state health_of(void *context, gs_id id)
 /* 0, or -errno with *error. */
 static int build(struct desk *desk, struct gs_error *error)
 {
-	const struct gs_usable_health health = {.get = health_of, .context = desk};
+	const struct gs_usable_health health = {
+		.get = health_of, .context = desk, .unix_ms = gs_unix_ms()};
 	int ret = gs_document_load(desk->config, &desk->snapshot, error);
 
 	for (int i = 0; ret == 0 && i < desk->down_count; i++)
