@@ -408,6 +408,8 @@ static void an_override_is_named(void **state)
 	assert_string_equal(text_at(reply, "winner.backends.0.health"), "up");
 	reply = ask_route(scene, "2001:db8:7::1");
 	assert_string_equal(text_at(reply, "match.prefix"), "2001:db8:7::/48");
+	assert_string_equal(text_at(reply, "affinity.kind"), "flow");
+	assert_null(at(reply, "affinity.prefix"));
 	/* 6to4 of an overridden IPv4 address */
 	reply = ask_route(scene, "2002:cb00:7109::1");
 	assert_string_equal(text_at(reply, "match.source"), "override");

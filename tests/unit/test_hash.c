@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "maps/gs_hash.h"
+#include "user/core/cidr.h"
 #include "user/core/random.h"
 
 #include <string.h>
@@ -135,11 +136,73 @@ static void test_top_bits(void **state)
 		}
 }
 
+/* ---- affinity --------------------------------------------------------------------------------*/
+
+static struct gs_flow_tuple tuple_of(const struct gs_addr *client, uint64_t *random)
+{
+	uint64_t words[WORDS];
+	struct gs_flow_tuple tuple;
+
+	draw_words(random, words);
+	tuple = from_words(words);
+	memcpy(tuple.src, client->bytes, sizeof(tuple.src));
+	return tuple;
+}
+
+/* For every length: of the client its prefix is left, as user space has it, and no port. */
+static void test_affinity_by_prefix(void **state)
+{
+	uint64_t random = 26112026;
+
+	(void)state;
+	for (uint32_t round = 0; round < 20000; round++) {
+		bool is_v4 = round % 2;
+		uint8_t length = (uint8_t)(is_v4 ? 8 + round / 2 % 25 : 16 + round / 2 % 113);
+		struct gs_addr client;
+		struct gs_flow_tuple tuple, before;
+		struct gs_prefix prefix;
+
+		for (int i = 0; i < 16; i++)
+			client.bytes[i] = (uint8_t)gs_random(&random);
+		if (is_v4)
+			client = gs_addr_from_v4((uint32_t)gs_random(&random));
+		tuple = before = tuple_of(&client, &random);
+		/* the other family's bits must not be gone by */
+		gs_affinity_reduce(&tuple, GS_AFFINITY_PREFIX, is_v4 ? length : 9,
+				   is_v4 ? 17 : length);
+		prefix = gs_prefix_make(&client, length);
+		assert_memory_equal(tuple.src, prefix.addr.bytes, sizeof(tuple.src));
+		assert_int_equal(tuple.src_port, 0);
+		assert_int_equal(tuple.dst_port, 0);
+		assert_memory_equal(tuple.dst, before.dst, sizeof(tuple.dst));
+		assert_int_equal(tuple.protocol, before.protocol);
+	}
+}
+
+static void test_affinity_by_client_and_flow(void **state)
+{
+	uint64_t random = 4;
+
+	(void)state;
+	for (uint32_t round = 0; round < 1000; round++) {
+		struct gs_addr client = gs_addr_from_v4((uint32_t)gs_random(&random));
+		struct gs_flow_tuple before = tuple_of(&client, &random), tuple = before;
+
+		gs_affinity_reduce(&tuple, GS_AFFINITY_FLOW, 8, 16);
+		assert_memory_equal(&tuple, &before, sizeof(tuple));
+		gs_affinity_reduce(&tuple, GS_AFFINITY_CLIENT, 8, 16);
+		assert_memory_equal(tuple.src, before.src, sizeof(tuple.src));
+		assert_int_equal(tuple.src_port | tuple.dst_port, 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_one_and_two_bits),
 		cmocka_unit_test(test_top_bits),
+		cmocka_unit_test(test_affinity_by_prefix),
+		cmocka_unit_test(test_affinity_by_client_and_flow),
 	};
 
 	return cmocka_run_group_tests_name("hash", tests, NULL, NULL);

@@ -653,6 +653,82 @@ static void a_pool_is_not_raised_onto_backends_nobody_knows(void **state)
 	assert_true(pool_word(scene, FAKE_EU).fallback > 100);
 }
 
+/* ---- drains with a deadline -------------------------------------------------------------------
+ */
+
+static bool is_eu_drained(struct scene *scene)
+{
+	return region_word(scene, FAKE_EU) == GS_USABLE_DRAIN;
+}
+
+static bool eu_backend_is_down(struct scene *scene)
+{
+	return scene->dataplane_fake.backends[fake_backend(FAKE_EU, 0)].state == GS_USABLE_DOWN;
+}
+
+static struct gs_snapshot *drained_until(uint64_t revision, int64_t unix_ms)
+{
+	struct gs_snapshot *snapshot = fake_snapshot(revision);
+
+	snapshot->regions[FAKE_EU - 1].admin = GS_ADMIN_DRAIN;
+	snapshot->regions[FAKE_EU - 1].drain_until_unix_ms = unix_ms;
+	return snapshot;
+}
+
+/* At the deadline the words go down by themselves: no snapshot, no probe says anything then. */
+static void a_drain_ends_at_its_deadline(void **state)
+{
+	struct scene *scene = *state;
+	int64_t until;
+
+	start_in_peace(scene);
+	until = gs_unix_ms() + 700;
+	give(scene, drained_until(2, until));
+	run_until(scene, is_eu_drained);
+	assert_true(gs_unix_ms() < until);
+	run_until(scene, is_eu_down);
+	assert_in_range(gs_unix_ms() - until, 0, 5000);
+	assert_int_equal(region_word(scene, FAKE_US), GS_USABLE_UP);
+	/* told as what it is */
+	for (uint32_t i = 0; i < scene->store_fake.transition_count; i++)
+		if (strcmp(scene->store_fake.transitions[i].to, "down") == 0)
+			assert_non_null(strstr(scene->store_fake.transitions[i].why, "drain"));
+	give(scene, fake_snapshot(3));
+	run_until(scene, eu_is_up);
+}
+
+static void a_backends_drain_ends_at_its_deadline(void **state)
+{
+	struct scene *scene = *state;
+	struct gs_snapshot *snapshot = fake_snapshot(2);
+
+	start_in_peace(scene);
+	snapshot->backends[0].admin = GS_ADMIN_DRAIN;
+	snapshot->backends[0].drain_until_unix_ms = gs_unix_ms() + 300;
+	give(scene, snapshot);
+	run_until(scene, eu_backend_is_down);
+	assert_int_equal(region_word(scene, FAKE_EU), GS_USABLE_UP);
+	assert_int_equal(scene->dataplane_fake.backends[fake_backend(FAKE_EU, 1)].state,
+			 GS_USABLE_UP);
+}
+
+/* A daemon that was away meanwhile does not let it begin anew. */
+static void a_drain_that_is_over_stays_so_after_a_restart(void **state)
+{
+	struct scene *scene = *state;
+
+	start(scene);
+	give(scene, drained_until(1, gs_unix_ms() - 1000));
+	run_until(scene, all_known);
+	for (uint32_t i = 0; i < scene->dataplane_fake.write_count; i++) {
+		const struct fake_write *write = &scene->dataplane_fake.writes[i];
+
+		if (write->kind == GS_OBJECT_REGION && write->index == FAKE_EU)
+			assert_int_equal(write->word.state, GS_USABLE_DOWN);
+	}
+	assert_int_equal(region_word(scene, FAKE_US), GS_USABLE_UP);
+}
+
 /* ---- starting -------------------------------------------------------------------------------- */
 
 /* The maps say who was up: nobody is taken down because nobody has asked yet. */
@@ -1322,6 +1398,9 @@ int main(void)
 		SCENE(the_only_region_is_drained_for_a_new_one),
 		SCENE(the_only_backends_are_drained_for_new_ones),
 		SCENE(a_pool_is_not_raised_onto_backends_nobody_knows),
+		SCENE(a_drain_ends_at_its_deadline),
+		SCENE(a_backends_drain_ends_at_its_deadline),
+		SCENE(a_drain_that_is_over_stays_so_after_a_restart),
 		SCENE(a_restart_does_not_flap),
 		SCENE(a_region_comes_back_by_trials),
 		SCENE(forces_hold_whoever_is_left),

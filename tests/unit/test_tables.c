@@ -438,6 +438,32 @@ static void change_forward(struct small *s)
 {
 	s->backends[0].forward = GS_FORWARD_AS_GUE;
 }
+static void listen_elsewhere(struct small *s)
+{
+	s->backends[0].forward = GS_FORWARD_AS_NAT;
+	s->backends[0].port = 8080;
+}
+static void bind_clients(struct small *s)
+{
+	s->services[0].affinity.kind = GS_AFFINE_CLIENT;
+}
+static void bind_prefixes(struct small *s)
+{
+	s->services[0].affinity =
+		(struct gs_affinity_spec){.kind = GS_AFFINE_PREFIX, .prefix4 = 24, .prefix6 = 48};
+}
+static void widen_unused_prefix(struct small *s)
+{
+	s->services[0].affinity.prefix4 = 8;
+}
+static void limit_and_drain(struct small *s)
+{
+	s->services[0].limit.flows = 7;
+	s->services[0].stale.kind = GS_STALE_IS_DROPPED;
+	s->regions[0].limit_packets = 7;
+	s->regions[0].admin = GS_ADMIN_DRAIN;
+	s->regions[0].drain_until_unix_ms = 5;
+}
 static void maintain_backend(struct small *s)
 {
 	s->backends[0].admin = GS_ADMIN_MAINTENANCE;
@@ -498,7 +524,12 @@ static void test_digest_follows_decisions(void **state)
 		{"another policy that says the same", take_equal_policy, false},
 		{"address of a backend in maintenance", move_backend_in_maintenance, false},
 		{"a draining backend keeps its slots", drain_backend, false},
+		{"bits of a prefix that affinity does not go by", widen_unused_prefix, false},
+		{"limits, stale policy, a drain's end", limit_and_drain, false},
 		{"seed", change_seed, true},
+		{"affinity by client", bind_clients, true},
+		{"affinity by prefix", bind_prefixes, true},
+		{"NAT to a port", listen_elsewhere, true},
 		{"weight", change_weight, true},
 		{"address", change_address, true},
 		{"forward mode", change_forward, true},

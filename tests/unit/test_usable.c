@@ -518,6 +518,54 @@ static void a_running_trial_is_not_written_again(void **state)
 	free(limits);
 }
 
+/* ---- deadlines of drains --------------------------------------------------------------------- */
+
+/* At times around the two deadlines of region 1 (2000) and backend 3, of region 2 (1000). */
+static void drains_end(void **state)
+{
+	static const struct {
+		int64_t unix_ms;
+		uint16_t want_region[2], want_backend; /* the other backends are up */
+		int64_t want_due;
+	} rows[] = {
+		{0, {GS_USABLE_DRAIN, GS_USABLE_UP}, GS_USABLE_DRAIN, 1000},
+		{999, {GS_USABLE_DRAIN, GS_USABLE_UP}, GS_USABLE_DRAIN, 1000},
+		{1000, {GS_USABLE_DRAIN, GS_USABLE_UP}, GS_USABLE_DOWN, 2000},
+		{1999, {GS_USABLE_DRAIN, GS_USABLE_UP}, GS_USABLE_DOWN, 2000},
+		{2000, {GS_USABLE_DOWN, GS_USABLE_UP}, GS_USABLE_DOWN, INT64_MAX},
+		{INT64_MAX, {GS_USABLE_DOWN, GS_USABLE_UP}, GS_USABLE_DOWN, INT64_MAX},
+	};
+	static struct healths healths;
+	struct gs_snapshot *snapshot = fake_snapshot(1);
+	(void)state;
+
+	for (gs_id backend = 0; backend < GS_MAX_BACKENDS; backend++)
+		healths.of[backend] = GS_HEALTH_UP;
+	snapshot->regions[0].admin = GS_ADMIN_DRAIN;
+	snapshot->regions[0].drain_until_unix_ms = 2000;
+	snapshot->backends[FAKE_PER_REGION].admin = GS_ADMIN_DRAIN;
+	snapshot->backends[FAKE_PER_REGION].drain_until_unix_ms = 1000;
+	/* a drain without a deadline */
+	snapshot->backends[2 * FAKE_PER_REGION].admin = GS_ADMIN_DRAIN;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct gs_usable_health health = {
+			.get = get_health, .context = &healths, .unix_ms = rows[i].unix_ms};
+		struct gs_usable_view *view = NULL;
+
+		assert_int_equal(gs_usable_view_new(snapshot, &health, &view), 0);
+		for (int r = 0; r < 2; r++)
+			assert_int_equal(view->regions[r + 1].state, rows[i].want_region[r]);
+		assert_int_equal(view->backends[fake_backend(FAKE_US, 0)].state,
+				 rows[i].want_backend);
+		assert_int_equal(view->backends[fake_backend(FAKE_EU, 0)].state, GS_USABLE_UP);
+		assert_int_equal(view->backends[fake_backend(FAKE_AP, 0)].state, GS_USABLE_DRAIN);
+		assert_int_equal(gs_usable_due_unix_ms(snapshot, rows[i].unix_ms),
+				 rows[i].want_due);
+		gs_usable_view_free(view);
+	}
+	gs_snapshot_free(snapshot);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -526,6 +574,7 @@ int main(void)
 		cmocka_unit_test(what_is_gone_is_closed),
 		cmocka_unit_test(breakers_limit_what_is_up),
 		cmocka_unit_test(a_running_trial_is_not_written_again),
+		cmocka_unit_test(drains_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -567,7 +567,8 @@ static uint64_t hash_backends(const struct build *build, uint64_t hash)
 		const struct gs_backend *backend =
 			&build->snapshot->backends[build->members[i].backend];
 
-		hash = gs_hash_step(hash, (uint64_t)backend->forward << 32 | backend->id);
+		hash = gs_hash_step(hash, (uint64_t)backend->port << 40 |
+						  (uint64_t)backend->forward << 32 | backend->id);
 		hash = hash_bytes(hash, backend->addr.bytes, sizeof(backend->addr.bytes));
 	}
 	return hash;
