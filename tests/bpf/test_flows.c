@@ -16,6 +16,7 @@
 #include "user/core/random.h"
 #include "xdp_edge.h"
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <linux/bpf.h>
 #include <netinet/in.h>
@@ -545,6 +546,65 @@ static void test_foreign_backend(void **state)
 	assert_int_equal(expect(&ack, GS_REASON_tx_repicked), backend);
 }
 
+/*
+ * Two flows of one service with one tag in one bucket share an entry: the second goes where the
+ * first is while that one is in use, and both stay there; an old first one loses it to the second.
+ */
+static void test_shared_entry(void **state)
+{
+	struct packet syn = client(121, SYN), ack = client(121, ACK);
+	uint32_t own = expect(&syn, GS_REASON_tx_new), other;
+
+	(void)state;
+	other = own == edge_backend_id(SERVICE_WEB4, 1, 0) ? edge_backend_id(SERVICE_WEB4, 1, 1)
+							   : edge_backend_id(SERVICE_WEB4, 1, 0);
+	set_entry(&syn, other, true, 10);
+	assert_int_equal(expect(&syn, GS_REASON_tx_flow), other);
+	assert_int_equal(expect(&ack, GS_REASON_tx_flow), other);
+	set_entry(&syn, other, true, 100); /* quiet for longer than a SYN may repeat */
+	assert_int_equal(expect(&syn, GS_REASON_tx_new), own);
+	assert_int_equal(expect(&ack, GS_REASON_tx_flow), own);
+}
+
+/* Whatever the port: a client's flows meet, while the table tells them apart. */
+static void test_affinity_by_client(void **state)
+{
+	struct gs_service_key key = {.port = htons(80), .protocol = IPPROTO_TCP};
+	struct gs_service_value by_flow, by_client;
+	uint32_t seen[4] = {0}, met = 0;
+	(void)state;
+
+	assert_int_equal(inet_pton(AF_INET, "198.51.100.10", &key.addr[3]), 1);
+	key.addr[2] = htonl(0xffff);
+	xdp_edge_get(&edge, GS_MAP_SERVICES, &key, &by_flow);
+	by_client = by_flow;
+	by_client.affinity = GS_AFFINITY_CLIENT;
+	for (unsigned i = 0; i < 40; i++) {
+		struct packet syn = client(200 + 250 * i, SYN);
+		uint32_t backend = expect(&syn, GS_REASON_tx_new);
+
+		seen[backend % 4]++;
+	}
+	assert_true(seen[0] > 0 && seen[1] > 0); /* by flow both members of the pool */
+	xdp_edge_forget(&edge);
+	xdp_edge_set(&edge, GS_MAP_SERVICES, &key, &by_client);
+	for (unsigned i = 0; i < 40; i++) {
+		struct packet syn = client(200 + 250 * i, SYN), ack = client(200 + 250 * i, ACK);
+		uint32_t backend = expect(&syn, GS_REASON_tx_new);
+
+		met = i == 0 ? backend : met;
+		assert_int_equal(backend, met);
+		assert_int_equal(expect(&ack, GS_REASON_tx_flow), met);
+	}
+	/* the entries hold when affinity is by flow again */
+	xdp_edge_set(&edge, GS_MAP_SERVICES, &key, &by_flow);
+	for (unsigned i = 0; i < 40; i++) {
+		struct packet ack = client(200 + 250 * i, ACK);
+
+		assert_int_equal(expect(&ack, GS_REASON_tx_flow), met);
+	}
+}
+
 static void test_nowhere(void **state)
 {
 	struct packet ack = client(130, ACK);
@@ -745,6 +805,8 @@ int main(void)
 		FLOW_TEST(test_drain),
 		FLOW_TEST(test_down_moves),
 		FLOW_TEST(test_foreign_backend),
+		FLOW_TEST(test_shared_entry),
+		FLOW_TEST(test_affinity_by_client),
 		FLOW_TEST(test_nowhere),
 		FLOW_TEST(test_known_flow_nowhere),
 		FLOW_TEST(test_decision_against_oracle),

@@ -5,9 +5,14 @@
  *	lab-talk serve ADDRESS PORT NAME	both protocols there; never ends by itself
  *	lab-talk put|get ADDRESS PORT BYTES	over TCP, to or from the server
  *	lab-talk udp ADDRESS PORT BYTES		one datagram there and back
+ *	lab-talk hold ADDRESS PORT COUNT	so many connections, held until SIGTERM
  *
  * A client prints the server's NAME and how many bytes arrived as they were sent; exit 1 if not all
  * did within LIMIT_S, or not in their order.
+ *
+ * Of connections that are held a few bytes go there and back all the time. A line each, with the
+ * wall clock's milliseconds: "open NAME MS" when they are all there, "lost NAME MS WHY" when one
+ * ends, "held NAME ROUNDS" of those left at the end; "round N" after each: all of them answered.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -21,9 +26,18 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { LIMIT_S = 20, UDP_TRIES = 5, PIECE = 65536, LINE = 128 };
+enum {
+	LIMIT_S = 20,
+	UDP_TRIES = 5,
+	PIECE = 65536,
+	LINE = 128,
+	HELD_MAX = 256,
+	HELD_BYTES = 64,
+	HELD_PAUSE_MS = 50
+};
 
 static uint8_t byte_at(uint64_t i)
 {
@@ -114,7 +128,8 @@ static bool receive_line(int fd, char line[LINE])
 
 /* ---- the server ------------------------------------------------------------------------------ */
 
-/* "put N", then N bytes; "get N". Answer: the name and how many came; or the name, and N bytes. */
+/* "put N", then N bytes; "get N"; "hold": whatever comes goes back. Answer: the name and how many
+ * came; or the name, and N bytes. */
 static void serve_connection(int fd, const char *name)
 {
 	char line[LINE];
@@ -127,6 +142,13 @@ static void serve_connection(int fd, const char *name)
 	} else if (sscanf(line, "get %lu", &count) == 1) {
 		dprintf(fd, "%s\n", name);
 		send_bytes(fd, count);
+	} else if (strcmp(line, "hold") == 0) {
+		char bytes[HELD_BYTES];
+		ssize_t got;
+
+		dprintf(fd, "%s\n", name);
+		while ((got = recv(fd, bytes, sizeof(bytes), 0)) > 0)
+			send(fd, bytes, (size_t)got, MSG_NOSIGNAL);
 	}
 }
 
@@ -232,10 +254,91 @@ static int udp(const char *address, const char *port, uint64_t count)
 	return report((char *)bytes, count, count);
 }
 
+/* ---- connections that are held ----------------------------------------------------------------*/
+
+static volatile sig_atomic_t stopping;
+
+static void on_signal(int number)
+{
+	(void)number;
+	stopping = 1;
+}
+
+static int64_t unix_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+struct held {
+	int fd; /* -1: lost */
+	char name[LINE];
+};
+
+/* One round of one connection: a few bytes there and back. */
+static void ask_held(struct held *held, uint64_t round)
+{
+	uint8_t bytes[HELD_BYTES], back[HELD_BYTES];
+	size_t at = 0;
+	ssize_t got = 1;
+
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = byte_at(round * 7919 + i);
+	if (send(held->fd, bytes, sizeof(bytes), MSG_NOSIGNAL) != (ssize_t)sizeof(bytes))
+		got = -1;
+	while (got > 0 && at < sizeof(back)) {
+		got = recv(held->fd, back + at, sizeof(back) - at, 0);
+		at += got > 0 ? (size_t)got : 0;
+	}
+	if (at == sizeof(back) && memcmp(bytes, back, sizeof(bytes)) == 0)
+		return;
+	printf("lost %s %ld %s\n", held->name, (long)unix_ms(),
+	       got < 0	  ? strerror(errno)
+	       : got == 0 ? "ended"
+			  : "other bytes");
+	close(held->fd);
+	held->fd = -1;
+}
+
+static int hold(const char *address, const char *port, uint64_t count)
+{
+	const struct sigaction action = {.sa_handler = on_signal};
+	const struct timespec pause = {.tv_nsec = HELD_PAUSE_MS * 1000000L};
+	static struct held held[HELD_MAX];
+	uint64_t round = 0;
+
+	if (count > HELD_MAX)
+		die("hold: too many");
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	sigaction(SIGTERM, &action, NULL);
+	for (uint64_t i = 0; i < count; i++) {
+		held[i].fd = open_socket(address, port, SOCK_STREAM, false);
+		dprintf(held[i].fd, "hold\n");
+		if (!receive_line(held[i].fd, held[i].name))
+			die("hold");
+	}
+	for (uint64_t i = 0; i < count; i++)
+		printf("open %s %ld\n", held[i].name, (long)unix_ms());
+	for (; !stopping; round++) {
+		for (uint64_t i = 0; i < count; i++)
+			if (held[i].fd >= 0)
+				ask_held(&held[i], round);
+		printf("round %lu\n", round);
+		nanosleep(&pause, NULL);
+	}
+	for (uint64_t i = 0; i < count; i++)
+		if (held[i].fd >= 0)
+			printf("held %s %lu\n", held[i].name, round);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 5) {
-		fputs("usage: lab-talk serve ADDRESS PORT NAME | put|get|udp ADDRESS PORT BYTES\n",
+		fputs("usage: lab-talk serve ADDRESS PORT NAME | put|get|udp ADDRESS PORT BYTES |"
+		      " hold ADDRESS PORT COUNT\n",
 		      stderr);
 		return 2;
 	}
@@ -252,6 +355,8 @@ int main(int argc, char **argv)
 		return get(argv[2], argv[3], strtoull(argv[4], NULL, 10));
 	if (strcmp(argv[1], "udp") == 0)
 		return udp(argv[2], argv[3], strtoull(argv[4], NULL, 10));
+	if (strcmp(argv[1], "hold") == 0)
+		return hold(argv[2], argv[3], strtoull(argv[4], NULL, 10));
 	fprintf(stderr, "lab-talk: no '%s'\n", argv[1]);
 	return 2;
 }
