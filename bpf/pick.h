@@ -411,6 +411,16 @@ GS_INLINE __u32 gs_pick_backend(const struct gs_ask *ask, __u32 region, __u64 ha
 	return 0;
 }
 
+/* gs_affinity_reduce in a function of its own: the verifier would follow the rest of the decision
+ * once for every way to cut an address. */
+__attribute__((noinline)) int gs_reduce(struct gs_flow_tuple *tuple, const struct gs_turn *turn)
+{
+	if (!tuple || !turn)
+		return 0;
+	gs_affinity_reduce(tuple, turn->affinity, turn->affinity4, turn->affinity6);
+	return 0;
+}
+
 /*
  * A new flow's backend (> 0, with GS_PICK_TRIAL), or minus the reason why there is none. A function
  * of its own, so that the verifier goes through it once and not once for every way a packet can be
@@ -432,7 +442,7 @@ __attribute__((noinline)) int gs_pick_new(const struct gs_packet *packet,
 	if (!generation)
 		return -GS_REASON_drop_no_plan;
 	tuple = packet->tuple;
-	gs_affinity_reduce(&tuple, turn->affinity, turn->affinity4, turn->affinity6);
+	gs_reduce(&tuple, turn);
 	hash = gs_hash_flow(&tuple, generation->seed);
 	/* Where the client is, not its prefix: geography and overrides may cut a prefix in two. */
 	plan = gs_plan_get(turn, generation, gs_locate(packet, generation, turn->at));

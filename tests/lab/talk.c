@@ -17,6 +17,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -305,7 +306,6 @@ static void ask_held(struct held *held, uint64_t round)
 static int hold(const char *address, const char *port, uint64_t count)
 {
 	const struct sigaction action = {.sa_handler = on_signal};
-	const struct timespec pause = {.tv_nsec = HELD_PAUSE_MS * 1000000L};
 	static struct held held[HELD_MAX];
 	uint64_t round = 0;
 
@@ -326,7 +326,7 @@ static int hold(const char *address, const char *port, uint64_t count)
 			if (held[i].fd >= 0)
 				ask_held(&held[i], round);
 		printf("round %lu\n", round);
-		nanosleep(&pause, NULL);
+		poll(NULL, 0, HELD_PAUSE_MS); /* their pace */
 	}
 	for (uint64_t i = 0; i < count; i++)
 		if (held[i].fd >= 0)

@@ -154,7 +154,8 @@ static void test_tags_are_alike_by_chance(void **state)
 	print_message("# %.0f pairs alike, %.0f calculated\n", counted, wanted);
 	assert_true(fabs(counted - wanted) < 5 * sqrt(wanted));
 	/* as the page has it: of a full table, and of one new flow */
-	assert_true(fabs(ldexp((double)ENTRIES * ENTRIES / 2, -48) - 1.0 / 2048) < 1e-9);
+	assert_true(fabs(1 / ldexp(BUCKETS * GS_FLOW_WAYS * (GS_FLOW_WAYS - 1) / 2.0, -32) - 2340) <
+		    1);
 	assert_true(fabs(GS_FLOW_WAYS * ldexp(1, -32) - 1.0 / 536870912) < 1e-15);
 }
 
