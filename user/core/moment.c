@@ -106,7 +106,7 @@ static int take_day(const char **at, int64_t *ret_days)
 int gs_moment_parse(const char *text, int64_t *ret_unix_ms)
 {
 	const char *at = text;
-	int hour, minute, second, fraction, zone_s;
+	int hour, minute, second, fraction, zone_s, clock_s;
 	int64_t days, unix_ms;
 
 	if (take_day(&at, &days) != 0 || !take(&at, 'T'))
@@ -123,7 +123,8 @@ int gs_moment_parse(const char *text, int64_t *ret_unix_ms)
 	fraction = take_fraction(&at);
 	if (fraction < 0 || take_zone(&at, &zone_s) != 0 || *at)
 		return -EINVAL;
-	unix_ms = ((days * DAY_S + hour * 3600 + minute * 60 + second) - zone_s) * 1000 + fraction;
+	clock_s = hour * 3600 + minute * 60 + second;
+	unix_ms = (days * DAY_S + clock_s - zone_s) * 1000 + fraction;
 	if (unix_ms < 1 || unix_ms > GS_MOMENT_MAX_MS)
 		return -EINVAL;
 	*ret_unix_ms = unix_ms;

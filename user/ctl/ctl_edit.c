@@ -243,10 +243,9 @@ static size_t add_users(const struct gs_snapshot *have, const struct reference *
 		if (!is_named(gs_fields_text(fields, reference->field), name) || found++ >= 3 ||
 		    length >= room)
 			continue;
-		length +=
-			(size_t)snprintf(out + length, room - length, "%s%s %s", length ? ", " : "",
-					 gs_kind_name(reference->by),
-					 gs_fields_name(fields, reference->by, user));
+		length += (size_t)snprintf(out + length, room - length, "%s%s %s",
+					   length ? ", " : "", gs_kind_name(reference->by),
+					   gs_fields_name(fields, reference->by, user));
 	}
 	if (found > 3 && length < room)
 		length += (size_t)snprintf(out + length, room - length, " and %u more", found - 3);
