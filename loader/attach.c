@@ -145,27 +145,33 @@ static int fail_link(struct gs_loader_error *error, int code, enum gs_xdp_mode m
 	}
 }
 
-/* The link lives by its pin: if this process dies in between, the interface is as it was. */
+int gs_attach_link(int prog_fd, const struct gs_nic *nic, enum gs_xdp_mode mode, const char *pin,
+		   struct gs_loader_error *error)
+{
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = gs_xdp_mode_flags(mode));
+	GS_AUTO_CLOSE int fd = -1;
+	int ret;
+
+	fd = bpf_link_create(prog_fd, (int)nic->ifindex, BPF_XDP, &opts);
+	if (fd < 0)
+		return fail_link(error, -errno, mode);
+	if (!bpf_obj_pin(fd, pin))
+		return 0;
+	ret = -errno;
+	return gs_loader_fail(error, ret, "cannot pin %s: %s", pin, strerror(-ret));
+}
+
 static int attach_link(const struct gs_loader *loader, const struct gs_pins *pins,
 		       const struct gs_nic *nic, enum gs_xdp_mode mode,
 		       struct gs_loader_error *error)
 {
-	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = gs_xdp_mode_flags(mode));
-	GS_AUTO_CLOSE int fd = -1;
 	char path[GS_PINS_PATH_MAX];
-	int ret;
 
-	fd = bpf_link_create(gs_loader_prog_fd(loader), (int)nic->ifindex, BPF_XDP, &opts);
-	if (fd < 0)
-		return fail_link(error, -errno, mode);
 	gs_pins_path(pins, GS_PIN_LINK_PREFIX, nic->name, path);
-	if (!bpf_obj_pin(fd, path))
-		return 0;
-	ret = -errno;
-	return gs_loader_fail(error, ret, "cannot pin %s: %s", path, strerror(-ret));
+	return gs_attach_link(gs_loader_prog_fd(loader), nic, mode, path, error);
 }
 
-static int detach_link(const char *pin, struct gs_loader_error *error)
+int gs_attach_link_off(const char *pin, struct gs_loader_error *error)
 {
 	GS_AUTO_CLOSE int fd = bpf_obj_get(pin);
 	int ret;
@@ -325,16 +331,15 @@ int gs_attach(const struct gs_attach_request *request, struct gs_attach_report *
 
 /* ---- replace ---------------------------------------------------------------------------------*/
 
-static int update_link(const struct gs_loader *loader, const struct gs_nic *nic,
-		       struct gs_loader_error *error)
+int gs_attach_link_update(int prog_fd, const char *pin, struct gs_loader_error *error)
 {
-	GS_AUTO_CLOSE int fd = bpf_obj_get(nic->link_pin);
+	GS_AUTO_CLOSE int fd = bpf_obj_get(pin);
 	int ret;
 
-	if (fd < 0 || bpf_link_update(fd, gs_loader_prog_fd(loader), NULL)) {
+	if (fd < 0 || bpf_link_update(fd, prog_fd, NULL)) {
 		ret = -errno;
-		return gs_loader_fail(error, ret, "%s: cannot exchange the program: %s",
-				      nic->link_pin, strerror(-ret));
+		return gs_loader_fail(error, ret, "%s: cannot exchange the program: %s", pin,
+				      strerror(-ret));
 	}
 	return 0;
 }
@@ -383,7 +388,8 @@ static int load_and_replace(const struct gs_attach_request *request, const struc
 		return ret;
 	ret = gs_loader_pin_begin(loader, error);
 	if (!ret)
-		ret = nic->holder == GS_NIC_LINK ? update_link(loader, nic, error)
+		ret = nic->holder == GS_NIC_LINK ? gs_attach_link_update(gs_loader_prog_fd(loader),
+									 nic->link_pin, error)
 						 : exchange_component(&options, nic, error);
 	if (ret) {
 		gs_loader_pin_abandon(loader);
@@ -455,7 +461,7 @@ static int take_off(const struct gs_pins *pins, const char *interface,
 
 	if (nic->ifindex && nic->holder == GS_NIC_LINK) {
 		report->was_attached = true;
-		return detach_link(nic->link_pin, error);
+		return gs_attach_link_off(nic->link_pin, error);
 	}
 	if (nic->ifindex && nic->holder == GS_NIC_DISPATCHER) {
 		report->was_attached = true;
@@ -466,7 +472,7 @@ static int take_off(const struct gs_pins *pins, const char *interface,
 	if (gs_nic_read_link(path, &link_id, &prog_id, &ifindex) || ifindex)
 		return 0;
 	report->was_attached = true;
-	return detach_link(path, error);
+	return gs_attach_link_off(path, error);
 }
 
 /* Another interface that forwards by these maps. */

@@ -47,3 +47,13 @@ int gs_replace(const struct gs_attach_request *request, struct gs_attach_report 
  */
 int gs_detach(const struct gs_attach_request *request, struct gs_attach_report *ret_report,
 	      struct gs_loader_error *error);
+
+/*
+ * The pieces, for other programs that are attached alone. A link lives by its pin: if this process
+ * dies in between, the interface is as it was. 0 or -errno.
+ */
+int gs_attach_link(int prog_fd, const struct gs_nic *nic, enum gs_xdp_mode mode, const char *pin,
+		   struct gs_loader_error *error);
+/* One step: no packet without a program. */
+int gs_attach_link_update(int prog_fd, const char *pin, struct gs_loader_error *error);
+int gs_attach_link_off(const char *pin, struct gs_loader_error *error);

@@ -3,6 +3,7 @@
 
 #include "user/base/cleanup.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,9 +16,9 @@
 #define CLIENT_MTU 1500u
 #define OUTER4 20u
 #define OUTER6 40u
-#define GUE 12u		/* UDP and GUE headers */
+#define GUE 8u		/* UDP alone: variant 1 */
 #define OUTER_SPARE 60u /* what a remedy leaves free: IPv6, and UDP with GUE (12) */
-#define DECAP_PROGRAM "gs_decap"
+#define DECAP_PROGRAM GS_DECAP_PROGRAM
 #define FALLBACK6 "ip6tnl0"
 #define SHELL_MAX (IF_NAMESIZE * 4 + 3)
 
@@ -37,6 +38,23 @@ _Static_assert(ARRAY_SIZE(level_names) == GS_LEVEL__COUNT, "a level without a na
 const char *gs_level_name(enum gs_level level)
 {
 	return level_names[level];
+}
+
+static const char *const forward_names[] = {
+	[GS_DOCTOR_NOT_TOLD] = "", [GS_DOCTOR_IPIP] = "ipip", [GS_DOCTOR_GUE] = "gue",
+	[GS_DOCTOR_L2] = "l2",	   [GS_DOCTOR_NAT] = "nat",
+};
+_Static_assert(ARRAY_SIZE(forward_names) == GS_DOCTOR__FORWARDS, "a mode without a name");
+
+int gs_doctor_parse_forward(const char *word, enum gs_doctor_forward *ret_forward)
+{
+	for (int i = GS_DOCTOR_IPIP; i < GS_DOCTOR__FORWARDS; i++) {
+		if (!strcmp(word, forward_names[i])) {
+			*ret_forward = (enum gs_doctor_forward)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
 }
 
 uint32_t gs_doctor_count(const struct gs_findings *findings, enum gs_level level)
@@ -631,15 +649,74 @@ static bool has_fallback6(const struct gs_doctor_facts *facts)
 	return false;
 }
 
+static bool has_tunnel(const struct gs_doctor_facts *facts)
+{
+	return facts->forward != GS_DOCTOR_L2 && facts->forward != GS_DOCTOR_NAT;
+}
+
+/* A command under construction; one that does not fit is none. */
+struct command {
+	char text[640];
+	size_t used;
+	bool is_whole;
+};
+
+static void __attribute__((format(printf, 2, 3)))
+add(struct command *command, const char *format, ...)
+{
+	size_t room = sizeof(command->text) - command->used;
+	va_list args;
+	int length;
+
+	va_start(args, format);
+	length = vsnprintf(command->text + command->used, room, format, args);
+	va_end(args);
+	command->is_whole = command->is_whole && length >= 0 && (size_t)length < room;
+	if (command->is_whole)
+		command->used += (size_t)length;
+}
+
+/* Attach, or attach again: what is believed now, and what should be. */
+static void fix_by_kit(struct doctor *doctor, const char *first)
+{
+	const struct gs_doctor_facts *facts = doctor->facts;
+	const struct gs_decap_lists *lists = &facts->decap.lists;
+	struct command command = {.is_whole = true};
+	char text[GS_DECAP_TEXT_MAX];
+	struct gs_decap_vip_key key;
+
+	add(&command, "%sgeostream-loader decap attach %s", first, doctor->name);
+	if (!facts->decap.is_attached)
+		add(&command, " --mode %s", native_of(facts) == GS_FACT_YES ? "native" : "generic");
+	for (uint32_t i = 0; i < lists->edge_count; i++)
+		add(&command, " --edge %s", gs_decap_format_edge(&lists->edges[i], text));
+	for (uint32_t i = 0; i < facts->edge_count; i++) {
+		if (!gs_decap_covers(lists, &facts->edges[i]))
+			add(&command, " --edge %s", gs_decap_format_edge(&facts->edges[i], text));
+	}
+	if (!lists->edge_count && !facts->edge_count)
+		add(&command, " --edge EDGE");
+	for (uint32_t i = 0; i < lists->vip_count; i++)
+		add(&command, " --vip %s", gs_decap_format_vip(&lists->vips[i], text));
+	for (uint32_t i = 0; i < facts->vip_count; i++) {
+		if (!gs_decap_parse_vip(facts->vips[i].text, &key) &&
+		    !gs_decap_has_vip(lists, &key))
+			add(&command, " --vip %s", facts->vips[i].text);
+	}
+	if (!lists->vip_count && !facts->vip_count)
+		add(&command, " --vip VIP");
+	if (command.is_whole)
+		fix(doctor, "%s", command.text);
+	else
+		fix(doctor, "geostream-loader decap status %s", doctor->name);
+}
+
 static void fix_decap(struct doctor *doctor, int family)
 {
 	const struct gs_doctor_facts *facts = doctor->facts;
-	char object[GS_DOCTOR_PATH_MAX];
 
-	quote(facts->decap_object, object, sizeof(object));
-	if (object[0])
-		fix(doctor, "ip link set dev %s %s obj %s sec xdp", doctor->name,
-		    native_of(facts) == GS_FACT_YES ? "xdpdrv" : "xdpgeneric", object);
+	if (facts->decap_object[0])
+		fix_by_kit(doctor, "");
 	else if (family == AF_INET)
 		fix(doctor, "modprobe ipip && ip link set dev tunl0 up");
 	else
@@ -677,15 +754,81 @@ static void judge_decap(struct doctor *doctor, int family)
 	}
 }
 
+static void judge_list(struct doctor *doctor)
+{
+	const struct gs_doctor_facts *facts = doctor->facts;
+	const struct gs_decap_lists *lists = &facts->decap.lists;
+	char text[GS_DECAP_TEXT_MAX];
+	struct gs_decap_vip_key key;
+
+	for (uint32_t i = 0; i < facts->edge_count; i++) {
+		if (gs_decap_covers(lists, &facts->edges[i]))
+			continue;
+		find(doctor, GS_LEVEL_BAD, "edges", "packets from edge %s are not taken out",
+		     gs_decap_format_edge(&facts->edges[i], text));
+		fix_by_kit(doctor, "");
+		return;
+	}
+	for (uint32_t i = 0; i < facts->vip_count; i++) {
+		if (gs_decap_parse_vip(facts->vips[i].text, &key) || gs_decap_has_vip(lists, &key))
+			continue;
+		find(doctor, GS_LEVEL_BAD, "vips", "packets for %s are dropped by " DECAP_PROGRAM,
+		     facts->vips[i].text);
+		fix_by_kit(doctor, "");
+		return;
+	}
+	find(doctor, GS_LEVEL_OK, "edges", "%u edge%s believed, %u VIP%s served", lists->edge_count,
+	     lists->edge_count == 1 ? " is" : "s are", lists->vip_count,
+	     lists->vip_count == 1 ? "" : "s");
+}
+
+/* What it believes, and whom it tells what fits. */
+static void check_kit(struct doctor *doctor)
+{
+	const struct gs_doctor_facts *facts = doctor->facts;
+	char first[SHELL_MAX + 64];
+
+	if (!has_decap(facts) || !has_tunnel(facts))
+		return;
+	if (!facts->decap.is_attached) {
+		find(doctor, GS_LEVEL_WARN, "edges",
+		     DECAP_PROGRAM " was not attached by 'decap attach': whom it believes cannot "
+				   "be seen");
+		snprintf(first, sizeof(first), "ip link set dev %s %s off && ", doctor->name,
+			 gs_xdp_mode_ip(facts->nic.mode));
+		fix_by_kit(doctor, first);
+		return;
+	}
+	judge_list(doctor);
+	if (facts->decap.conf.mss_mode != GS_DECAP_MSS_OFF && !facts->decap.has_egress) {
+		find(doctor, GS_LEVEL_WARN, "egress",
+		     "the kit's filter at egress is gone: the MSS of answers is not made smaller");
+		fix_by_kit(doctor, "");
+	}
+}
+
 static void check_decap(struct doctor *doctor)
 {
 	const struct gs_doctor_facts *facts = doctor->facts;
 	bool has6 = has_vip_of(facts, AF_INET6);
 
+	if (!has_tunnel(facts)) {
+		find(doctor, GS_LEVEL_OK, "decap", "forward %s: nothing to take out",
+		     forward_names[facts->forward]);
+		return;
+	}
 	if (has_decap(facts)) {
 		find(doctor, GS_LEVEL_OK, "decap",
 		     DECAP_PROGRAM " on %s takes packets out of tunnels of either family",
 		     facts->interface);
+		return;
+	}
+	if (facts->forward == GS_DOCTOR_GUE) {
+		find(doctor, GS_LEVEL_BAD, "decap",
+		     "nothing takes packets out of GUE: no " DECAP_PROGRAM
+		     " on %s (the kernel's fou is not looked for)",
+		     facts->interface);
+		fix_by_kit(doctor, "");
 		return;
 	}
 	if (has_vip_of(facts, AF_INET) || !has6)
@@ -747,6 +890,10 @@ static void check_vips(struct doctor *doctor)
 {
 	const struct gs_doctor_facts *facts = doctor->facts;
 
+	if (facts->forward == GS_DOCTOR_NAT) {
+		find(doctor, GS_LEVEL_OK, "vip", "forward nat: packets come to its own address");
+		return;
+	}
 	for (uint32_t i = 0; i < facts->vip_count; i++)
 		judge_vip(doctor, &facts->vips[i]);
 	if (facts->vip_count)
@@ -794,7 +941,11 @@ static void check_backend_rp_filter(struct doctor *doctor)
 {
 	const struct gs_doctor_facts *facts = doctor->facts;
 
+	if (facts->forward == GS_DOCTOR_NAT)
+		return;
 	judge_tunnel_rp_filter(doctor, facts->interface, facts->rp_filter, GS_LEVEL_WARN);
+	if (!has_tunnel(facts))
+		return;
 	for (uint32_t i = 0; i < facts->tunnel_count; i++) {
 		const struct gs_doctor_tunnel *tunnel = &facts->tunnels[i];
 
@@ -807,12 +958,14 @@ static void check_backend_rp_filter(struct doctor *doctor)
 static void check_arp(struct doctor *doctor)
 {
 	const struct gs_doctor_facts *facts = doctor->facts;
+	/* By L2 it shares the edge's link, where the VIP may well be asked for. */
+	enum gs_level level = facts->forward == GS_DOCTOR_L2 ? GS_LEVEL_BAD : GS_LEVEL_WARN;
 
-	if (facts->arp_ignore < 0 || facts->arp_announce < 0 ||
+	if (facts->arp_ignore < 0 || facts->arp_announce < 0 || facts->forward == GS_DOCTOR_NAT ||
 	    (facts->vip_count && !has_vip_of(facts, AF_INET)))
 		return;
 	if (larger(facts->arp_ignore, facts->arp_ignore_all) == 0) {
-		find(doctor, GS_LEVEL_WARN, "arp",
+		find(doctor, level, "arp",
 		     "arp_ignore is 0: where the VIP is on-link this host answers ARP for it, and "
 		     "takes it from the edge");
 		fix_conf(doctor, facts->interface, "arp_ignore", 1);
@@ -820,7 +973,7 @@ static void check_arp(struct doctor *doctor)
 		find(doctor, GS_LEVEL_OK, "arp", "no ARP is answered for addresses of lo");
 	}
 	if (larger(facts->arp_announce, facts->arp_announce_all) < 2) {
-		find(doctor, GS_LEVEL_WARN, "arp",
+		find(doctor, level, "arp",
 		     "arp_announce is not 2: where the VIP is on-link this host's own ARP "
 		     "questions may announce it");
 		fix_conf(doctor, facts->interface, "arp_announce", 2);
@@ -833,7 +986,7 @@ static void check_accept_local(struct doctor *doctor)
 {
 	const struct gs_doctor_facts *facts = doctor->facts;
 
-	if (facts->accept_local < 0)
+	if (facts->accept_local < 0 || facts->forward == GS_DOCTOR_NAT)
 		return;
 	if (facts->accept_local == 0 && facts->accept_local_all <= 0) {
 		find(doctor, GS_LEVEL_OK, "accept_local",
@@ -858,10 +1011,36 @@ static uint32_t largest_asked(const struct gs_doctor_route *route, uint32_t head
 	return bytes && bytes < CLIENT_MTU ? bytes : CLIENT_MTU;
 }
 
+/* The kit's filter has the last word on SYN-ACKs. */
+static uint32_t clamped(const struct gs_doctor_facts *facts, int version, uint32_t headers,
+			uint32_t asked)
+{
+	uint32_t mss = version == 4 ? facts->decap.conf.mss4 : facts->decap.conf.mss6;
+
+	return facts->decap.has_egress && mss && mss + headers < asked ? mss + headers : asked;
+}
+
+/* What the outer header takes at most. */
+static uint32_t outer_most(const struct gs_doctor_facts *facts)
+{
+	uint32_t outer = OUTER6;
+
+	/* The kit knows of which families its edges are. */
+	if (facts->decap.is_attached) {
+		outer = OUTER4;
+		for (uint32_t i = 0; i < facts->decap.lists.edge_count; i++) {
+			if (facts->decap.lists.edges[i].family == 6)
+				outer = OUTER6;
+		}
+	}
+	return outer + (facts->forward == GS_DOCTOR_GUE ? GUE : 0);
+}
+
 static void judge_mss(struct doctor *doctor, const struct gs_doctor_route *route, int version)
 {
 	uint32_t mtu = doctor->facts->mtu, headers = version == 4 ? 40 : 60;
-	uint32_t asked = largest_asked(route, headers);
+	uint32_t outer = outer_most(doctor->facts);
+	uint32_t asked = clamped(doctor->facts, version, headers, largest_asked(route, headers));
 	const char *family = version == 4 ? "" : " -6";
 
 	if (route->exists == GS_FACT_UNKNOWN)
@@ -872,7 +1051,7 @@ static void judge_mss(struct doctor *doctor, const struct gs_doctor_route *route
 		fix(doctor, "ip%s route show table all", family);
 		return;
 	}
-	if (asked + OUTER6 <= mtu) {
+	if (asked + outer <= mtu) {
 		find(doctor, GS_LEVEL_OK, "mss",
 		     "clients' IPv%d packets of up to %u bytes fit a tunnel in MTU %u", version,
 		     asked, mtu);
@@ -880,8 +1059,12 @@ static void judge_mss(struct doctor *doctor, const struct gs_doctor_route *route
 	}
 	find(doctor, GS_LEVEL_WARN, "mss",
 	     "clients are asked for IPv%d packets of up to %u bytes, which do not fit MTU %u with "
-	     "an outer header (%u bytes, %u with IPv6)",
-	     version, asked, mtu, OUTER4, OUTER6);
+	     "an outer header (up to %u bytes)",
+	     version, asked, mtu, outer);
+	if (doctor->facts->decap.is_attached) {
+		fix_by_kit(doctor, "");
+		return;
+	}
 	if (mtu < OUTER_SPARE + headers + 500)
 		return;
 	/* advmss appears once; the first default route is the one in force */
@@ -896,6 +1079,8 @@ static void check_mss(struct doctor *doctor)
 	const struct gs_doctor_facts *facts = doctor->facts;
 	bool has6 = has_vip_of(facts, AF_INET6);
 
+	if (!has_tunnel(facts))
+		return;
 	if (has_vip_of(facts, AF_INET) || !has6)
 		judge_mss(doctor, &facts->route4, 4);
 	if (has6)
@@ -935,6 +1120,7 @@ static const struct {
 	{check_vips, BACKEND, true},
 	{check_ipv6, BACKEND, true},
 	{check_decap, BACKEND, true},
+	{check_kit, BACKEND, true},
 	{check_backend_program, BACKEND, true},
 	{check_backend_rp_filter, BACKEND, true},
 	{check_arp, BACKEND, true},

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "loader/decap.h"
 #include "loader/nic.h"
 
 #include <net/if.h>
@@ -13,6 +14,7 @@
 #include <stdint.h>
 
 #define GS_DOCTOR_VIPS_MAX 16
+#define GS_DOCTOR_EDGES_MAX 64
 #define GS_DOCTOR_TUNNELS_MAX 16
 #define GS_DOCTOR_FINDINGS_MAX 96
 #define GS_DOCTOR_PATH_MAX 512
@@ -22,6 +24,16 @@ enum gs_fact {
 	GS_FACT_UNKNOWN,
 	GS_FACT_NO,
 	GS_FACT_YES,
+};
+
+/* How edges send to a backend. */
+enum gs_doctor_forward {
+	GS_DOCTOR_NOT_TOLD, /* taken for IPIP */
+	GS_DOCTOR_IPIP,
+	GS_DOCTOR_GUE,
+	GS_DOCTOR_L2,
+	GS_DOCTOR_NAT,
+	GS_DOCTOR__FORWARDS,
 };
 
 /* An offload, as `ethtool -k` shows it. */
@@ -100,7 +112,11 @@ struct gs_doctor_facts {
 	struct gs_nic nic;
 
 	/* a backend */
+	enum gs_doctor_forward forward;
 	char decap_object[GS_DOCTOR_PATH_MAX]; /* gs_decap.bpf.o */
+	struct gs_decap_status decap;	       /* the kit, as far as its pins may be read */
+	uint32_t edge_count;		       /* that should be believed */
+	struct gs_decap_edge_key edges[GS_DOCTOR_EDGES_MAX];
 	uint32_t vip_count;
 	struct gs_doctor_vip vips[GS_DOCTOR_VIPS_MAX];
 	uint32_t tunnel_count;
@@ -128,6 +144,8 @@ struct gs_findings {
 };
 
 const char *gs_level_name(enum gs_level level);
+/* -EINVAL: none of ipip, gue, l2, nat. */
+int gs_doctor_parse_forward(const char *word, enum gs_doctor_forward *ret_forward);
 /* In the order of the table of checks. */
 void gs_doctor_judge(const struct gs_doctor_facts *facts, struct gs_findings *ret_findings);
 /* GS_FACT_UNKNOWN for drivers this program has never heard of. */

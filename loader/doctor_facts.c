@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "loader/doctor_facts.h"
 
+#include "loader/loader.h"
 #include "loader/netlink.h"
 #include "loader/pins.h"
 #include "loader/status.h"
@@ -23,7 +24,6 @@
 #define CAPABILITY_SYS_ADMIN 21
 #define CAPABILITY_PERFMON 38
 #define CAPABILITY_BPF 39
-#define DECAP_OBJECT "gs_decap.bpf.o"
 #define STRINGS_MAX 4096u
 #define TUNNEL_GET (SIOCDEVPRIVATE + 0) /* SIOCGETTUNNEL */
 
@@ -81,25 +81,15 @@ static void read_kernel(struct gs_doctor_facts *facts)
 		facts->kernel_minor = (uint32_t)strtoul(at + 1, NULL, 10);
 }
 
-/* Beside the running program, else where it is installed; "": neither. */
+/* "": there is none. */
 static void find_decap(struct gs_doctor_facts *facts)
 {
-	static const char installed[] = GS_PREFIX "/lib/geostream/bpf/" DECAP_OBJECT;
-	char self[GS_DOCTOR_PATH_MAX - sizeof("/bpf/" DECAP_OBJECT)];
-	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	char *slash;
+	char path[PATH_MAX];
 
-	self[length > 0 ? length : 0] = '\0';
-	slash = strrchr(self, '/');
-	if (slash) {
-		*slash = '\0';
-		snprintf(facts->decap_object, sizeof(facts->decap_object), "%s/bpf/" DECAP_OBJECT,
-			 self);
-		if (!access(facts->decap_object, R_OK))
-			return;
-	}
-	snprintf(facts->decap_object, sizeof(facts->decap_object), "%s",
-		 access(installed, R_OK) ? "" : installed);
+	facts->decap_object[0] = '\0';
+	if (!gs_loader_find_object(NULL, GS_DECAP_OBJECT, path, NULL) &&
+	    strlen(path) < sizeof(facts->decap_object))
+		strcpy(facts->decap_object, path);
 }
 
 static void read_machine(struct gs_doctor_facts *facts)
@@ -452,7 +442,8 @@ static void read_route(int fd, int family, struct gs_doctor_route *route)
 		route->device_mtu = (uint32_t)answer.ifr_mtu;
 }
 
-void gs_doctor_gather(const char *interface, const char *pin_dir, struct gs_doctor_facts *facts)
+void gs_doctor_gather(const char *interface, const char *pin_dir, const char *decap_pin_dir,
+		      struct gs_doctor_facts *facts)
 {
 	GS_AUTO_CLOSE int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
@@ -466,6 +457,7 @@ void gs_doctor_gather(const char *interface, const char *pin_dir, struct gs_doct
 	read_interface_conf(facts);
 	if (!facts->is_backend)
 		return;
+	gs_decap_read(interface, decap_pin_dir, &facts->decap, NULL);
 	read_vips(facts);
 	read_tunnels(fd, facts);
 	read_route(fd, AF_INET, &facts->route4);

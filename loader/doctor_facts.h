@@ -13,4 +13,5 @@ int gs_doctor_parse_vip(const char *text, struct gs_doctor_vip *ret_vip);
  * facts: is_backend, vip_count, vips' texts and families are given, the rest is filled in. What
  * cannot be found out stays unknown: this never fails. pin_dir tells our own programs.
  */
-void gs_doctor_gather(const char *interface, const char *pin_dir, struct gs_doctor_facts *facts);
+void gs_doctor_gather(const char *interface, const char *pin_dir, const char *decap_pin_dir,
+		      struct gs_doctor_facts *facts);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* geostream-loader: the packet path on and off an interface. Exit: 0 done, 1 failed, 2 usage. */
 #include "loader/attach.h"
+#include "loader/decap.h"
 #include "loader/doctor.h"
 #include "loader/doctor_facts.h"
 #include "loader/doctor_report.h"
@@ -31,11 +32,16 @@ enum flag {
 	OPTION_FLOWS,
 	OPTION_BACKEND,
 	OPTION_VIP,
+	OPTION_EDGE,
+	OPTION_MSS,
+	OPTION_FORWARD,
 };
 
 struct settings {
 	struct gs_attach_request request;
+	struct gs_decap_request decap;
 	struct gs_doctor_facts facts; /* what the command line says of them */
+	const char *pin_dir;	      /* as given; NULL: each command's own */
 	bool json;
 	bool verbose;
 	bool wants_help;
@@ -57,6 +63,9 @@ static int run_replace(const struct settings *settings);
 static int run_detach(const struct settings *settings);
 static int run_status(const struct settings *settings);
 static int run_doctor(const struct settings *settings);
+static int run_decap_attach(const struct settings *settings);
+static int run_decap_detach(const struct settings *settings);
+static int run_decap_status(const struct settings *settings);
 
 static const struct command commands[] = {
 	{"attach", "INTERFACE --mode MODE [--beside | --force] [--flows N] [-o FILE]",
@@ -69,9 +78,24 @@ static const struct command commands[] = {
 	 (const int[]){OPTION_PURGE, 0}, run_detach},
 	{"status", "INTERFACE [-j]", "what the interface runs, and what is pinned",
 	 (const int[]){OPTION_JSON, 0}, run_status},
-	{"doctor", "INTERFACE [--backend [--vip ADDRESS ...]] [-j]",
+	{"doctor",
+	 "INTERFACE [--backend [--forward MODE] [--edge PREFIX ...] [--vip ADDRESS ...]] [-j]",
 	 "what would keep this machine from being a good edge (or backend), and remedies",
-	 (const int[]){OPTION_BACKEND, OPTION_VIP, OPTION_JSON, 0}, run_doctor},
+	 (const int[]){OPTION_BACKEND, OPTION_FORWARD, OPTION_EDGE, OPTION_VIP, OPTION_JSON, 0},
+	 run_doctor},
+};
+
+/* `decap` and one of these: the backend kit. */
+static const struct command decap_commands[] = {
+	{"attach",
+	 "INTERFACE --mode MODE --edge PREFIX ... --vip ADDRESS ... [--mss auto|off|BYTES] [-o FILE]",
+	 "on a backend: take packets of these edges for these VIPs out of their tunnels; again:\n"
+	 "      other lists, in one step",
+	 (const int[]){OPTION_MODE, OPTION_EDGE, OPTION_VIP, OPTION_MSS, OPTION_OBJECT, 0},
+	 run_decap_attach},
+	{"detach", "INTERFACE", "take it off", (const int[]){0}, run_decap_detach},
+	{"status", "[INTERFACE] [-j]", "what it believes and what it has counted",
+	 (const int[]){OPTION_JSON, 0}, run_decap_status},
 };
 
 static const struct option long_options[] = {
@@ -88,17 +112,26 @@ static const struct option long_options[] = {
 	{"flows", required_argument, NULL, OPTION_FLOWS},
 	{"backend", no_argument, NULL, OPTION_BACKEND},
 	{"vip", required_argument, NULL, OPTION_VIP},
+	{"edge", required_argument, NULL, OPTION_EDGE},
+	{"mss", required_argument, NULL, OPTION_MSS},
+	{"forward", required_argument, NULL, OPTION_FORWARD},
 	{0},
 };
 
 /* ---- words -----------------------------------------------------------------------------------*/
 
+static void print_commands(FILE *out, const char *group, const struct command *list, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		fprintf(out, "  %s%s %s\n      %s\n", group, list[i].name, list[i].arguments,
+			list[i].summary);
+}
+
 static void print_usage(FILE *out)
 {
 	fputs("Usage: geostream-loader COMMAND INTERFACE [OPTION ...]\n\n", out);
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		fprintf(out, "  %s %s\n      %s\n", commands[i].name, commands[i].arguments,
-			commands[i].summary);
+	print_commands(out, "", commands, ARRAY_SIZE(commands));
+	print_commands(out, "decap ", decap_commands, ARRAY_SIZE(decap_commands));
 	fputs("\n"
 	      "  -m, --mode MODE     native (in the driver), generic (in the kernel's stack, any\n"
 	      "                      interface) or offload (on the card); never chosen for you\n"
@@ -108,12 +141,18 @@ static void print_usage(FILE *out)
 	      "                      (65536)\n"
 	      "      --purge         unpin maps and program too: tables and flows are lost\n"
 	      "      --backend       doctor: judge a backend, INTERFACE is the one edges send to\n"
-	      "      --vip ADDRESS   doctor: a service's address the backend answers from\n"
+	      "      --forward MODE  doctor: how edges send to it: ipip, gue, l2 or nat (ipip)\n"
+	      "      --edge PREFIX   an edge's address, or all of a network's, which backends believe\n"
+	      "      --vip ADDRESS   a service's address the backend answers from\n"
+	      "      --mss WHAT      decap: what SYN-ACKs ask for at most: auto (what fits the\n"
+	      "                      interface's MTU in a tunnel), off, or BYTES\n"
 	      "  -o, --object FILE   BPF object (bpf/" GS_LOADER_OBJECT
 	      " beside this program, else\n"
 	      "                      " GS_PREFIX "/lib/geostream/bpf/)\n"
 	      "  -p, --pin-dir DIR   folder of pins (GEOSTREAM_PIN_DIR, else " GS_PIN_DIR_DEFAULT
-	      ")\n"
+	      ";\n"
+	      "                      decap: GEOSTREAM_DECAP_PIN_DIR, else\n"
+	      "                      " GS_DECAP_PIN_DIR ")\n"
 	      "  -j, --json          status, doctor: as JSON\n"
 	      "  -v, --verbose       what libbpf and libxdp say, too\n"
 	      "  -h, --help          this; -V, --version\n"
@@ -252,13 +291,17 @@ static int run_status(const struct settings *settings)
 
 static int run_doctor(const struct settings *settings)
 {
-	struct gs_doctor_facts facts = settings->facts;
-	struct gs_findings findings;
+	static struct gs_doctor_facts facts;
+	static struct gs_findings findings;
 	bool is_bad;
 
+	facts = settings->facts;
 	if (facts.vip_count && !facts.is_backend)
 		return fail_usage("doctor: --vip is for --backend");
-	gs_doctor_gather(settings->request.interface, settings->request.pin_dir, &facts);
+	if ((facts.edge_count || facts.forward) && !facts.is_backend)
+		return fail_usage("doctor: --edge and --forward are for --backend");
+	gs_doctor_gather(settings->request.interface, settings->request.pin_dir,
+			 settings->decap.pin_dir, &facts);
 	gs_doctor_judge(&facts, &findings);
 	is_bad = gs_doctor_count(&findings, GS_LEVEL_BAD) > 0;
 	if (!settings->json)
@@ -266,6 +309,79 @@ static int run_doctor(const struct settings *settings)
 	else if (gs_doctor_print_json(&facts, &findings, stdout))
 		return EXIT_FAILED;
 	return is_bad ? EXIT_FAILED : EXIT_DONE;
+}
+
+static int run_decap_attach(const struct settings *settings)
+{
+	static struct gs_decap_report report;
+	struct gs_loader_error error = {""};
+	int ret = gs_decap_attach(&settings->decap, &report, &error);
+
+	if (ret)
+		return fail(settings, ret, &error);
+	if (report.was_attached)
+		printf("%s: exchanged in one step; counters go on\n", report.after.nic.name);
+	gs_decap_print(&report.after, stdout);
+	return EXIT_DONE;
+}
+
+static int run_decap_detach(const struct settings *settings)
+{
+	static struct gs_decap_report report;
+	struct gs_loader_error error = {""};
+	int ret = gs_decap_detach(&settings->decap, &report, &error);
+
+	if (ret)
+		return fail(settings, ret, &error);
+	printf("%s: %s\n", settings->decap.interface,
+	       report.was_attached ? "detached" : "was not attached; its pins are gone");
+	return EXIT_DONE;
+}
+
+struct decap_list {
+	const struct settings *settings;
+	bool is_first;
+};
+
+/* An interface without the kit is no error; one that is gone has left a folder. */
+static int show_decap(const char *interface, void *context)
+{
+	struct decap_list *list = context;
+	static struct gs_decap_status status;
+	struct gs_loader_error error = {""};
+	int ret = gs_decap_read(interface, list->settings->decap.pin_dir, &status, &error);
+
+	if (ret) {
+		fprintf(stderr, "geostream-loader: %s: %s\n", interface, error.text);
+		return ret == -ENODEV && !list->settings->decap.interface ? 0 : ret;
+	}
+	if (!list->settings->json) {
+		gs_decap_print(&status, stdout);
+		return 0;
+	}
+	if (!list->settings->decap.interface)
+		fputs(list->is_first ? "" : ",\n", stdout);
+	list->is_first = false;
+	return gs_decap_print_json(&status, stdout);
+}
+
+static int run_decap_status(const struct settings *settings)
+{
+	struct decap_list list = {.settings = settings, .is_first = true};
+	bool is_list = settings->json && !settings->decap.interface;
+	int ret;
+
+	if (is_list)
+		fputs("[\n", stdout);
+	if (settings->decap.interface)
+		ret = show_decap(settings->decap.interface, &list);
+	else
+		ret = gs_decap_each(settings->decap.pin_dir, show_decap, &list);
+	if (is_list)
+		fputs("]\n", stdout);
+	else if (settings->json)
+		fputc('\n', stdout);
+	return ret ? EXIT_FAILED : EXIT_DONE;
 }
 
 /* ---- command line ----------------------------------------------------------------------------*/
@@ -285,13 +401,51 @@ static int parse_flows(const char *text, uint32_t *ret_buckets)
 	return 0;
 }
 
-static int parse_vip(const char *text, struct gs_doctor_facts *facts)
+/* For decap and for the doctor, whichever asks. */
+static int parse_vip(const char *text, struct settings *settings)
 {
-	if (facts->vip_count == GS_DOCTOR_VIPS_MAX)
-		return fail_usage("--vip: %d at most", GS_DOCTOR_VIPS_MAX);
-	if (gs_doctor_parse_vip(text, &facts->vips[facts->vip_count]))
+	struct gs_doctor_facts *facts = &settings->facts;
+	struct gs_decap_lists *lists = &settings->decap.lists;
+
+	if (lists->vip_count == GS_DECAP_MAX_VIPS)
+		return fail_usage("--vip: %u at most", GS_DECAP_MAX_VIPS);
+	if (gs_decap_parse_vip(text, &lists->vips[lists->vip_count++]))
 		return fail_usage("--vip '%s': wanted an IPv4 or IPv6 address", text);
-	facts->vip_count++;
+	if (facts->vip_count < GS_DOCTOR_VIPS_MAX)
+		gs_doctor_parse_vip(text, &facts->vips[facts->vip_count++]);
+	return 0;
+}
+
+static int parse_edge(const char *text, struct settings *settings)
+{
+	struct gs_doctor_facts *facts = &settings->facts;
+	struct gs_decap_lists *lists = &settings->decap.lists;
+
+	if (lists->edge_count == GS_DECAP_MAX_EDGES)
+		return fail_usage("--edge: %u at most", GS_DECAP_MAX_EDGES);
+	if (gs_decap_parse_edge(text, &lists->edges[lists->edge_count]))
+		return fail_usage("--edge '%s': wanted an IPv4 or IPv6 address, or a network as "
+				  "192.0.2.0/24, without bits behind its length",
+				  text);
+	if (facts->edge_count < GS_DOCTOR_EDGES_MAX)
+		facts->edges[facts->edge_count++] = lists->edges[lists->edge_count];
+	lists->edge_count++;
+	return 0;
+}
+
+static int parse_mss(const char *text, struct gs_decap_request *request)
+{
+	char *end;
+	unsigned long value = strtoul(text, &end, 10);
+
+	request->mss = GS_DECAP_MSS_FIXED;
+	if (!strcmp(text, "auto"))
+		request->mss = GS_DECAP_MSS_AUTO;
+	else if (!strcmp(text, "off"))
+		request->mss = GS_DECAP_MSS_OFF;
+	else if (*end || text[0] < '0' || text[0] > '9' || value < 88 || value > 65495)
+		return fail_usage("--mss '%s': wanted auto, off, or 88 to 65495 bytes", text);
+	request->mss_bytes = (uint16_t)value;
 	return 0;
 }
 
@@ -308,7 +462,7 @@ static int take_option(int option, struct settings *settings)
 		request->object_path = optarg;
 		return 0;
 	case OPTION_PIN_DIR:
-		request->pin_dir = optarg;
+		settings->pin_dir = optarg;
 		return 0;
 	case OPTION_BESIDE:
 		request->beside = true;
@@ -325,7 +479,15 @@ static int take_option(int option, struct settings *settings)
 		settings->facts.is_backend = true;
 		return 0;
 	case OPTION_VIP:
-		return parse_vip(optarg, &settings->facts);
+		return parse_vip(optarg, settings);
+	case OPTION_EDGE:
+		return parse_edge(optarg, settings);
+	case OPTION_MSS:
+		return parse_mss(optarg, &settings->decap);
+	case OPTION_FORWARD:
+		if (gs_doctor_parse_forward(optarg, &settings->facts.forward))
+			return fail_usage("--forward '%s': wanted ipip, gue, l2 or nat", optarg);
+		return 0;
 	case OPTION_JSON:
 		settings->json = true;
 		return 0;
@@ -390,20 +552,46 @@ static int run_command(const struct command *command, int argc, char **argv,
 
 	if (ret)
 		return ret;
-	if (argc != 1)
+	if (argc > 1 || (argc == 0 && command->run != run_decap_status))
 		return fail_usage(argc ? "%s: one interface, please" : "%s: which interface?",
 				  command->name);
-	settings->request.interface = argv[0];
+	settings->request.interface = argv[0]; /* NULL: none */
+	settings->decap.interface = argv[0];
+	settings->decap.object_path = settings->request.object_path;
+	settings->decap.mode = settings->request.mode;
 	gs_loader_listen(settings->verbose);
 	return command->run(settings);
 }
 
+static const char *from_environment(const char *name, const char *otherwise)
+{
+	const char *value = getenv(name);
+
+	return value && *value ? value : otherwise;
+}
+
+static int find_and_run(int argc, char **argv, struct settings *settings)
+{
+	const struct command *list = commands;
+	size_t count = ARRAY_SIZE(commands);
+	int skip = optind;
+
+	if (!strcmp(argv[skip], "decap")) {
+		list = decap_commands;
+		count = ARRAY_SIZE(decap_commands);
+		if (++skip == argc)
+			return fail_usage("decap: attach, detach or status?");
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (!strcmp(argv[skip], list[i].name))
+			return run_command(&list[i], argc - skip - 1, argv + skip + 1, settings);
+	}
+	return fail_usage("unknown command '%s'", argv[skip]);
+}
+
 int main(int argc, char **argv)
 {
-	const char *pin_dir = getenv("GEOSTREAM_PIN_DIR");
-	struct settings settings = {
-		.request.pin_dir = pin_dir && *pin_dir ? pin_dir : GS_PIN_DIR_DEFAULT,
-	};
+	static struct settings settings = {.decap.mss = GS_DECAP_MSS_AUTO};
 	int ret = parse(argc, argv, &settings);
 
 	if (ret)
@@ -420,10 +608,14 @@ int main(int argc, char **argv)
 		print_usage(stderr);
 		return EXIT_USAGE;
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-		if (!strcmp(argv[optind], commands[i].name))
-			return run_command(&commands[i], argc - optind - 1, argv + optind + 1,
-					   &settings);
-	}
-	return fail_usage("unknown command '%s'", argv[optind]);
+	settings.request.pin_dir = settings.pin_dir;
+	settings.decap.pin_dir = settings.pin_dir;
+	if (!settings.pin_dir)
+		settings.request.pin_dir =
+			from_environment("GEOSTREAM_PIN_DIR", GS_PIN_DIR_DEFAULT);
+	/* --pin-dir of the doctor is the edge's */
+	if (!settings.pin_dir || strcmp(argv[optind], "decap") != 0)
+		settings.decap.pin_dir =
+			from_environment("GEOSTREAM_DECAP_PIN_DIR", GS_DECAP_PIN_DIR);
+	return find_and_run(argc, argv, &settings);
 }

@@ -28,9 +28,9 @@ struct gs_loader {
 
 /* ---- the object ------------------------------------------------------------------------------*/
 
-static bool find_beside(char ret_path[PATH_MAX])
+static bool find_beside(const char *file, char ret_path[PATH_MAX])
 {
-	char self[PATH_MAX - sizeof("/bpf/" GS_LOADER_OBJECT)];
+	char self[PATH_MAX - 64];
 	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	char *slash;
 
@@ -41,14 +41,14 @@ static bool find_beside(char ret_path[PATH_MAX])
 	if (!slash)
 		return false;
 	*slash = '\0';
-	snprintf(ret_path, PATH_MAX, "%s/bpf/" GS_LOADER_OBJECT, self);
+	snprintf(ret_path, PATH_MAX, "%s/bpf/%s", self, file);
 	return !access(ret_path, F_OK);
 }
 
-static int find_object(const char *named, char ret_path[PATH_MAX], struct gs_loader_error *error)
+int gs_loader_find_object(const char *named, const char *file, char ret_path[PATH_MAX],
+			  struct gs_loader_error *error)
 {
-	static const char installed[] = GS_PREFIX "/lib/geostream/bpf/" GS_LOADER_OBJECT;
-	char beside[PATH_MAX] = "";
+	char beside[PATH_MAX] = "", installed[PATH_MAX];
 
 	if (named) {
 		if (access(named, R_OK)) {
@@ -59,12 +59,13 @@ static int find_object(const char *named, char ret_path[PATH_MAX], struct gs_loa
 		snprintf(ret_path, PATH_MAX, "%s", named);
 		return 0;
 	}
-	if (find_beside(beside)) {
+	if (find_beside(file, beside)) {
 		memcpy(ret_path, beside, PATH_MAX);
 		return 0;
 	}
+	snprintf(installed, sizeof(installed), GS_PREFIX "/lib/geostream/bpf/%s", file);
 	if (!access(installed, F_OK)) {
-		snprintf(ret_path, PATH_MAX, "%s", installed);
+		memcpy(ret_path, installed, PATH_MAX);
 		return 0;
 	}
 	return gs_loader_fail(error, -ENOENT, "no BPF object: neither %s nor %s (-o names another)",
@@ -245,8 +246,7 @@ static int take_over_all(struct gs_loader *loader, const struct gs_loader_option
 
 /* ---- loading ---------------------------------------------------------------------------------*/
 
-/* The verifier's last word: the line before its statistics. */
-static const char *verdict_of(char *log)
+const char *gs_loader_verdict(char *log)
 {
 	const char *last = "";
 	char *line, *rest = log;
@@ -272,7 +272,7 @@ static int load(struct gs_loader *loader, struct gs_loader_error *error)
 	ret = bpf_object__load(loader->object);
 	if (!ret)
 		return 0;
-	why = verdict_of(loader->verifier_log);
+	why = gs_loader_verdict(loader->verifier_log);
 	if (*why)
 		return gs_loader_fail(error, ret, "the kernel refused %s: %s (%s)", loader->path,
 				      why, strerror(-ret));
@@ -345,7 +345,7 @@ static int prepare(struct gs_loader *loader, const struct gs_loader_options *opt
 	int ret;
 
 	loader->pins = options->pins;
-	ret = find_object(options->object_path, loader->path, error);
+	ret = gs_loader_find_object(options->object_path, GS_LOADER_OBJECT, loader->path, error);
 	if (ret)
 		return ret;
 	ret = open_object(loader, error);

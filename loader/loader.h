@@ -16,6 +16,7 @@
 #include "loader/error.h"
 #include "loader/pins.h"
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -73,6 +74,13 @@ void gs_loader_pin_abandon(const struct gs_loader *loader);
 
 /* Of the pinned `meta`: 0 or -ESTALE and why the maps there cannot be used. */
 int gs_loader_check_version(const struct gs_pins *pins, struct gs_loader_error *error);
+
+/* An object's file: as named, else in bpf/ beside the running program, else where it is installed.
+ */
+int gs_loader_find_object(const char *named, const char *file, char ret_path[PATH_MAX],
+			  struct gs_loader_error *error);
+/* The verifier's last word: the line before its statistics; "": none. Writes into `log`. */
+const char *gs_loader_verdict(char *log);
 
 static inline void gs_loader_close_ptr(struct gs_loader **loader)
 {

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <linux/genetlink.h>
 #include <linux/netlink.h>
+#include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -303,5 +304,34 @@ int gs_netlink_default_route(int family, struct gs_default_route *ret_route)
 	if (ret)
 		return ret;
 	*ret_route = best.route;
+	return 0;
+}
+
+/* ---- filters ----------------------------------------------------------------------------------*/
+
+static void count_filter(const struct nlmsghdr *message, void *context)
+{
+	if (message->nlmsg_type == RTM_NEWTFILTER)
+		++*(uint32_t *)context;
+}
+
+int gs_netlink_has_filters(uint32_t ifindex, bool *ret_has)
+{
+	static const uint32_t parents[] = {TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS),
+					   TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)};
+	uint32_t count = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(parents); i++) {
+		const struct tcmsg filters = {.tcm_ifindex = (int)ifindex,
+					      .tcm_parent = parents[i]};
+		struct request request = begin(RTM_GETTFILTER, NLM_F_DUMP);
+		int ret;
+
+		put(&request, &filters, sizeof(filters));
+		ret = ask(NETLINK_ROUTE, &request, count_filter, &count);
+		if (ret)
+			return ret;
+	}
+	*ret_has = count > 0;
 	return 0;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the kernel tells by netlink only: XDP features, a veth's other end, metrics of a route. */
+/* What the kernel tells by netlink only: XDP features, a veth's other end, metrics of a route,
+ * filters of tc. */
 #pragma once
 
 #include <stdbool.h>
@@ -23,3 +24,5 @@ int gs_netlink_xdp_features(uint32_t ifindex, uint64_t *ret_features);
 int gs_netlink_peer(uint32_t ifindex, uint32_t *ret_peer);
 /* Of the main table: the one in force, by its priority. family: AF_INET, AF_INET6. 0 or -errno. */
 int gs_netlink_default_route(int family, struct gs_default_route *ret_route);
+/* Has its clsact qdisc filters, at either end? 0 or -errno. */
+int gs_netlink_has_filters(uint32_t ifindex, bool *ret_has);

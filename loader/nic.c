@@ -37,6 +37,13 @@ const char *gs_xdp_mode_name(enum gs_xdp_mode mode)
 	return mode_names[mode];
 }
 
+const char *gs_xdp_mode_ip(enum gs_xdp_mode mode)
+{
+	static const char *const words[] = {"xdp", "xdpdrv", "xdpgeneric", "xdpoffload"};
+
+	return words[mode];
+}
+
 int gs_xdp_mode_parse(const char *word, enum gs_xdp_mode *ret_mode)
 {
 	for (enum gs_xdp_mode mode = GS_XDP_NATIVE; mode < GS_XDP__COUNT; mode++) {

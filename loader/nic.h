@@ -52,6 +52,8 @@ struct gs_nic {
 
 /* Words people type and read: "native", ...; "none" for GS_XDP_NONE. */
 const char *gs_xdp_mode_name(enum gs_xdp_mode mode);
+/* As `ip link set dev ... WORD off` has it. */
+const char *gs_xdp_mode_ip(enum gs_xdp_mode mode);
 /* -EINVAL: none of native, generic, offload. */
 int gs_xdp_mode_parse(const char *word, enum gs_xdp_mode *ret_mode);
 /* XDP_FLAGS_* of the mode. */

@@ -9,7 +9,7 @@
 #   GS_PROGRAMS  a build folder whose programs to use; without it they are built and installed
 #   GS_STATE     what this machine keeps (/var/lib/geostream)
 #   GS_CONF      geostream.conf (/etc/geostream/geostream.conf)
-#   GS_PIN_DIR   where maps are pinned (/sys/fs/bpf/geostream)
+#   GS_PIN_DIR   where maps are pinned (/sys/fs/bpf/geostream); the backends' kit beside it, -decap
 set -euo pipefail
 
 TREE=${GS_TREE:-/vagrant}
@@ -129,13 +129,13 @@ region() { # REGION ADDRESS
 	name=$(interface_of "$2")
 	plain_packets "$name"
 	ip address replace "$VIP/32" dev lo
-	# Straight back to the client, in packets that leave room for a tunnel's header.
+	# Straight back to the client.
 	for address in "${CLIENTS[@]}"; do
-		ip route replace "$address/32" via "$BACK.10" advmss 1400
+		ip route replace "$address/32" via "$BACK.10"
 	done
 	say "decapsulator on $name"
-	ip link set dev "$name" xdpgeneric off
-	ip link set dev "$name" xdpgeneric obj "$OBJECTS/gs_decap.bpf.o" sec xdp
+	geostream-loader decap attach "$name" --mode generic --pin-dir "$PIN_DIR-decap/$1" \
+		--edge "$BACK.0/24" --vip "$VIP"
 	write_nginx "$1"
 	start nginx nginx -e "$STATE/error.log" -p "$STATE" -c "$STATE/nginx.conf"
 	say "web server on port 80"
@@ -187,6 +187,11 @@ edge() {
 	geostreamctl --config "$CONF" status
 }
 
+stop_region() { # ADDRESS
+	stop nginx
+	geostream-loader decap detach "$(interface_of "$1")" --pin-dir "$PIN_DIR-decap/$role"
+}
+
 stop_role() {
 	case $role in
 	edge)
@@ -194,7 +199,8 @@ stop_role() {
 		geostream-loader detach "$(interface_of "$FRONT.2")" --purge --pin-dir "$PIN_DIR"
 		"$TREE/tests/db/cluster.sh" stop "$STATE/db"
 		;;
-	eu | us) stop nginx ;;
+	eu) stop_region "$BACK.11" ;;
+	us) stop_region "$BACK.12" ;;
 	esac
 }
 

@@ -18,7 +18,7 @@ A=gs-dr-a-$$
 B=gs-dr-b-$$
 VIP4=198.51.100.10
 VIP6=2001:db8:100::10
-export GEOSTREAM_PIN_DIR=/sys/fs/bpf/gs-doctor-$$ PATH=$BUILD:$PATH
+export GEOSTREAM_PIN_DIR=/sys/fs/bpf/gs-doctor-$$ GEOSTREAM_DECAP_PIN_DIR=/sys/fs/bpf/gs-doctor-$$-kit PATH=$BUILD:$PATH
 JUDGED=() # arguments of doctor that the functions below ask with; SPACE: where
 SPACE=$A
 
@@ -51,7 +51,7 @@ worse_than_ok() { doctor --json | jq -r '[.findings[] | select(.level != "ok") |
 
 cleanup() {
 	nsenter --net="/run/netns/$A" geostream-loader detach edge0 --purge
-	rm -rf "$GEOSTREAM_PIN_DIR"
+	rm -rf "$GEOSTREAM_PIN_DIR" "$GEOSTREAM_DECAP_PIN_DIR"
 	ip netns del "$A"
 	ip netns del "$B"
 }
@@ -151,7 +151,7 @@ like "both are looked at" "$(finding checksum)" $'\tveth finishes checksums$'
 SPACE=$B
 JUDGED=(peer0 --backend)
 is "no --vip" "$(level vip)" warn
-JUDGED=(peer0 --backend --vip "$VIP4" --vip "$VIP6")
+JUDGED=(peer0 --backend --edge 192.0.2.3 --vip "$VIP4" --vip "$VIP6")
 conf=net/ipv4/conf/peer0
 in_space sysctl -qw $conf/rp_filter=1 $conf/accept_local=1 net/ipv4/conf/lo/accept_local=1 net/ipv6/conf/lo/disable_ipv6=1
 cures "IPv6 disabled" bad ipv6
@@ -169,9 +169,19 @@ cures "VIP on the wire" bad vip
 like "now it is on lo" "$(ip -n "$B" -o address show)" "lo +inet $VIP4/32 "
 ip -n "$B" address add "$VIP6/64" dev peer0
 cures "IPv6 VIP on the wire" bad vip
+JUDGED+=(--forward l2)
+is "nothing to take out by L2" "$(level decap)" ok
+JUDGED+=(--forward ipip)
 cures "no decapsulator" bad decap
 like "gs_decap is on it" "$(ip -n "$B" -d link show dev peer0)" 'xdp.* name gs_decap '
 is "and no other program to complain of" "$(level program)" none
+JUDGED+=(--edge 192.0.2.64/26)
+cures "an edge it does not believe" bad edges
+JUDGED+=(--vip 198.51.100.11)
+ip -n "$B" address add 198.51.100.11/32 dev lo
+cures "a VIP it drops packets for" bad vips
+nsenter --net="/run/netns/$B" tc qdisc del dev peer0 clsact
+cures "its filter is gone" warn egress
 cures "unfinished checksums" warn checksum
 cures "rp_filter strict" warn rp_filter
 cures "ARP answered for the VIP" warn arp arp_ignore
@@ -183,6 +193,12 @@ ip -n "$B" address add 2001:db8::2/64 dev peer0 nodad
 ip -n "$B" route add default via 192.0.2.1 dev peer0
 ip -n "$B" route add default via 2001:db8::1 dev peer0
 is "a way for answers" "$(level route)" none
+like "the kit's filter asks for less" "$(finding mss)" $'^ok\t'
+need "without it" in_space geostream-loader decap attach peer0 --mss off --edge 192.0.2.3 --edge 2001:db8::3 --vip "$VIP4" --vip "$VIP6" --vip 198.51.100.11 --edge 192.0.2.64/26
+cures "clients send too much" warn mss
+# By hand nobody sees what it believes, and only routes can say what fits.
+need "not the kit's way" in_space geostream-loader decap detach peer0
+need "by hand" in_space ip link set dev peer0 xdpgeneric obj "$BUILD/bpf/gs_decap.bpf.o" sec xdp.frags
 cures "clients send too much" warn mss 'ip route'
 cures "clients send too much over IPv6" warn mss 'ip -6'
 like "the MSS is announced" "$(ip -n "$B" route show default)" 'via 192.0.2.1 .*advmss 1400'
@@ -194,6 +210,7 @@ ip -n "$B" route add default metric 5 nexthop via 192.0.2.1 dev peer0 nexthop vi
 is "a route of several ways" "$(level mss 'ip route')" warn
 ip -n "$B" link set peer0 mtu 1540
 is "an MTU with room needs no smaller MSS" "$(level mss)" ok
+cures "attached by hand" warn edges
 is "nothing is left of it" "$(worse_than_ok)" ""
 like "exit 0" "$(exit_of doctor)" '^0 ok '
 is "JSON: its role" "$(doctor -j | jq -r '[.interface, .role, .bad, .warn] | tostring')" '["peer0","backend",0,0]'

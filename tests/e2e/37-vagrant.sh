@@ -41,7 +41,7 @@ clean() {
 	for machine in client edge eu us switch; do
 		ip netns del "$NAME-$machine"
 	done
-	rm -rf "$WORK" "$PINS"
+	rm -rf "$WORK" "$PINS" "$PINS-decap"
 }
 
 # What Vagrant does: machines, networks, one address an interface.

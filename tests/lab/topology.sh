@@ -21,7 +21,7 @@ LAB_UPLINK=gs-uplink # the edge's interface; a name no machine's own NIC has
 LAB_REGIONS=(eu us ap)
 # Six countries on six continents; their addresses are chosen in the database's own source.
 LAB_CLIENTS=(de ke us br jp au)
-LAB_DECAP=${LAB_DECAP:-$PWD/$BUILD/bpf/gs_decap.bpf.o}
+LAB_KIT=${LAB_KIT:-/sys/fs/bpf/$LAB_PREFIX-kit} # pins of the backends' kits
 LAB_PASS=${LAB_PASS:-$PWD/$BUILD/bpf/lab_pass.bpf.o}
 LAB_TOR=${LAB_TOR:-/usr/share/tor}
 LAB_GATEWAY4=169.254.1.1 # of every client and backend, on its own link
@@ -169,15 +169,14 @@ make_edge() {
 	IP
 }
 
-# One host behind a router that has $LAB_GATEWAY4 and _GATEWAY6 on the link. A tunnel's header
-# has to fit into the host's packets too, so it asks its peers for smaller segments.
+# One host behind a router that has $LAB_GATEWAY4 and _GATEWAY6 on the link.
 attach_host() { # SPACE ROUTER_SPACE ROUTER_DEV ADDRESS4 ADDRESS6
 	link_spaces "$1" wan "$2" "$3" || return 1
 	configure "$1" <<-IP || return 1
 		addr add $4/32 dev wan
 		addr add $5/128 dev wan nodad
-		route add default via $LAB_GATEWAY4 dev wan onlink advmss 1400
-		route add default via $LAB_GATEWAY6 dev wan advmss 1380
+		route add default via $LAB_GATEWAY4 dev wan onlink
+		route add default via $LAB_GATEWAY6 dev wan
 	IP
 	configure "$2" <<-IP
 		addr add $LAB_GATEWAY4/32 dev $3
@@ -193,6 +192,13 @@ make_clients() {
 		attach_host "client-$country" internet "client-$country" "$address4" \
 			"$address6" || return 1
 	done <"$LAB_DIR/clients"
+}
+
+# The backend kit, or other options of one that is there. It also asks clients for segments that
+# fit the tunnel.
+lab_kit() { # BACKEND [OPTION...]
+	lab_in "$1" "$BUILD/geostream-loader" decap attach wan --pin-dir "$LAB_KIT/$1" --mode native \
+		--edge "$LAB_EDGE4" --edge "$LAB_EDGE6" --vip "$LAB_VIP4" --vip "$LAB_VIP6" "${@:2}"
 }
 
 make_region() { # REGION
@@ -218,7 +224,7 @@ make_region() { # REGION
 			addr add $LAB_VIP4/32 dev lo
 			addr add $LAB_VIP6/128 dev lo nodad
 		IP
-		lab_in "$backend" ip link set dev wan xdpdrv obj "$LAB_DECAP" sec xdp || return 1
+		lab_kit "$backend" || return 1
 	done
 }
 
@@ -358,6 +364,7 @@ lab_network_down() {
 			ip netns del "$LAB_PREFIX-$space"
 		fi
 	done
+	rm -rf "$LAB_KIT"
 }
 
 lab_network_up() {

@@ -21,7 +21,7 @@ project_rule() { # folder of the includer -> regex of project headers it may inc
 	user/adapters) echo '^(user/(adapters|app|base|core)/[a-z_]+|user/ports|[a-z_]+|maps/gs_(maps|hash))\.h$|^migrations\.inc$' ;;
 	user/ctl) echo '^(user/(ctl|adapters|app|base|core)/[a-z_]+|user/ports|[a-z_]+)\.h$' ;;
 	user) echo '^user/((ctl|adapters|app|base|core)/[a-z_]+|ports)\.h$|^ports\.h$' ;;
-	loader) echo '^(loader/|maps/gs_maps|user/base/cleanup|[a-z_]+).*\.h$' ;;
+	loader) echo '^(loader/|maps/gs_(maps|decap)|user/base/cleanup|[a-z_]+).*\.h$' ;;
 	*) echo '.*' ;;
 	esac
 }

@@ -10,6 +10,7 @@
 #include "user/base/cleanup.h"
 #include "user/core/random.h"
 
+#include <arpa/inet.h>
 #include <string.h>
 
 #define CHANGES_MAX 6
@@ -177,9 +178,9 @@ static const struct row edge_rows[] = {
 	{"veth, large MTU there", "mtu", "ip link set dev p mtu 3498", GS_LEVEL_BAD,
 	 .driver = "veth",
 	 .changes = {IS(tx_checksum.is_on, GS_FACT_NO), IS(peer[0], 'p'), IS(peer_mtu, 9000)}},
-	{"MTU 1500", "room", "ip link set dev eth1 mtu 1552", GS_LEVEL_WARN,
+	{"MTU 1500", "room", "ip link set dev eth1 mtu 1548", GS_LEVEL_WARN,
 	 .changes = {IS(mtu, 1500)}},
-	{"MTU 1539: IPv4 tunnels only", "room", "ip link set dev eth1 mtu 1552", GS_LEVEL_WARN,
+	{"MTU 1539: IPv4 tunnels only", "room", "ip link set dev eth1 mtu 1548", GS_LEVEL_WARN,
 	 .changes = {IS(mtu, 1539)}},
 
 	{"LRO", "lro", "ethtool -K eth1 lro off", GS_LEVEL_BAD,
@@ -269,16 +270,16 @@ static const struct row backend_rows[] = {
 	{"IPv6 disabled, no VIP of it", .changes = {IS(vip_count, 1), IS(disable_ipv6, 1)}},
 
 	{"no tunnel for IPv6", "decap",
-	 "ip link set dev eth1 xdpdrv obj /usr/lib/geostream/bpf/gs_decap.bpf.o sec xdp",
+	 "geostream-loader decap attach eth1 --mode native --edge EDGE --vip 198.51.100.10 --vip 2001:db8::10",
 	 GS_LEVEL_BAD, .changes = {IS(tunnel_count, 1)}},
 	{"no tunnel for IPv6, no native XDP", "decap",
-	 "ip link set dev eth1 xdpgeneric obj /usr/lib/geostream/bpf/gs_decap.bpf.o sec xdp",
+	 "geostream-loader decap attach eth1 --mode generic --edge EDGE --vip 198.51.100.10 --vip 2001:db8::10",
 	 GS_LEVEL_BAD, .changes = {IS(tunnel_count, 1), IS(xdp_native, GS_FACT_NO)}},
 	{"no tunnel for IPv4", "decap",
 	 "ip -6 tunnel change ip6tnl0 mode any && ip link set dev ip6tnl0 up", GS_LEVEL_BAD,
 	 .changes = {IS(tunnels[0].kind, GS_TUNNEL_SIT)}},
 	{"no tunnel for IPv4, but somebody's for IPv6", "decap",
-	 "ip link set dev eth1 xdpdrv obj /usr/lib/geostream/bpf/gs_decap.bpf.o sec xdp",
+	 "geostream-loader decap attach eth1 --mode native --edge EDGE --vip 198.51.100.10 --vip 2001:db8::10",
 	 GS_LEVEL_BAD,
 	 .changes = {IS(tunnels[0].kind, GS_TUNNEL_SIT), IS(tunnels[1].name[6], '7')}},
 	{"no tunnel for IPv4, no object", "decap", "modprobe ipip && ip link set dev tunl0 up",
@@ -290,8 +291,30 @@ static const struct row backend_rows[] = {
 	 .changes = {IS(tunnel_count, 1), IS(decap_object[0], 0)}},
 	{"tunnel down", "decap", "ip link set dev tunl0 up", GS_LEVEL_BAD,
 	 .changes = {IS(tunnels[0].is_up, false)}},
-	{"no tunnel, gs_decap", .program = "gs_decap",
-	 .changes = {IS(tunnel_count, 0), IS(nic.holder, GS_NIC_FOREIGN)}},
+	{"no tunnel, gs_decap by hand", "edges",
+	 "ip link set dev eth1 xdpgeneric off && geostream-loader decap attach eth1 --mode native --edge EDGE "
+	 "--vip 198.51.100.10 --vip 2001:db8::10",
+	 GS_LEVEL_WARN, .program = "gs_decap",
+	 .changes = {IS(tunnel_count, 0), IS(nic.holder, GS_NIC_FOREIGN),
+		     IS(nic.mode, GS_XDP_GENERIC)}},
+	{"GUE, tunnel interfaces", "decap",
+	 "geostream-loader decap attach eth1 --mode native --edge EDGE --vip 198.51.100.10 --vip 2001:db8::10",
+	 GS_LEVEL_BAD, .changes = {IS(forward, GS_DOCTOR_GUE), IS(mtu, 9000)}},
+	{"L2, nothing to take out", .changes = {IS(forward, GS_DOCTOR_L2), IS(tunnel_count, 0)}},
+	{"L2, no room for a tunnel", .changes = {IS(forward, GS_DOCTOR_L2), IS(mtu, 1500)}},
+	{"L2, ARP answered", "arp", "sysctl -w net/ipv4/conf/eth1/arp_ignore=1", GS_LEVEL_BAD,
+	 .changes = {IS(forward, GS_DOCTOR_L2), IS(arp_ignore, 0)}},
+	{"L2, ARP announced", "arp", "sysctl -w net/ipv4/conf/eth1/arp_announce=2", GS_LEVEL_BAD,
+	 .changes = {IS(forward, GS_DOCTOR_L2), IS(arp_announce, 0)}},
+	{"L2, VIP nowhere", "vip", "ip address replace 198.51.100.10/32 dev lo", GS_LEVEL_BAD,
+	 .changes = {IS(forward, GS_DOCTOR_L2), IS(vips[0].device[0], 0)}},
+	{"L2, rp_filter of a tunnel",
+	 .changes = {IS(forward, GS_DOCTOR_L2), IS(tunnels[0].rp_filter, 1)}},
+	{"NAT, a plain host",
+	 .changes = {IS(forward, GS_DOCTOR_NAT), IS(vip_count, 0), IS(tunnel_count, 0),
+		     IS(arp_ignore, 0), IS(rp_filter, 1), IS(mtu, 1500)}},
+	{"NAT, down", "link", "ip link set dev eth1 up", GS_LEVEL_BAD,
+	 .changes = {IS(forward, GS_DOCTOR_NAT), IS(is_up, false)}},
 	{"ip6tnl takes out both",
 	 .changes = {IS(tunnels[0].is_up, false), IS(tunnels[1].protocol, 0)}},
 	{"ip6tnl takes out IPv4 only", "decap",
@@ -407,6 +430,157 @@ static void backends(void **state)
 	expect_row(&(struct row){.name = "healthy"}, true);
 	for (size_t i = 0; i < ARRAY_SIZE(backend_rows); i++)
 		expect_row(&backend_rows[i], true);
+}
+
+/* ---- the kit ----------------------------------------------------------------------------------*/
+
+/* On MTU 1500, believes 192.0.2.0/24, serves both VIPs, and its filter says what fits. */
+static struct gs_doctor_facts with_kit(void)
+{
+	struct gs_doctor_facts facts = healthy(true);
+
+	facts.tunnel_count = 0;
+	facts.mtu = 1500;
+	facts.is_attached = GS_FACT_YES;
+	facts.nic.holder = GS_NIC_FOREIGN; /* none of an edge's */
+	strcpy(facts.nic.program.name, "gs_decap");
+	facts.decap.is_attached = true;
+	facts.decap.has_egress = true;
+	facts.decap.conf.mss_mode = GS_DECAP_MSS_AUTO;
+	facts.decap.lists.edge_count = 1;
+	assert_int_equal(gs_decap_parse_edge("192.0.2.0/24", &facts.decap.lists.edges[0]), 0);
+	facts.decap.lists.vip_count = 2;
+	assert_int_equal(gs_decap_parse_vip("198.51.100.10", &facts.decap.lists.vips[0]), 0);
+	assert_int_equal(gs_decap_parse_vip("2001:db8::10", &facts.decap.lists.vips[1]), 0);
+	facts.decap.conf.mss4 = gs_decap_mss_of(1500, &facts.decap.lists, 4);
+	facts.decap.conf.mss6 = gs_decap_mss_of(1500, &facts.decap.lists, 6);
+	facts.edge_count = 1;
+	assert_int_equal(gs_decap_parse_edge("192.0.2.7", &facts.edges[0]), 0);
+	return facts;
+}
+
+#define KIT_AGAIN "geostream-loader decap attach eth1 --edge 192.0.2.0/24"
+#define KIT_VIPS " --vip 198.51.100.10 --vip 2001:db8::10"
+
+static void expect_kit(const char *name, const struct gs_doctor_facts *facts, const char *check,
+		       enum gs_level level, const char *remedy)
+{
+	static struct gs_findings findings;
+	uint32_t found = 0;
+
+	gs_doctor_judge(facts, &findings);
+	for (uint32_t i = 0; i < findings.count; i++) {
+		const struct gs_finding *one = &findings.list[i];
+
+		if (one->level == GS_LEVEL_OK)
+			continue;
+		if (found++ || !check || strcmp(one->check, check) != 0 || one->level != level ||
+		    strcmp(one->remedy, remedy) != 0)
+			fail_msg("%s: %s %s '%s' fix '%s'", name, gs_level_name(one->level),
+				 one->check, one->text, one->remedy);
+	}
+	assert_int_equal(found, check != NULL);
+}
+
+static void the_kit(void **state)
+{
+	struct gs_doctor_facts facts = with_kit();
+	(void)state;
+
+	expect_kit("as it should be", &facts, NULL, GS_LEVEL_OK, NULL);
+	facts.forward = GS_DOCTOR_GUE;
+	expect_kit("GUE", &facts, NULL, GS_LEVEL_OK, NULL);
+	gs_decap_parse_edge("192.0.3.7", &facts.edges[0]);
+	expect_kit("another edge", &facts, "edges", GS_LEVEL_BAD,
+		   KIT_AGAIN " --edge 192.0.3.7/32" KIT_VIPS);
+	facts.edge_count = 0;
+	expect_kit("no edge asked for", &facts, NULL, GS_LEVEL_OK, NULL);
+	facts.decap.lists.vip_count = 1;
+	expect_kit("a VIP it drops", &facts, "vips", GS_LEVEL_BAD, KIT_AGAIN KIT_VIPS);
+	facts = with_kit();
+	facts.decap.has_egress = false;
+	facts.mtu = 9000;
+	expect_kit("filter gone", &facts, "egress", GS_LEVEL_WARN, KIT_AGAIN KIT_VIPS);
+	facts = with_kit();
+	facts.decap.conf.mss4 = 1441;
+	expect_kit("an MSS too large by one", &facts, "mss", GS_LEVEL_WARN, KIT_AGAIN KIT_VIPS);
+	facts.decap.conf.mss4 = 1440;
+	expect_kit("an MSS that just fits IPIP over IPv4", &facts, NULL, GS_LEVEL_OK, NULL);
+	facts.forward = GS_DOCTOR_GUE;
+	expect_kit("but not GUE", &facts, "mss", GS_LEVEL_WARN, KIT_AGAIN KIT_VIPS);
+	facts = with_kit();
+	for (uint32_t i = 0; i < 64; i++) {
+		facts.decap.lists.edges[i] = facts.decap.lists.edges[0];
+		facts.decap.lists.edges[i].addr[3] ^= htonl(i << 9);
+	}
+	facts.decap.lists.edge_count = 64;
+	facts.decap.has_egress = false;
+	facts.mtu = 9000;
+	expect_kit("too long a command", &facts, "egress", GS_LEVEL_WARN,
+		   "geostream-loader decap status eth1");
+}
+
+static void the_kits_words(void **state)
+{
+	static const struct {
+		const char *text, *want; /* NULL: refused */
+	} rows[] = {
+		{"192.0.2.0/24", "192.0.2.0/24"},
+		{"192.0.2.7", "192.0.2.7/32"},
+		{"0.0.0.0/0", "0.0.0.0/0"},
+		{"::/0", "::/0"},
+		{"2001:db8::/32", "2001:db8::/32"},
+		{"2001:db8::1", "2001:db8::1/128"},
+		{"192.0.2.1/24", NULL},
+		{"192.0.2.0/33", NULL},
+		{"192.0.2.0/", NULL},
+		{"192.0.2.0/-1", NULL},
+		{"192.0.2.0/24x", NULL},
+		{"192.0.2", NULL},
+		{"2001:db8::/129", NULL},
+		{"2001:db8::1/64", NULL},
+		{"::ffff:192.0.2.1", NULL},
+		{"", NULL},
+		{"/", NULL},
+		{"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", NULL},
+	};
+	struct gs_decap_edge_key key;
+	struct gs_decap_vip_key vip;
+	struct gs_decap_lists lists = {.edge_count = 0};
+	char text[GS_DECAP_TEXT_MAX];
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		int ret = gs_decap_parse_edge(rows[i].text, &key);
+
+		if (!rows[i].want != (ret != 0))
+			fail_msg("'%s': %d", rows[i].text, ret);
+		if (!ret)
+			assert_string_equal(gs_decap_format_edge(&key, text), rows[i].want);
+	}
+	assert_int_equal(gs_decap_parse_vip("198.51.100.10", &vip), 0);
+	assert_string_equal(gs_decap_format_vip(&vip, text), "198.51.100.10");
+	assert_int_equal(gs_decap_parse_vip("2001:db8::10", &vip), 0);
+	assert_string_equal(gs_decap_format_vip(&vip, text), "2001:db8::10");
+	assert_int_not_equal(gs_decap_parse_vip("198.51.100.0/24", &vip), 0);
+	/* ::/0 believes nobody of IPv4. */
+	lists.edge_count = 1;
+	gs_decap_parse_edge("::/0", &lists.edges[0]);
+	gs_decap_parse_edge("192.0.2.7", &key);
+	assert_false(gs_decap_covers(&lists, &key));
+	gs_decap_parse_edge("2001:db8::/32", &key);
+	assert_true(gs_decap_covers(&lists, &key));
+	gs_decap_parse_edge("::/0", &key);
+	gs_decap_parse_edge("2001:db8::/32", &lists.edges[0]);
+	assert_false(gs_decap_covers(&lists, &key));
+	/* 1500 less 40 of IPv6, 8 of UDP, 20 or 40 of IP, 20 of TCP */
+	assert_int_equal(gs_decap_mss_of(1500, &lists, 4), 1412);
+	assert_int_equal(gs_decap_mss_of(1500, &lists, 6), 1392);
+	gs_decap_parse_edge("192.0.2.7", &lists.edges[0]);
+	assert_int_equal(gs_decap_mss_of(1500, &lists, 4), 1432);
+	assert_int_equal(gs_decap_mss_of(1500, &lists, 6), 1412);
+	assert_int_equal(gs_decap_mss_of(70, &lists, 4), 0);
+	assert_int_equal(gs_decap_mss_of(70000, &lists, 4), 65467);
 }
 
 static void old_kernels_count_locked_memory(void **state)
@@ -546,6 +720,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(edges),
 		cmocka_unit_test(backends),
+		cmocka_unit_test(the_kit),
+		cmocka_unit_test(the_kits_words),
 		cmocka_unit_test(old_kernels_count_locked_memory),
 		cmocka_unit_test(an_interface_that_is_not_there),
 		cmocka_unit_test(names_are_words_of_a_shell),
