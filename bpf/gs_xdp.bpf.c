@@ -14,6 +14,7 @@
 #include "match.h"
 #include "parse.h"
 #include "pick.h"
+#include "tunnel.h"
 
 _Static_assert(GS_REASON__COUNT <= 64, "gs_action: one bit a reason");
 
@@ -87,6 +88,9 @@ GS_INLINE enum gs_reason gs_process(struct xdp_md *ctx, struct gs_packet *packet
 	if (fault != GS_REASON_NONE && packet->shape != GS_SHAPE_QUOTES &&
 	    !(packet->shape == GS_SHAPE_LATER && gs_fragment_find(packet)))
 		return gs_refuse(packet, fault, outcome);
+	if (packet->shape == GS_SHAPE_QUOTES && packet->tuple.protocol != IPPROTO_TCP &&
+	    gs_tunnel_hear(ctx, packet))
+		return GS_REASON_pass_tunnel_mtu;
 	service = gs_match_value(packet);
 	if (!service)
 		return gs_pass_reason(packet);

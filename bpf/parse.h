@@ -188,6 +188,12 @@ GS_INLINE enum gs_reason gs_parse_l4(const __u8 *ip, const void *end, __u32 head
 GS_INLINE void gs_quote_ports(const __u8 *l4, const void *end, __u32 room, __u8 protocol,
 			      struct gs_packet *packet)
 {
+	/* What quotes a tunnel is for no service: without ports none matches. tunnel.h looks. */
+	if (protocol == IPPROTO_IPIP || protocol == IPPROTO_IPV6) {
+		packet->tuple.protocol = protocol;
+		packet->shape = GS_SHAPE_QUOTES;
+		return;
+	}
 	if ((const void *)(l4 + GS_PORTS_BYTES) > end || room < GS_PORTS_BYTES ||
 	    (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP))
 		return;

@@ -37,6 +37,7 @@ GS_ARRAY(usable_pool, GS_MAX_SERVICES *GS_MAX_REGIONS, gs_usable_word, BPF_F_MMA
 GS_ARRAY(usable_backend, GS_MAX_BACKENDS, gs_usable_word, BPF_F_MMAPABLE);
 GS_ARRAY(trials, GS_MAX_SERVICES *GS_MAX_REGIONS, gs_trial_value, BPF_F_MMAPABLE);
 GS_ARRAY(backends, GS_MAX_BACKENDS, gs_backend_value, 0);
+GS_ARRAY(tunnel_told, GS_MAX_BACKENDS, gs_tunnel_told, BPF_F_MMAPABLE);
 GS_ARRAY(hops, GS_MAX_HOPS, gs_hop_value, 0);
 /* The loader may choose another power of two; meta.flow_mask says which. */
 GS_ARRAY(flows, GS_FLOW_BUCKETS_DEFAULT, gs_flow_bucket, 0);
@@ -61,6 +62,14 @@ struct {
 	__type(key, struct gs_service_key);
 	__type(value, struct gs_service_value);
 } services SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, GS_MAX_BACKENDS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct gs_tunnel_key);
+	__type(value, struct gs_tunnel_value);
+} tunnels SEC(".maps");
 
 /* ---- maps of a generation --------------------------------------------------------------------
  *

@@ -39,6 +39,8 @@
 #define GS_MAP_FLOWS "flows"
 #define GS_MAP_FRAGMENTS "fragments"
 #define GS_MAP_ANSWERS "answers"
+#define GS_MAP_TUNNELS "tunnels"
+#define GS_MAP_TUNNEL_TOLD "tunnel_told"
 #define GS_MAP_COUNT_REASON "count_reason"
 #define GS_MAP_COUNT_SERVICE "count_service"
 #define GS_MAP_COUNT_REGION "count_region"
@@ -83,6 +85,7 @@
 	X(pass_vlan, PASS, "802.1Q or 802.1ad tag")                                          \
 	X(pass_bad_ip, PASS, "malformed IP header, no service address")                      \
 	X(pass_protocol, PASS, "neither TCP nor UDP nor ICMP about a service")               \
+	X(pass_tunnel_mtu, PASS, "ICMP error: too large on the way to a backend")            \
 	X(pass_fragment, PASS, "fragment, for no service")                                   \
 	X(pass_not_service, PASS, "no service at this address, port and protocol")           \
 	X(pass_no_meta, PASS, "maps are not initialised")                                    \
@@ -375,6 +378,28 @@ struct gs_hop_value {
 	__u8 _pad2[16];
 };
 
+/* ---- paths of tunnels ------------------------------------------------------------------------
+ *
+ * What routers between here and a backend say of outer packets: "too large, so much fits".
+ */
+
+/* `tunnels`: of each address that gets outer headers, one of the backends that have it. */
+struct gs_tunnel_key {
+	__be32 addr[4]; /* IPv4 as ::ffff:a.b.c.d */
+};
+struct gs_tunnel_value {
+	__u32 backend; /* index into `tunnel_told` */
+	__u32 _pad;
+};
+
+/* `tunnel_told`, by backend; written whole. Entry 0 counts the tellings, as one 8-byte number. */
+struct gs_tunnel_told {
+	__u32 mtu;  /* 0: nothing was told */
+	__u32 seen; /* ktime >> 20 */
+};
+#define GS_TUNNEL_MTU4_MIN 576u	 /* less is not believed (RFC 1122: every host takes it) */
+#define GS_TUNNEL_MTU6_MIN 1280u /* less does not exist (RFC 8200) */
+
 /* ---- flows -----------------------------------------------------------------------------------
  *
  * A bucket is one cache line; an entry is one 8-byte word, read and written whole. Bucket =
@@ -460,6 +485,9 @@ GS_ASSERT_SIZE(gs_backend_value, 32);
 GS_ASSERT_OFFSET(gs_backend_value, addr, 16);
 GS_ASSERT_SIZE(gs_hop_value, 64);
 GS_ASSERT_OFFSET(gs_hop_value, src6, 32);
+GS_ASSERT_SIZE(gs_tunnel_key, 16);
+GS_ASSERT_SIZE(gs_tunnel_value, 8);
+GS_ASSERT_SIZE(gs_tunnel_told, 8);
 GS_ASSERT_SIZE(gs_flow_entry, 8);
 GS_ASSERT_SIZE(gs_flow_bucket, GS_BLOCK_BYTES);
 _Static_assert(GS_MAX_BACKENDS <= 0x4000, "ids of backends leave bit 15 to GS_FLOW_CLOSED");

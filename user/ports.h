@@ -153,6 +153,7 @@ struct gs_hop {
 	uint8_t src_mac[6];
 	uint32_t ifindex;    /* egress */
 	uint32_t mtu;	     /* 0: no way there; packets are dropped, with a reason */
+	uint32_t told_mtu;   /* a router on the way told so; 0: none did */
 	bool reflect;	     /* MACs unknown: answer to whoever sent the packet */
 	bool has_gateway;    /* dst_mac is a router's, not the backend's own */
 	struct gs_addr src4; /* outer sources; all zero: none */
@@ -211,6 +212,12 @@ struct gs_dataplane_info {
 	uint32_t slot;
 };
 
+/* A router on the way to this backend's address: outer packets of at most so many bytes fit. */
+struct gs_told {
+	gs_id backend;
+	uint32_t mtu;
+};
+
 struct gs_dataplane_ops {
 	/*
 	 * On the worker: writes backends and hops, fills the free slot, removes services, flips,
@@ -226,6 +233,8 @@ struct gs_dataplane_ops {
 	/* A new hop entry and a switched index; nothing if it is what it was. -EHOSTUNREACH: l2
 	 * cannot use it, a router is between; what there was stays. */
 	int (*set_hop)(void *self, gs_id backend, const struct gs_hop *hop);
+	/* What is new since the last call, `max` at most; the rest comes with the next. Cheap. */
+	uint32_t (*told)(void *self, struct gs_told *ret_told, uint32_t max);
 	/* In force, counters (caller frees the arrays), and "I am alive". */
 	void (*info)(void *self, struct gs_dataplane_info *ret_info);
 	int (*count)(void *self, struct gs_counters *ret_counters);

@@ -232,10 +232,21 @@ static int dataplane_set_hop(void *self, gs_id backend, const struct gs_hop *hop
 {
 	struct fake_dataplane *fake = self;
 
-	(void)backend;
 	fake->hop_sets++;
 	fake->hop_mtu = hop->mtu;
+	fake->hop_told_mtu[backend] = hop->told_mtu;
 	return 0;
+}
+
+static uint32_t dataplane_told(void *self, struct gs_told *ret_told, uint32_t max)
+{
+	struct fake_dataplane *fake = self;
+	uint32_t count = fake->told_count < max ? fake->told_count : max;
+
+	memcpy(ret_told, fake->told, count * sizeof(*ret_told));
+	memmove(fake->told, fake->told + count, (fake->told_count - count) * sizeof(fake->told[0]));
+	fake->told_count -= count;
+	return count;
 }
 
 static void dataplane_info(void *self, struct gs_dataplane_info *ret_info)
@@ -283,6 +294,7 @@ void fake_dataplane_init(struct fake_dataplane *fake, struct gs_dataplane *ret_d
 		.set_hop = dataplane_set_hop,
 		.info = dataplane_info,
 		.count = dataplane_count,
+		.told = dataplane_told,
 		.heartbeat = dataplane_heartbeat,
 		.close = nothing_to_close,
 	};

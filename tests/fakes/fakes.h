@@ -83,6 +83,9 @@ struct fake_dataplane {
 
 	uint32_t hop_sets;
 	uint32_t hop_mtu;
+	uint32_t hop_told_mtu[GS_MAX_BACKENDS];
+	struct gs_told told[8]; /* what the next calls tell */
+	uint32_t told_count;
 	uint32_t heartbeats;
 	int heartbeat_result;
 	int count_error;

@@ -1187,6 +1187,117 @@ static void hops_follow_what_is_told(void **state)
 	assert_int_equal(publishes(scene), 1);
 }
 
+/* ---- paths narrower than the link -------------------------------------------------------------
+ */
+
+static void tell_mtu(struct scene *scene, gs_id backend, uint32_t mtu)
+{
+	scene->dataplane_fake.told[scene->dataplane_fake.told_count++] =
+		(struct gs_told){.backend = backend, .mtu = mtu};
+}
+
+static bool nothing_is_told(struct scene *scene)
+{
+	return scene->dataplane_fake.told_count == 0;
+}
+
+/* Each is told after the one before; another backend is told the same, and takes its turn after. */
+static void a_told_mtu_is_the_hops(void **state)
+{
+	enum { BACKEND = 1, OTHER = 4 };
+	static const struct {
+		uint32_t told, want;
+	} steps[] = {
+		{1500, 0},    /* no less than the link has */
+		{1400, 1400}, /* within a turn */
+		{1450, 1400}, /* only ever less */
+		{1400, 1400}, {900, 900},
+		{100, 596}, /* never less than an IPv4 host takes, inside 20 bytes of outer header
+			     */
+	};
+	struct scene *scene = *state;
+	const uint32_t *hop = scene->dataplane_fake.hop_told_mtu;
+
+	start_told_only(scene);
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		tell_mtu(scene, BACKEND, steps[i].told);
+		run_until(scene, nothing_is_told);
+		assert_int_equal(hop[BACKEND], steps[i].want);
+		assert_int_equal(gs_reconcile_tunnel_mtu(scene->reconcile, BACKEND), steps[i].want);
+		assert_int_equal(hop[OTHER], 0);
+	}
+	/* The walk of all hops keeps it. */
+	tell_of_hops(scene);
+	run_until(scene, all_resolved);
+	assert_int_equal(hop[BACKEND], 596);
+	assert_int_equal(publishes(scene), 1);
+	tell_mtu(scene, GS_MAX_BACKENDS - 1, 1400); /* long gone */
+	run_until(scene, nothing_is_told);
+	assert_int_equal(hop[GS_MAX_BACKENDS - 1], 0);
+}
+
+static bool is_told_of_first(struct scene *scene)
+{
+	return scene->dataplane_fake.hop_told_mtu[1] != 0;
+}
+
+static bool is_forgotten(struct scene *scene)
+{
+	return scene->dataplane_fake.hop_told_mtu[1] == 0;
+}
+
+static void a_told_mtu_grows_old(void **state)
+{
+	struct scene *scene = *state;
+
+	scene->settings.tunnel_keeps_ms = 300;
+	start_told_only(scene);
+	tell_mtu(scene, 1, 1400);
+	run_until(scene, is_told_of_first);
+	run_until(scene, is_forgotten);
+	assert_int_equal(gs_reconcile_tunnel_mtu(scene->reconcile, 1), 0);
+}
+
+static void another_route_forgets_what_was_told(void **state)
+{
+	struct scene *scene = *state;
+
+	start_told_only(scene);
+	tell_mtu(scene, 1, 1400);
+	run_until(scene, is_told_of_first);
+	scene->nexthop_fake.mtu = 1480; /* of the route by now */
+	tell_of_hops(scene);
+	run_until(scene, is_forgotten);
+	assert_int_equal(scene->dataplane_fake.hop_mtu, 1480);
+}
+
+static bool has_second_revision(struct scene *scene)
+{
+	return gs_reconcile_look(scene->reconcile)->snapshot->revision == 2;
+}
+
+/* Several services at one address have one path; what has to fit in differs. */
+static void an_address_is_told_of_once(void **state)
+{
+	struct scene *scene = *state;
+	struct gs_snapshot *snapshot = fake_snapshot(2);
+	const uint32_t *hop = scene->dataplane_fake.hop_told_mtu;
+
+	/* ids 1, 3, 5: one in each region */
+	snapshot->backends[2].addr = snapshot->backends[0].addr;
+	snapshot->backends[2].forward = GS_FORWARD_AS_GUE;
+	snapshot->backends[4].addr = snapshot->backends[0].addr;
+	snapshot->backends[4].forward = GS_FORWARD_AS_L2;
+	start_told_only(scene);
+	give(scene, snapshot);
+	run_until(scene, has_second_revision);
+	tell_mtu(scene, 3, 600);
+	run_until(scene, nothing_is_told);
+	assert_int_equal(hop[1], 600);
+	assert_int_equal(hop[3], 604); /* 576 inside IPv4 and UDP */
+	assert_int_equal(hop[5], 0);
+}
+
 static void a_link_down_takes_its_hops_along(void **state)
 {
 	static const struct {
@@ -1417,6 +1528,10 @@ int main(void)
 		SCENE(the_guilty_one_is_found),
 		SCENE(hops_are_looked_at_again),
 		SCENE(hops_follow_what_is_told),
+		SCENE(a_told_mtu_is_the_hops),
+		SCENE(a_told_mtu_grows_old),
+		SCENE(another_route_forgets_what_was_told),
+		SCENE(an_address_is_told_of_once),
 		SCENE(a_link_down_takes_its_hops_along),
 		SCENE(a_storm_of_changes_is_one_walk),
 		SCENE(a_long_walk_takes_turns),

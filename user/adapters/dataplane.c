@@ -75,6 +75,11 @@ static int count(void *self, struct gs_counters *ret_counters)
 	return gs_dataplane_count(self, ret_counters);
 }
 
+static uint32_t told(void *self, struct gs_told *ret_told, uint32_t max)
+{
+	return gs_dataplane_tunnels_told(self, now_ns(), ret_told, max);
+}
+
 static int heartbeat(void *self)
 {
 	struct gs_dataplane_state *state = self;
@@ -109,6 +114,7 @@ static const struct gs_dataplane_ops ops = {
 	.set_hop = set_hop,
 	.info = info,
 	.count = count,
+	.told = told,
 	.heartbeat = heartbeat,
 	.close = close_dataplane,
 };

@@ -34,6 +34,8 @@ enum gs_dataplane_map {
 	GS_DATAPLANE_TRIALS,
 	GS_DATAPLANE_BACKENDS,
 	GS_DATAPLANE_HOPS,
+	GS_DATAPLANE_TUNNELS,
+	GS_DATAPLANE_TUNNEL_TOLD,
 	GS_DATAPLANE_COUNT_REASON,
 	GS_DATAPLANE_COUNT_SERVICE,
 	GS_DATAPLANE_COUNT_REGION,
@@ -55,6 +57,7 @@ struct gs_dataplane_maps {
 	struct gs_meta_value *meta; /* mapped */
 	uint64_t *usable[GS_DATAPLANE_USABLE_KINDS];
 	uint32_t usable_count[GS_DATAPLANE_USABLE_KINDS];
+	uint64_t *told;	  /* struct gs_tunnel_told, by backend; entry 0 counts */
 	uint64_t *trials; /* struct gs_trial_value, written whole; as many as pools */
 	struct btf *btf;  /* of the loaded program; NULL: inner maps go without type names */
 	int btf_fd;
@@ -126,6 +129,9 @@ struct gs_dataplane_state {
 	bool has_service[GS_MAX_SERVICES];     /* lock; those worth counting */
 	bool retired[GS_MAX_BACKENDS];	       /* words_lock: words are kept DOWN */
 	uint64_t held[GS_MAX_BACKENDS];	       /* words_lock: what was set meanwhile */
+	/* Loop only: of `tunnel_told`, what was passed on already. */
+	uint64_t told[GS_MAX_BACKENDS];
+	uint32_t told_at; /* the next entry to look at, if one call could not take all */
 	/* Worker only: inner maps of the geo tables in force; -1: unknown. */
 	int geo_fd[GS_DATAPLANE_FAMILIES];
 	char geo_name[GS_DATAPLANE_FAMILIES][GS_DATAPLANE_NAME_MAX];
@@ -161,6 +167,17 @@ void gs_dataplane_backends_retire(struct gs_dataplane_state *state,
 				  const struct gs_snapshot *snapshot, uint64_t now_ms);
 int gs_dataplane_hop_set(struct gs_dataplane_state *state, gs_id backend, const struct gs_hop *hop,
 			 uint64_t now_ms, struct gs_error *error);
+
+/* ---- tunnels (dataplane_tunnels.c) ----------------------------------------------------------- */
+
+/* After value[id] has become what it is; the lock held. `old`: what it was. Without memory for an
+ * address errors about it are not heard, until the next start. */
+void gs_dataplane_tunnels_follow(struct gs_dataplane_state *state, uint32_t id,
+				 const struct gs_backend_value *old);
+/* After a restart: exactly the backends there are. */
+int gs_dataplane_tunnels_read(struct gs_dataplane_state *state, struct gs_error *error);
+uint32_t gs_dataplane_tunnels_told(struct gs_dataplane_state *state, uint64_t now_ns,
+				   struct gs_told *ret_told, uint32_t max);
 
 /* ---- usable words (dataplane_words.c) -------------------------------------------------------- */
 

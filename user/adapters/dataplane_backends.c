@@ -24,6 +24,9 @@ static struct gs_hop_value hop_value(const struct gs_hop *hop)
 {
 	struct gs_hop_value value = {.mtu = hop->mtu};
 
+	if (hop->told_mtu && hop->told_mtu < hop->mtu)
+		value.mtu = hop->told_mtu;
+
 	if (hop->reflect) {
 		value.flags = GS_HOP_REFLECT;
 	} else {
@@ -78,10 +81,14 @@ static void hop_release(struct gs_dataplane_state *state, uint32_t hop, uint64_t
 static int write_backend(struct gs_dataplane_state *state, uint32_t id,
 			 const struct gs_backend_value *value, struct gs_error *error)
 {
+	struct gs_backend_value old;
+
 	if (bpf_map_update_elem(state->maps.fd[GS_DATAPLANE_BACKENDS], &id, value, BPF_ANY))
 		return gs_dataplane_refuse(error, -errno, GS_DATAPLANE_BACKENDS,
 					   "writing a backend");
+	old = state->backends.value[id];
 	state->backends.value[id] = *value;
+	gs_dataplane_tunnels_follow(state, id, &old);
 	return 0;
 }
 
@@ -110,7 +117,7 @@ int gs_dataplane_backends_read(struct gs_dataplane_state *state, uint64_t now_ms
 		if (value->mode != GS_FORWARD_NONE && value->hop < GS_MAX_HOPS)
 			backends->hop[value->hop].users++;
 	}
-	return 0;
+	return gs_dataplane_tunnels_read(state, error);
 }
 
 /* ---- publish --------------------------------------------------------------------------------- */

@@ -55,6 +55,9 @@ static const struct expected expected[GS_DATAPLANE__MAP_COUNT] = {
 		ARRAY(GS_MAP_TRIALS, gs_trial_value, GS_MAX_SERVICES *GS_MAX_REGIONS),
 	[GS_DATAPLANE_BACKENDS] = ARRAY(GS_MAP_BACKENDS, gs_backend_value, GS_MAX_BACKENDS),
 	[GS_DATAPLANE_HOPS] = ARRAY(GS_MAP_HOPS, gs_hop_value, GS_MAX_HOPS),
+	[GS_DATAPLANE_TUNNELS] = {GS_MAP_TUNNELS, BPF_MAP_TYPE_HASH, sizeof(struct gs_tunnel_key),
+				  sizeof(struct gs_tunnel_value), GS_MAX_BACKENDS},
+	[GS_DATAPLANE_TUNNEL_TOLD] = ARRAY(GS_MAP_TUNNEL_TOLD, gs_tunnel_told, GS_MAX_BACKENDS),
 	[GS_DATAPLANE_COUNT_REASON] = COUNTERS(GS_MAP_COUNT_REASON, GS_REASON__COUNT),
 	[GS_DATAPLANE_COUNT_SERVICE] = COUNTERS(GS_MAP_COUNT_SERVICE, GS_MAX_SERVICES),
 	[GS_DATAPLANE_COUNT_REGION] = COUNTERS(GS_MAP_COUNT_REGION, GS_MAX_REGIONS),
@@ -180,6 +183,8 @@ static int open_all(const char *pin_dir, struct gs_dataplane_maps *maps, struct 
 	if (result == 0)
 		result = map_memory(maps, GS_DATAPLANE_TRIALS, (void **)&maps->trials, error);
 	if (result == 0)
+		result = map_memory(maps, GS_DATAPLANE_TUNNEL_TOLD, (void **)&maps->told, error);
+	if (result == 0)
 		load_types(maps);
 	return result;
 }
@@ -240,6 +245,8 @@ void gs_dataplane_maps_close(struct gs_dataplane_maps *maps)
 	for (int kind = 0; kind < GS_DATAPLANE_USABLE_KINDS; kind++)
 		if (maps->usable[kind])
 			munmap(maps->usable[kind], map_bytes(GS_DATAPLANE_USABLE_REGION + kind));
+	if (maps->told)
+		munmap(maps->told, map_bytes(GS_DATAPLANE_TUNNEL_TOLD));
 	if (maps->trials)
 		munmap(maps->trials, map_bytes(GS_DATAPLANE_TRIALS));
 	if (maps->meta)

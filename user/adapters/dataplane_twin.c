@@ -27,7 +27,7 @@ static const char *const SHARED[] = {
 	GS_MAP_META,	       GS_MAP_SERVICES,	 GS_MAP_GEO4,	     GS_MAP_GEO6,
 	GS_MAP_OVERRIDE4,      GS_MAP_OVERRIDE6, GS_MAP_ROUTES,	     GS_MAP_PLANS,
 	GS_MAP_POOLS,	       GS_MAP_RINGS,	 GS_MAP_USABLE_POOL, GS_MAP_USABLE_REGION,
-	GS_MAP_USABLE_BACKEND, GS_MAP_BACKENDS,	 GS_MAP_HOPS,
+	GS_MAP_USABLE_BACKEND, GS_MAP_BACKENDS,	 GS_MAP_HOPS,	     GS_MAP_TUNNELS,
 };
 
 /* Maps it reads and writes: copied before each packet. All others begin empty. */

@@ -142,6 +142,10 @@ static json_t *backend_json(const struct gs_api *api, const struct gs_reconcile_
 			 gs_usable_name(state->view->backends[backend->id]));
 	if (json)
 		add_drain(json, backend->drain_until_unix_ms);
+	if (json && gs_reconcile_tunnel_mtu(api->reconcile, backend->id))
+		json_object_set_new(
+			json, "tunnel_mtu",
+			json_integer(gs_reconcile_tunnel_mtu(api->reconcile, backend->id)));
 	if (!json || !gs_monitor_get(state->monitor, backend->id, &health))
 		return json;
 	json_object_set_new(json, "health", json_string(gs_health_state_name(health.state)));

@@ -152,6 +152,8 @@ int gs_reconcile_new(const struct gs_reconcile_ports *ports,
 	gs_retry_init(&r->retry, RETRY_BASE_MS, RETRY_CAP_MS, settings->seed);
 	err = gs_reconcile_hops_new(r);
 	if (!err)
+		err = gs_reconcile_tunnels_new(r);
+	if (!err)
 		err = gs_probe_minutes_new(ports->loop, ports->store, settings->seed, &r->minutes);
 	if (!err)
 		err = gs_breakers_new(ports->loop, settings->edge, &breaker_events, r,
@@ -162,6 +164,7 @@ int gs_reconcile_new(const struct gs_reconcile_ports *ports,
 	if (err) {
 		gs_breakers_free(r->breakers);
 		gs_probe_minutes_free(r->minutes);
+		gs_reconcile_tunnels_free(r);
 		gs_reconcile_hops_free(r);
 		free(r);
 		return err;
@@ -192,6 +195,8 @@ int gs_reconcile_start(struct gs_reconcile *r)
 	err = gs_loop_timer_set(r->ports.loop, &r->last_good_timer, LAST_GOOD_AFTER_MS);
 	if (!err)
 		err = gs_reconcile_hops_start(r);
+	if (!err)
+		err = gs_reconcile_tunnels_start(r);
 	if (err)
 		return err;
 	on_heartbeat(&r->heartbeat_timer);
@@ -228,6 +233,7 @@ void gs_reconcile_free(struct gs_reconcile *r)
 	gs_monitor_free(r->monitor);
 	gs_breakers_free(r->breakers);
 	gs_probe_minutes_free(r->minutes);
+	gs_reconcile_tunnels_free(r);
 	gs_reconcile_hops_free(r);
 	gs_tables_free(r->tables);
 	free(r->counts);

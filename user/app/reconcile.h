@@ -37,6 +37,7 @@ struct gs_reconcile_settings {
 	char edge[GS_NAME_MAX];		  /* this edge's name */
 	uint64_t seed;			  /* any value; differs between edges and starts */
 	uint32_t hops_poll_ms;		  /* 0: what is usual */
+	uint32_t tunnel_keeps_ms;	  /* how long a told MTU holds; 0: what is usual */
 };
 
 /* What people may be told. Pointers are borrowed and hold until the loop's next turn. */
@@ -68,6 +69,9 @@ int gs_reconcile_start(struct gs_reconcile *reconcile);
  * After gs_loop_end_worker, before gs_loop_free. The data plane is left as it is. NULL is fine.
  */
 void gs_reconcile_free(struct gs_reconcile *reconcile);
+
+/* Outer bytes a router on the way to a backend lets through; 0: none has complained of late. */
+uint32_t gs_reconcile_tunnel_mtu(const struct gs_reconcile *reconcile, gs_id backend);
 
 const struct gs_reconcile_state *gs_reconcile_look(struct gs_reconcile *reconcile);
 

@@ -78,6 +78,9 @@ static void visit(struct gs_reconcile *r, const struct gs_backend *backend)
 	err = nexthop->ops->resolve(nexthop->self, &backend->addr, was_ifindex, &hop);
 	if (err && err != -ENETDOWN)
 		return; /* what is known is kept */
+	if (is_known(&r->walk.hops[backend->id]) && !is_equal(&r->walk.hops[backend->id], &hop))
+		gs_reconcile_tunnels_forget(r, backend->id);
+	hop.told_mtu = gs_reconcile_tunnel_mtu(r, backend->id);
 	err = r->ports.dataplane->ops->set_hop(r->ports.dataplane->self, backend->id, &hop);
 	if (err)
 		gs_log_limited(GS_LOG_ERROR, "hop_kept", "backend=%s why=%s", backend->name,
@@ -148,17 +151,25 @@ struct gs_hop *gs_reconcile_hops_of(struct gs_reconcile *r, const struct gs_snap
 
 		if (before && gs_addr_compare(&before->addr, &after->addr) == 0)
 			hops[i] = r->walk.hops[after->id];
+		else
+			gs_reconcile_tunnels_forget(r, after->id);
 		if (hops[i].mtu == 0)
 			nexthop->ops->resolve(nexthop->self, &after->addr, hops[i].ifindex,
 					      &hops[i]);
+		hops[i].told_mtu = gs_reconcile_tunnel_mtu(r, after->id);
 	}
 	return hops;
 }
 
 void gs_reconcile_hops_published(struct gs_reconcile *r, const struct gs_hop *hops)
 {
-	for (uint32_t i = 0; hops && i < r->snapshot->backend_count; i++)
-		r->walk.hops[r->snapshot->backends[i].id] = hops[i];
+	for (uint32_t i = 0; hops && i < r->snapshot->backend_count; i++) {
+		gs_id id = r->snapshot->backends[i].id;
+
+		r->walk.hops[id] = hops[i];
+		/* told meanwhile */
+		r->walk.is_stale |= hops[i].told_mtu != gs_reconcile_tunnel_mtu(r, id);
+	}
 	if (r->walk.is_stale)
 		gs_reconcile_hops_look(r, r->walk.why);
 }

@@ -65,6 +65,14 @@ struct gs_hops_walk {
 	char first[GS_NAME_MAX];
 };
 
+/* What routers on the way to backends have told, by backend. */
+struct gs_tunnels {
+	struct gs_timer timer;
+	uint32_t *mtu; /* 0: nothing */
+	uint64_t *until_ms;
+	uint32_t count; /* of those that are not 0 */
+};
+
 struct gs_reconcile {
 	struct gs_reconcile_ports ports;
 	struct gs_reconcile_settings settings;
@@ -104,6 +112,7 @@ struct gs_reconcile {
 	struct gs_retry retry;
 	struct gs_timer retry_timer, heartbeat_timer, last_good_timer, drain_timer;
 	struct gs_hops_walk walk;
+	struct gs_tunnels tunnels;
 };
 
 /* ---- reconcile_words.c: verdicts and admin states to words; targets -------------------------- */
@@ -136,6 +145,17 @@ void gs_reconcile_hops_look(struct gs_reconcile *r, const char *why);
 struct gs_hop *gs_reconcile_hops_of(struct gs_reconcile *r, const struct gs_snapshot *snapshot);
 /* After it: hops (NULL: it failed) are in force; what changed meanwhile is looked at again. */
 void gs_reconcile_hops_published(struct gs_reconcile *r, const struct gs_hop *hops);
+
+/* ---- reconcile_tunnels.c: paths to backends -------------------------------------------------- */
+
+int gs_reconcile_tunnels_new(struct gs_reconcile *r);
+int gs_reconcile_tunnels_start(struct gs_reconcile *r);
+void gs_reconcile_tunnels_free(struct gs_reconcile *r);
+/* Its path is another one by now. */
+void gs_reconcile_tunnels_forget(struct gs_reconcile *r, gs_id backend);
+/* The least MTU that is believed of a path: what has to fit is inside. */
+uint32_t gs_reconcile_tunnel_floor(const struct gs_backend *backend,
+				   const struct gs_service *service);
 
 /* ---- reconcile_publish.c: snapshot and GeoIP database to a generation ------------------------ */
 

@@ -96,12 +96,15 @@ static void print_backend(const json_t *row)
 	gs_ctl_printf("%-20s %-16s %-12s ", gs_ctl_text(row, "name"), gs_ctl_text(row, "service"),
 		      gs_ctl_text(row, "region"));
 	gs_ctl_print_state(gs_ctl_text(row, "state"), 6);
-	gs_ctl_printf("%-10s %7lld us  for %lld s%s%s%s%s\n", gs_ctl_text(row, "health"),
+	gs_ctl_printf("%-10s %7lld us  for %lld s%s%s%s%s", gs_ctl_text(row, "health"),
 		      gs_ctl_number(row, "latency_us"), gs_ctl_number(row, "since_s"),
 		      *gs_ctl_text(row, "drain_until") ? ", drained until " : "",
 		      gs_ctl_text(row, "drain_until"),
 		      *gs_ctl_text(row, "last_failure") ? ", last failure: " : "",
 		      gs_ctl_text(row, "last_failure"));
+	if (gs_ctl_number(row, "tunnel_mtu"))
+		gs_ctl_printf(", its path takes %lld bytes", gs_ctl_number(row, "tunnel_mtu"));
+	gs_ctl_printf("\n");
 }
 
 static int health_of_edges(const struct gs_ctl *ctl)
