@@ -26,6 +26,7 @@
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { WORLDS = 12, FLOWS = 400, KILL_FLOWS = 12 };
@@ -638,6 +639,176 @@ static struct gs_hop_value read_hop(const struct pinned_edge *edge, gs_id backen
 	return value;
 }
 
+/* The backend that stands for an address; 0: nobody does. */
+static uint32_t tunnel_of(const struct pinned_edge *edge, const struct gs_addr *addr)
+{
+	struct gs_tunnel_value value = {0};
+	struct gs_tunnel_key key;
+
+	memcpy(key.addr, addr->bytes, sizeof(key.addr));
+	if (bpf_map_lookup_elem(pinned_edge_map(edge, GS_MAP_TUNNELS), &key, &value))
+		return 0;
+	return value.backend;
+}
+
+static uint32_t count_tunnels(const struct pinned_edge *edge)
+{
+	int fd = pinned_edge_map(edge, GS_MAP_TUNNELS);
+	struct gs_tunnel_key key;
+	uint32_t count = 0;
+
+	for (const void *last = NULL; bpf_map_get_next_key(fd, last, &key) == 0; last = &key)
+		count++;
+	return count;
+}
+
+/* Exactly the addresses that get outer headers are known, whatever was before. */
+static void expect_tunnels(const struct pinned_edge *edge, const struct gs_snapshot *snapshot)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < snapshot->backend_count; i++) {
+		const struct gs_backend *backend = &snapshot->backends[i];
+		bool is_tunnel = false, is_first = true;
+		uint32_t id = tunnel_of(edge, &backend->addr);
+
+		for (uint32_t j = 0; j < snapshot->backend_count; j++) {
+			const struct gs_backend *other = &snapshot->backends[j];
+
+			if (memcmp(&other->addr, &backend->addr, sizeof(other->addr)) != 0)
+				continue;
+			is_first = is_first && j >= i;
+			if (other->forward == GS_FORWARD_AS_IPIP ||
+			    other->forward == GS_FORWARD_AS_GUE)
+				is_tunnel = true;
+		}
+		assert_int_equal(id != 0, is_tunnel);
+		if (id)
+			assert_memory_equal(read_backend(edge, (gs_id)id).addr, backend->addr.bytes,
+					    16);
+		count += is_first && is_tunnel;
+	}
+	assert_int_equal(count_tunnels(edge), count);
+}
+
+static void test_tunnels_follow_backends(void **state)
+{
+	struct pinned_edge *edge = *state;
+	struct gs_dataplane dataplane = open_ok(edge);
+	uint64_t seed = 11;
+	struct scene scene = scene_new(seed);
+	struct gs_backend *backends;
+	struct gs_tunnel_key stranger = {.addr = {1, 2, 3, 4}};
+	struct gs_tunnel_value value = {.backend = 5};
+
+	while (scene.world->snapshot.backend_count < 3) {
+		scene_free(&scene);
+		scene = scene_new(++seed);
+	}
+	backends = scene.world->snapshot.backends;
+	publish_ok(&dataplane, &scene);
+	expect_tunnels(edge, &scene.world->snapshot);
+	/* Another kind of tunnel, no tunnel, a tunnel again; and another address. */
+	for (int step = 0; step < 4; step++) {
+		static const enum gs_forward forwards[] = {GS_FORWARD_AS_GUE, GS_FORWARD_AS_L2,
+							   GS_FORWARD_AS_IPIP, GS_FORWARD_AS_IPIP};
+
+		backends[0].forward = forwards[step];
+		if (step == 3)
+			backends[1].addr.bytes[14] ^= 0x55;
+		scene_rebuild(&scene);
+		publish_ok(&dataplane, &scene);
+		expect_tunnels(edge, &scene.world->snapshot);
+	}
+	/* A restart repairs what a death between two writes left. */
+	dataplane.ops->close(dataplane.self);
+	assert_int_equal(bpf_map_update_elem(pinned_edge_map(edge, GS_MAP_TUNNELS), &stranger,
+					     &value, BPF_ANY),
+			 0);
+	memcpy(stranger.addr, backends[2].addr.bytes, sizeof(stranger.addr));
+	assert_int_equal(bpf_map_delete_elem(pinned_edge_map(edge, GS_MAP_TUNNELS), &stranger), 0);
+	dataplane = open_ok(edge);
+	expect_tunnels(edge, &scene.world->snapshot);
+	dataplane.ops->close(dataplane.self);
+	scene_free(&scene);
+}
+
+static void tell(const struct pinned_edge *edge, uint32_t id, struct gs_tunnel_told told)
+{
+	int fd = pinned_edge_map(edge, GS_MAP_TUNNEL_TOLD);
+	uint32_t zero = 0;
+	uint64_t count;
+
+	assert_int_equal(bpf_map_update_elem(fd, &id, &told, BPF_ANY), 0);
+	assert_int_equal(bpf_map_lookup_elem(fd, &zero, &count), 0);
+	count++;
+	assert_int_equal(bpf_map_update_elem(fd, &zero, &count, BPF_ANY), 0);
+}
+
+static uint32_t now_units(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint32_t)(((uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec) >> 20);
+}
+
+/* Each telling once, in order, no more than asked for at once; what is old is no news. */
+static void test_what_tunnels_are_told(void **state)
+{
+	enum { TOLD = 10 };
+	struct pinned_edge *edge = *state;
+	struct gs_dataplane dataplane = open_ok(edge);
+	uint32_t now = now_units();
+	struct gs_told told[TOLD];
+
+	assert_int_equal(dataplane.ops->told(dataplane.self, told, TOLD), 0);
+	for (uint32_t id = 1; id <= TOLD; id++)
+		tell(edge, id * 1000, (struct gs_tunnel_told){1300 + id, now});
+	tell(edge, 7, (struct gs_tunnel_told){1300, now - 700 * 1000}); /* 12 minutes */
+	assert_int_equal(dataplane.ops->told(dataplane.self, told, 4), 4);
+	assert_int_equal(dataplane.ops->told(dataplane.self, told + 4, 4), 4);
+	assert_int_equal(dataplane.ops->told(dataplane.self, told + 8, 4), 2);
+	assert_int_equal(dataplane.ops->told(dataplane.self, told, 0), 0);
+	for (uint32_t i = 0; i < TOLD; i++) {
+		assert_int_equal(told[i].backend, (i + 1) * 1000);
+		assert_int_equal(told[i].mtu, 1301 + i);
+	}
+	assert_int_equal(dataplane.ops->told(dataplane.self, told, TOLD), 0);
+	tell(edge, 3000, (struct gs_tunnel_told){1303, now + 1}); /* the same again */
+	assert_int_equal(dataplane.ops->told(dataplane.self, told, TOLD), 1);
+	assert_int_equal(told[0].backend, 3000);
+	/* A restart tells of all that is not old. */
+	dataplane.ops->close(dataplane.self);
+	dataplane = open_ok(edge);
+	assert_int_equal(dataplane.ops->told(dataplane.self, told, TOLD), TOLD);
+	dataplane.ops->close(dataplane.self);
+}
+
+/* What was told is the hop's, if it is less. */
+static void test_a_told_mtu(void **state)
+{
+	static const struct {
+		uint32_t mtu, told, want;
+	} rows[] = {{1500, 1400, 1400}, {1500, 0, 1500}, {1400, 1450, 1400}, {1500, 1500, 1500}};
+	struct pinned_edge *edge = *state;
+	struct gs_dataplane dataplane = open_ok(edge);
+	struct scene scene = scene_new(11);
+	gs_id id = scene.world->snapshot.backends[0].id;
+
+	publish_ok(&dataplane, &scene);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct gs_hop hop = hop_of(id);
+
+		hop.mtu = rows[i].mtu;
+		hop.told_mtu = rows[i].told;
+		assert_int_equal(dataplane.ops->set_hop(dataplane.self, id, &hop), 0);
+		assert_int_equal(read_hop(edge, id).mtu, rows[i].want);
+	}
+	dataplane.ops->close(dataplane.self);
+	scene_free(&scene);
+}
+
 /* Publishes backend 0 in this mode, by this hop. */
 static void publish_forward(const struct gs_dataplane *dataplane, struct scene *scene,
 			    enum gs_forward forward, const struct gs_hop *hop)
@@ -1118,6 +1289,9 @@ int main(void)
 		EDGE_TEST(test_usable_words),
 		EDGE_TEST(test_trials),
 		EDGE_TEST(test_hop_is_never_changed_in_place),
+		EDGE_TEST(test_tunnels_follow_backends),
+		EDGE_TEST(test_what_tunnels_are_told),
+		EDGE_TEST(test_a_told_mtu),
 		EDGE_TEST(test_forward_mode),
 		EDGE_TEST(test_l2_by_its_own_mac),
 		EDGE_TEST(test_no_way_there),
