@@ -70,8 +70,8 @@ vm_image() { # FILE
 	vm_add_program "$root" /usr/sbin/bpftool /usr/sbin/bpftool || return 1
 	vm_add_program "$root" /usr/sbin/xdp-loader /usr/sbin/xdp-loader || return 1
 	cp "$VM_LIBXDP/xdp-dispatcher.o" "$root$VM_LIBXDP/" || return 1
-	cp "$BUILD"/bpf/{gs_xdp,bystander}.bpf.o "$root/gs/bpf/" || return 1
-	for module in veth dummy tunnel4 ip_tunnel ipip tunnel6 ip6_tunnel; do
+	cp "$BUILD"/bpf/{gs_xdp,gs_decap,bystander}.bpf.o "$root/gs/bpf/" || return 1
+	for module in veth dummy tunnel4 ip_tunnel ipip tunnel6 ip6_tunnel sch_ingress cls_bpf; do
 		cp "$(find "$VM_KERNEL_DIR/lib/modules" -name "$module.ko")" "$root/gs/" || return 1
 	done
 	install -m 755 tests/e2e/vm/init "$root/init" || return 1
