@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The packet path: parse (fragment) -> match -> pick (locate) -> forward (answer) -> count. Each
- * step is one header and returns a reason; only gs_action knows XDP actions. README.md follows one
- * packet through.
+ * The packet path: parse (fragment) -> match -> limit -> pick (locate) -> forward (answer) ->
+ * count. Each step is one header and returns a reason; only gs_action knows XDP actions. README.md
+ * follows one packet through.
  */
 #include "maps/gs_maps.bpf.h"
 
@@ -10,6 +10,7 @@
 #include "count.h"
 #include "forward.h"
 #include "fragment.h"
+#include "limit.h"
 #include "locate.h"
 #include "match.h"
 #include "parse.h"
@@ -34,7 +35,7 @@ GS_INLINE int gs_action(const struct xdp_md *ctx, enum gs_reason reason, __u32 i
 
 /* Of a packet that is for a service: where to, and why. 0 in *ret_backend: nowhere. */
 GS_INLINE enum gs_reason gs_choose(struct gs_turn *turn, const struct gs_packet *packet,
-				   __u32 *ret_backend)
+				   const struct gs_service_value *service, __u32 *ret_backend)
 {
 	enum gs_reason reason;
 	int quoted;
@@ -46,7 +47,7 @@ GS_INLINE enum gs_reason gs_choose(struct gs_turn *turn, const struct gs_packet 
 		*ret_backend = (__u32)quoted & ~GS_PICK_TRIAL;
 		return GS_REASON_tx_icmp;
 	}
-	reason = gs_pick(turn, packet, ret_backend);
+	reason = gs_pick(turn, packet, service, ret_backend);
 	if (packet->shape == GS_SHAPE_FIRST && *ret_backend)
 		gs_fragment_remember(packet);
 	if (packet->shape == GS_SHAPE_LATER && reason == GS_REASON_tx_flow)
@@ -80,6 +81,7 @@ GS_INLINE enum gs_reason gs_process(struct xdp_md *ctx, struct gs_packet *packet
 	struct gs_turn turn = {0};
 	enum gs_reason reason, fault;
 	__u32 backend = 0;
+	int limited;
 
 	fault = gs_parse((const void *)(long)ctx->data, (const void *)(long)ctx->data_end, packet);
 	if (packet->shape == GS_SHAPE_ECHO)
@@ -91,7 +93,7 @@ GS_INLINE enum gs_reason gs_process(struct xdp_md *ctx, struct gs_packet *packet
 	if (packet->shape == GS_SHAPE_QUOTES && packet->tuple.protocol != IPPROTO_TCP &&
 	    gs_tunnel_hear(ctx, packet))
 		return GS_REASON_pass_tunnel_mtu;
-	service = gs_match_value(packet);
+	service = gs_match(packet);
 	if (!service)
 		return gs_pass_reason(packet);
 	turn.service = service->service;
@@ -101,7 +103,13 @@ GS_INLINE enum gs_reason gs_process(struct xdp_md *ctx, struct gs_packet *packet
 	if (gs_turn_init(&turn, packet))
 		return GS_REASON_pass_no_meta;
 	outcome->service = turn.service;
-	reason = gs_choose(&turn, packet, &backend);
+	if (gs_limit_concerns(service, turn.asks)) {
+		limited = gs_limit_packet(packet, service, turn.at, turn.asks);
+		turn.is_allowed = limited == GS_LIMIT_ALLOWED;
+		if (limited && !turn.is_allowed)
+			return (enum gs_reason)limited;
+	}
+	reason = gs_choose(&turn, packet, service, &backend);
 	if (!backend)
 		return reason;
 	fault = gs_forward(ctx, packet, backend, turn.table_hash, outcome);

@@ -19,22 +19,12 @@ GS_INLINE const struct gs_service_value *gs_match_find(const struct gs_packet *p
 }
 
 /* The service, exact port before every port; NULL: none. */
-GS_INLINE const struct gs_service_value *gs_match_value(const struct gs_packet *packet)
+GS_INLINE const struct gs_service_value *gs_match(const struct gs_packet *packet)
 {
 	const struct gs_service_value *found;
 
 	found = gs_match_find(packet, packet->tuple.dst_port, packet->tuple.protocol, 0);
-	if (!found)
-		found = gs_match_find(packet, 0, packet->tuple.protocol, 0);
-	return found;
-}
-
-/* Its id; 0: none. */
-GS_INLINE __u32 gs_match(const struct gs_packet *packet)
-{
-	const struct gs_service_value *found = gs_match_value(packet);
-
-	return found ? found->service : 0;
+	return found ? found : gs_match_find(packet, 0, packet->tuple.protocol, 0);
 }
 
 /* Is a faulty packet without a port one of an address and protocol that a service has? */
@@ -57,12 +47,15 @@ GS_INLINE int gs_match_concerns(const struct gs_packet *packet)
  */
 __attribute__((noinline)) int gs_match_fault(const struct gs_packet *packet, __u32 fault)
 {
+	const struct gs_service_value *found;
 	__u32 service = 0;
 
 	if (!packet || fault < GS_REASON_drop_bad_ip) /* a pass_ reason: whosever it is */
 		return (int)fault;
-	if (packet->has_ports)
-		service = gs_match(packet);
+	if (packet->has_ports) {
+		found = gs_match(packet);
+		service = found ? found->service : 0;
+	}
 	if (service || (!packet->has_ports && gs_match_concerns(packet)))
 		return (int)(fault | service << GS_FAULT_SERVICE);
 	if (fault == GS_REASON_drop_bad_ip)

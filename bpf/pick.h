@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "limit.h"
 #include "locate.h"
 
 #define GS_SYN_KEEPS 56u  /* units of 2^30 ns: a SYN within 60 s is a retransmission or forged */
@@ -20,9 +21,12 @@ struct gs_turn {
 	__u32 at;	  /* slot of the generation in force: read once, so that two never mix */
 	__u32 service;
 	__u32 flow_mask;
-	__u32 now;     /* ktime in units of 2^30 ns, 15 bits */
-	__u32 may_try; /* 1: begins a connection, and may be a half-open breaker's trial */
-	__u8 affinity; /* enum gs_affinity, and its bits: of the service */
+	__u32 now;	  /* ktime in units of 2^30 ns, 15 bits */
+	__u32 may_try;	  /* 1: begins a connection, and may be a half-open breaker's trial */
+	__u32 asks;	  /* the generation's */
+	__u32 is_allowed; /* 1: by an access rule, so under no limit of clients */
+	__u32 is_new;	  /* 1: of a flow that counts as new for limits */
+	__u8 affinity;	  /* enum gs_affinity, and its bits: of the service */
 	__u8 affinity4;
 	__u8 affinity6;
 	__u8 _pad;
@@ -183,6 +187,25 @@ GS_INLINE __u32 gs_flow_worth(struct gs_flow_entry entry, __u32 tag, __u32 now)
 	if (!(entry.seen & GS_FLOW_PROVEN))
 		return GS_FLOW_UNPROVEN << 15 | age;
 	return age > GS_SYN_KEEPS ? GS_FLOW_QUIET << 15 | age : 0;
+}
+
+/* 1: gs_flow_remember would find a place for it. */
+__attribute__((noinline)) int gs_flow_has_room(const struct gs_turn *turn)
+{
+	volatile __u64 *bucket;
+	union gs_flow_bits entry;
+	__u32 has_room = 0;
+
+	if (!turn)
+		return 0;
+	bucket = gs_flow_bucket(turn);
+	if (!bucket)
+		return 0;
+	for (__u32 way = 0; way < GS_FLOW_WAYS; way++) {
+		entry.word = bucket[way];
+		has_room |= gs_flow_worth(entry.as, gs_flow_tag(turn->table_hash), turn->now) != 0;
+	}
+	return (int)has_room;
 }
 
 /* Writes the flow's entry, flags included; 0: its bucket holds only flows in use. */
@@ -346,7 +369,8 @@ GS_INLINE __u32 gs_plan_spare(const struct gs_ask *ask, const struct gs_plan_val
 #define GS_PICK_TRIAL 0x10000u
 
 /*
- * 1: the pool is on trial, and this flow is one of those it takes. The quota is never exceeded,
+ * 1: the pool is on trial, and this flow is one of those it takes; a region beyond its limits takes
+ * none, so that no trial is spent on a packet that is dropped. The quota is never exceeded,
  * whatever other CPUs and the controller do meanwhile: `left` is only ever taken from by an atomic
  * decrement that tells what was there. Reading it first keeps it from running away below 0.
  */
@@ -363,7 +387,7 @@ __attribute__((noinline)) int gs_trial_take(__u32 at, __u32 regions, __u32 servi
 		return 0;
 	trial = bpf_map_lookup_elem(&trials, &pool);
 	if (!trial || *(const volatile __u32 *)&trial->epoch != word.epoch ||
-	    *(const volatile __s32 *)&trial->left <= 0)
+	    *(const volatile __s32 *)&trial->left <= 0 || !gs_limit_region_has(region))
 		return 0;
 	return __sync_fetch_and_add(&trial->left, -1) > 0;
 }
@@ -435,6 +459,7 @@ __attribute__((noinline)) int gs_pick_new(const struct gs_packet *packet,
 	struct gs_ask ask;
 	__u32 region, backend;
 	__u64 hash;
+	int limited;
 
 	if (!packet || !turn)
 		return -GS_REASON_drop_no_plan;
@@ -456,6 +481,11 @@ __attribute__((noinline)) int gs_pick_new(const struct gs_packet *packet,
 	region = gs_pick_region(&ask, plan, gs_hash_client(tuple.src, generation->seed));
 	if (!region)
 		return -GS_REASON_drop_no_region;
+	if (turn->asks & GS_ASK_REGION_LIMITS) {
+		limited = gs_limit_region(region & ~GS_PICK_TRIAL, turn->is_new);
+		if (limited)
+			return -limited;
+	}
 	backend = gs_pick_backend(&ask, region & ~GS_PICK_TRIAL, hash);
 	if (!backend)
 		return -GS_REASON_drop_no_backend;
@@ -478,10 +508,32 @@ GS_INLINE int gs_turn_init(struct gs_turn *turn, const struct gs_packet *packet)
 	generation = gs_generation(turn->at);
 	if (!generation || generation->number == 0)
 		return -1;
+	turn->asks = generation->asks;
 	turn->flow_mask = found->flow_mask;
 	turn->table_hash = gs_hash_flow(&packet->tuple, found->table_seed);
 	turn->now = (__u32)(bpf_ktime_get_coarse_ns() >> 30) & GS_SEEN_TIME;
 	return 0;
+}
+
+/* Of a known flow: 0, or the limit its region is beyond. */
+GS_INLINE int gs_pick_limit_known(const struct gs_turn *turn,
+				  const struct gs_backend_value *backend)
+{
+	return turn->asks & GS_ASK_REGION_LIMITS ? gs_limit_region(backend->region, 0) : 0;
+}
+
+/*
+ * Of a flow the table does not know: 0, or the limit of new flows it is beyond. One that will not
+ * be remembered counts only where it says itself that it begins: else each packet of an untracked
+ * one would count.
+ */
+GS_INLINE int gs_pick_limit(struct gs_turn *turn, const struct gs_packet *packet,
+			    const struct gs_service_value *service, int is_syn)
+{
+	if (!(service->client_flows | service->flows | (turn->asks & GS_ASK_REGION_LIMITS)))
+		return 0;
+	turn->is_new = is_syn || gs_flow_has_room(turn);
+	return turn->is_new ? gs_limit_flow(packet, service, turn->is_allowed) : 0;
 }
 
 /*
@@ -489,7 +541,7 @@ GS_INLINE int gs_turn_init(struct gs_turn *turn, const struct gs_packet *packet)
  * found; forward.h may still find one to drop it.
  */
 GS_INLINE enum gs_reason gs_pick(struct gs_turn *turn, const struct gs_packet *packet,
-				 __u32 *ret_backend)
+				 const struct gs_service_value *service, __u32 *ret_backend)
 {
 	int is_syn = (packet->tcp_flags & (GS_TCP_SYN | GS_TCP_ACK)) == GS_TCP_SYN;
 	__u16 ends = gs_flow_ends(packet->tcp_flags);
@@ -497,11 +549,14 @@ GS_INLINE enum gs_reason gs_pick(struct gs_turn *turn, const struct gs_packet *p
 	int is_repeated_syn = is_syn && !(known.seen & GS_FLOW_PROVEN);
 	__u32 id = known.backend & ~GS_FLOW_CLOSED;
 	const struct gs_backend_value *backend;
-	int picked, tracked;
+	int picked, tracked, limited;
 
 	if (id) {
 		backend = bpf_map_lookup_elem(&backends, &id);
 		if (backend && gs_keeps_flow(turn, backend, id, is_repeated_syn)) {
+			limited = gs_pick_limit_known(turn, backend);
+			if (limited)
+				return (enum gs_reason)limited;
 			*ret_backend = id;
 			return GS_REASON_tx_flow;
 		}
@@ -510,6 +565,9 @@ GS_INLINE enum gs_reason gs_pick(struct gs_turn *turn, const struct gs_packet *p
 	}
 	/* A trial is of a whole connection: the middle of one would only be reset. */
 	turn->may_try = !id && (is_syn || packet->tuple.protocol != IPPROTO_TCP);
+	limited = known.tag ? 0 : gs_pick_limit(turn, packet, service, is_syn);
+	if (limited)
+		return (enum gs_reason)limited;
 	picked = gs_pick_new(packet, turn);
 	if (picked <= 0)
 		return (enum gs_reason) - picked;
@@ -540,13 +598,16 @@ __attribute__((noinline)) int gs_pick_quoted(const struct gs_packet *packet,
 					     const struct gs_turn *turn)
 {
 	const struct gs_backend_value *backend;
+	int limited;
 	__u32 id;
 
 	if (!packet || !turn)
 		return -GS_REASON_drop_no_plan;
 	id = gs_flow_peek(turn).backend & ~GS_FLOW_CLOSED;
 	backend = id ? bpf_map_lookup_elem(&backends, &id) : NULL;
-	if (backend && gs_keeps_flow(turn, backend, id, 0))
-		return (int)id;
+	if (backend && gs_keeps_flow(turn, backend, id, 0)) {
+		limited = gs_pick_limit_known(turn, backend);
+		return limited ? -limited : (int)id;
+	}
 	return gs_pick_new(packet, turn);
 }

@@ -108,6 +108,20 @@ gs_affinity_reduce(struct gs_flow_tuple *t, __u8 affinity, __u8 bits4, __u8 bits
 	}
 }
 
+/*
+ * Of a client prefix (host bits zero, addr as in struct gs_service_key) under a service's limit of
+ * one kind, under the table seed. Its places in `limits`: the low GS_LIMIT_HALF_BITS of each half
+ * of the hash; the lowest 3 of these are the word in the block.
+ */
+static inline __attribute__((always_inline)) __u64
+gs_hash_limit(const __be32 addr[4], __u32 service, __u32 kind, __u64 seed)
+{
+	__u64 h = gs_hash_step(seed, (__u64)kind << 32 | service);
+
+	h = gs_hash_step(h, gs_hash_pair(addr[0], addr[1]));
+	return gs_hash_mix(gs_hash_step(h, gs_hash_pair(addr[2], addr[3])));
+}
+
 /* The n-th try in a ring of a flow whose selection hash is h: a slot below `slots`. */
 static inline __attribute__((always_inline)) __u32 gs_hash_slot(__u64 h, __u32 n, __u32 slots)
 {

@@ -51,6 +51,9 @@ struct {
 	__type(value, __u64);
 } answers SEC(".maps");
 
+GS_ARRAY(limits, GS_LIMIT_BLOCKS, gs_limit_block, 0);
+GS_ARRAY(region_limits, GS_MAX_REGIONS, gs_region_limit_value, 0);
+
 GS_COUNTERS(count_reason, GS_REASON__COUNT);
 GS_COUNTERS(count_service, GS_MAX_SERVICES);
 GS_COUNTERS(count_region, GS_MAX_REGIONS);
@@ -92,29 +95,31 @@ struct {
 			});                                                    \
 	} name SEC(".maps")
 
-#define GS_GENERATION_TRIE(name, key_type)                                            \
-	struct {                                                                      \
-		__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);                             \
-		__uint(max_entries, GS_GENERATIONS);                                  \
-		__type(key, __u32);                                                   \
-		__array(                                                              \
-			values, struct {                                              \
-				__uint(type, BPF_MAP_TYPE_LPM_TRIE);                  \
-				__uint(max_entries, GS_MAX_OVERRIDES);                \
-				__uint(map_flags, BPF_F_NO_PREALLOC);                 \
-				__uint(key_size, sizeof(struct key_type));            \
-				__uint(value_size, sizeof(struct gs_override_value)); \
-			});                                                           \
+#define GS_GENERATION_TRIE(name, key_type, value_type, entries)                \
+	struct {                                                               \
+		__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);                      \
+		__uint(max_entries, GS_GENERATIONS);                           \
+		__type(key, __u32);                                            \
+		__array(                                                       \
+			values, struct {                                       \
+				__uint(type, BPF_MAP_TYPE_LPM_TRIE);           \
+				__uint(max_entries, entries);                  \
+				__uint(map_flags, BPF_F_NO_PREALLOC);          \
+				__uint(key_size, sizeof(struct key_type));     \
+				__uint(value_size, sizeof(struct value_type)); \
+			});                                                    \
 	} name SEC(".maps")
 
 GS_GENERATION_ARRAY(geo4, gs_geo_block);
 GS_GENERATION_ARRAY(geo6, gs_geo_block);
-GS_GENERATION_TRIE(override4, gs_override4_key);
-GS_GENERATION_TRIE(override6, gs_override6_key);
+GS_GENERATION_TRIE(override4, gs_override4_key, gs_override_value, GS_MAX_OVERRIDES);
+GS_GENERATION_TRIE(override6, gs_override6_key, gs_override_value, GS_MAX_OVERRIDES);
 GS_GENERATION_ARRAY(routes, gs_route_block);
 GS_GENERATION_ARRAY(plans, gs_plan_value);
 GS_GENERATION_ARRAY(pools, gs_pool_value);
 GS_GENERATION_ARRAY(rings, gs_ring_block);
+GS_GENERATION_TRIE(access4, gs_access4_key, gs_access_value, GS_MAX_ACCESS);
+GS_GENERATION_TRIE(access6, gs_access6_key, gs_access_value, GS_MAX_ACCESS);
 
 /*
  * Inner maps are made by the controller, which takes the BTF types of their keys and values from
@@ -131,5 +136,8 @@ struct gs_inner_types {
 	struct gs_override4_key override4_key;
 	struct gs_override6_key override6_key;
 	struct gs_override_value override_value;
+	struct gs_access4_key access4_key;
+	struct gs_access6_key access6_key;
+	struct gs_access_value access_value;
 };
 const struct gs_inner_types gs_inner_types SEC(".types") = {};

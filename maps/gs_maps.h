@@ -41,6 +41,10 @@
 #define GS_MAP_ANSWERS "answers"
 #define GS_MAP_TUNNELS "tunnels"
 #define GS_MAP_TUNNEL_TOLD "tunnel_told"
+#define GS_MAP_ACCESS4 "access4"
+#define GS_MAP_ACCESS6 "access6"
+#define GS_MAP_LIMITS "limits"
+#define GS_MAP_REGION_LIMITS "region_limits"
 #define GS_MAP_COUNT_REASON "count_reason"
 #define GS_MAP_COUNT_SERVICE "count_service"
 #define GS_MAP_COUNT_REGION "count_region"
@@ -61,6 +65,7 @@
 #define GS_MAX_LOCATIONS 65536u	       /* ids 0 (unknown) .. 65535 */
 #define GS_MAX_PLANS 65536u	       /* ids 1 .. 65535; 0: no plan */
 #define GS_MAX_OVERRIDES 65536u	       /* prefixes per family and generation */
+#define GS_MAX_ACCESS 65536u	       /* access rules per family and generation */
 #define GS_PLAN_REGIONS 16u	       /* regions one plan can hold */
 #define GS_FLOW_WAYS 8u		       /* entries of one flow bucket */
 #define GS_FLOW_BUCKETS_DEFAULT 65536u /* 4 MB, 524,288 flows; a power of two */
@@ -103,6 +108,13 @@
 	X(drop_would_fragment, DROP, "too large once encapsulated, without DF")              \
 	X(drop_answer_limit, DROP, "echo request to a service address, beyond the limit")    \
 	X(drop_headroom, DROP, "no room in front of the packet for the outer header")        \
+	X(drop_denied, DROP, "an access rule denies the client")                             \
+	X(drop_client_packets, DROP, "the client prefix is beyond its limit of packets")     \
+	X(drop_client_flows, DROP, "the client prefix is beyond its limit of new flows")     \
+	X(drop_service_packets, DROP, "the service is beyond its limit of packets")          \
+	X(drop_service_flows, DROP, "the service is beyond its limit of new flows")          \
+	X(drop_region_packets, DROP, "the region is beyond its limit of packets")            \
+	X(drop_region_flows, DROP, "the region is beyond its limit of new flows")            \
 	X(tx_flow, TX, "forwarded: known flow")                                              \
 	X(tx_new, TX, "forwarded: new flow, remembered")                                     \
 	X(tx_trial, TX, "forwarded: new flow, a trial of a half-open breaker")               \
@@ -134,8 +146,17 @@ struct gs_generation_value {
 	__u32 geo4_prefixes; /* for people */
 	__u32 geo6_prefixes;
 	__u32 plans; /* ids in use, the unused 0 included */
-	__u32 _pad;
+	__u32 asks;  /* GS_ASK_*: what need be asked at all */
 };
+
+/* Is there an access rule of every service, of one service, by family; has a region a limit? */
+#define GS_ASK_ACCESS4_ALL 1u
+#define GS_ASK_ACCESS4_OWN 2u
+#define GS_ASK_ACCESS6_ALL 4u
+#define GS_ASK_ACCESS6_OWN 8u
+#define GS_ASK_ACCESS \
+	(GS_ASK_ACCESS4_ALL | GS_ASK_ACCESS4_OWN | GS_ASK_ACCESS6_ALL | GS_ASK_ACCESS6_OWN)
+#define GS_ASK_REGION_LIMITS 16u
 
 #define GS_HANDSHAKES_OFF 0xffffffffu
 
@@ -203,6 +224,32 @@ struct gs_service_value {
 	__u8 limit4; /* bits of a client prefix */
 	__u8 limit6;
 	__u16 _pad;
+};
+
+/* ---- access ----------------------------------------------------------------------------------
+ *
+ * Who may come in. A rule of every service stands under service 0. A client is looked up under
+ * both: the longer prefix decides, and of two as long that of the service.
+ */
+#define GS_ACCESS_FIXED_BITS 32u /* of prefix_len: service and _pad, always compared whole */
+struct gs_access4_key {
+	__u32 prefix_len; /* GS_ACCESS_FIXED_BITS + the prefix's length */
+	__u16 service;	  /* 0: every service */
+	__u16 _pad;
+	__be32 addr;
+};
+
+struct gs_access6_key {
+	__u32 prefix_len;
+	__u16 service;
+	__u16 _pad;
+	__be32 addr[4];
+};
+
+struct gs_access_value {
+	__u8 length; /* of the rule's prefix */
+	__u8 allow;  /* 1; 0: deny */
+	__u8 _pad[6];
 };
 
 /* ---- location: overrides and the compiled geo table ------------------------------------------*/
@@ -444,6 +491,38 @@ enum gs_answer { GS_ANSWER_ECHO, GS_ANSWER_TOO_BIG, GS_ANSWER__COUNT };
 #define GS_ANSWER_INTERVAL_NS 1000000u /* 1,000 a second, ... */
 #define GS_ANSWER_BURST 100u	       /* ... and so many at once */
 
+/* ---- limits of rates -------------------------------------------------------------------------
+ *
+ * Token buckets, as the time (ktime in units of 2^-2 ns) at which a bucket will be full again: the
+ * "theoretical arrival time" as in `answers`. Every limit of N a second is a bucket of N tokens
+ * that fills in one second, GS_LIMIT_SECOND; one token is GS_LIMIT_SECOND / N. So words say how
+ * much of a bucket is used, whatever its size, and clients with different limits may share one.
+ *
+ * `limits` in blocks of one cache line: first those of services (word 0: packets, word 1: flows),
+ * then those of regions, then the places of clients in two halves. A client prefix has one place in
+ * each half (gs_hash_limit): it has used what the emptier of the two has; a token moves both up to
+ * what it makes of that one. So no client gets more than its limit, and one is refused without
+ * having used it only if others have used up both of its places.
+ */
+enum gs_limit_kind { GS_LIMIT_PACKETS, GS_LIMIT_FLOWS };
+#define GS_LIMIT_SECOND 4000000000u
+#define GS_LIMIT_CLOCK_SHIFT 2
+#define GS_LIMIT_HALF_BITS 18u /* places in each half: 2 MB */
+#define GS_LIMIT_REGION_BLOCK GS_MAX_SERVICES
+#define GS_LIMIT_CLIENT_BLOCK (GS_LIMIT_REGION_BLOCK + GS_MAX_REGIONS)
+#define GS_LIMIT_HALF_BLOCKS ((1u << GS_LIMIT_HALF_BITS) / GS_LIMIT_WORDS)
+#define GS_LIMIT_BLOCKS (GS_LIMIT_CLIENT_BLOCK + 2 * GS_LIMIT_HALF_BLOCKS)
+#define GS_LIMIT_WORDS 8u
+struct gs_limit_block {
+	__u64 word[GS_LIMIT_WORDS];
+};
+
+/* `region_limits`: what one edge sends to a region a second, of all services. 0: no limit. */
+struct gs_region_limit_value {
+	__u32 packets;
+	__u32 flows; /* new ones */
+};
+
 /* ---- counters --------------------------------------------------------------------------------*/
 
 struct gs_count {
@@ -467,6 +546,13 @@ GS_ASSERT_OFFSET(gs_meta_value, heartbeat_ns, 16);
 GS_ASSERT_OFFSET(gs_meta_value, generation, 64);
 GS_ASSERT_SIZE(gs_service_key, 20);
 GS_ASSERT_SIZE(gs_service_value, 32);
+GS_ASSERT_SIZE(gs_access4_key, 12);
+GS_ASSERT_OFFSET(gs_access4_key, addr, 8);
+GS_ASSERT_SIZE(gs_access6_key, 24);
+GS_ASSERT_OFFSET(gs_access6_key, addr, 8);
+GS_ASSERT_SIZE(gs_access_value, 8);
+GS_ASSERT_SIZE(gs_limit_block, GS_BLOCK_BYTES);
+GS_ASSERT_SIZE(gs_region_limit_value, 8);
 GS_ASSERT_SIZE(gs_override4_key, 8);
 GS_ASSERT_SIZE(gs_override6_key, 20);
 GS_ASSERT_SIZE(gs_override_value, 8);

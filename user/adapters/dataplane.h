@@ -28,10 +28,13 @@ enum gs_dataplane_map {
 	GS_DATAPLANE_PLANS,
 	GS_DATAPLANE_POOLS,
 	GS_DATAPLANE_RINGS,
+	GS_DATAPLANE_ACCESS4,
+	GS_DATAPLANE_ACCESS6,
 	GS_DATAPLANE_USABLE_REGION,
 	GS_DATAPLANE_USABLE_POOL,
 	GS_DATAPLANE_USABLE_BACKEND,
 	GS_DATAPLANE_TRIALS,
+	GS_DATAPLANE_REGION_LIMITS,
 	GS_DATAPLANE_BACKENDS,
 	GS_DATAPLANE_HOPS,
 	GS_DATAPLANE_TUNNELS,
@@ -90,11 +93,12 @@ int gs_dataplane_array_new(const struct gs_dataplane_maps *maps,
 struct gs_dataplane_trie {
 	enum gs_dataplane_map outer;
 	const char *name;
-	const char *key_struct;
-	uint32_t key_size;
+	const char *key_struct, *value_struct;
+	uint32_t key_size, value_size;
+	uint32_t max_entries;
 	uint32_t count; /* 0: an empty trie */
 	const void *keys;
-	const struct gs_override_value *values;
+	const void *values;
 };
 int gs_dataplane_trie_new(const struct gs_dataplane_maps *maps,
 			  const struct gs_dataplane_trie *trie, int *ret_fd,
@@ -229,6 +233,16 @@ int gs_dataplane_slot_prepare(struct gs_dataplane_state *state, const struct gs_
 			      uint32_t *ret_slot, struct gs_error *error);
 int gs_dataplane_publish(struct gs_dataplane_state *state, const struct gs_tables *tables,
 			 const struct gs_hop *hops, struct gs_error *error);
+
+/* ---- access rules and limits (dataplane_limits.c) -------------------------------------------- */
+
+/* Of one family's rules, an inner map for the generation. */
+int gs_dataplane_access_new(const struct gs_dataplane_state *state,
+			    const struct gs_snapshot *snapshot, bool is_v4, int *ret_fd,
+			    struct gs_error *error);
+/* Regions' limits, in place; a region that has gone has none. Only what differs is written. */
+int gs_dataplane_limits_write(const struct gs_dataplane_state *state,
+			      const struct gs_snapshot *snapshot, struct gs_error *error);
 
 /* ---- counters (dataplane_count.c) ------------------------------------------------------------ */
 

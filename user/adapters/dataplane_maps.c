@@ -46,6 +46,8 @@ static const struct expected expected[GS_DATAPLANE__MAP_COUNT] = {
 	[GS_DATAPLANE_PLANS] = OUTER(GS_MAP_PLANS),
 	[GS_DATAPLANE_POOLS] = OUTER(GS_MAP_POOLS),
 	[GS_DATAPLANE_RINGS] = OUTER(GS_MAP_RINGS),
+	[GS_DATAPLANE_ACCESS4] = OUTER(GS_MAP_ACCESS4),
+	[GS_DATAPLANE_ACCESS6] = OUTER(GS_MAP_ACCESS6),
 	[GS_DATAPLANE_USABLE_REGION] = ARRAY(GS_MAP_USABLE_REGION, gs_usable_word, GS_MAX_REGIONS),
 	[GS_DATAPLANE_USABLE_POOL] =
 		ARRAY(GS_MAP_USABLE_POOL, gs_usable_word, GS_MAX_SERVICES *GS_MAX_REGIONS),
@@ -53,6 +55,8 @@ static const struct expected expected[GS_DATAPLANE__MAP_COUNT] = {
 		ARRAY(GS_MAP_USABLE_BACKEND, gs_usable_word, GS_MAX_BACKENDS),
 	[GS_DATAPLANE_TRIALS] =
 		ARRAY(GS_MAP_TRIALS, gs_trial_value, GS_MAX_SERVICES *GS_MAX_REGIONS),
+	[GS_DATAPLANE_REGION_LIMITS] =
+		ARRAY(GS_MAP_REGION_LIMITS, gs_region_limit_value, GS_MAX_REGIONS),
 	[GS_DATAPLANE_BACKENDS] = ARRAY(GS_MAP_BACKENDS, gs_backend_value, GS_MAX_BACKENDS),
 	[GS_DATAPLANE_HOPS] = ARRAY(GS_MAP_HOPS, gs_hop_value, GS_MAX_HOPS),
 	[GS_DATAPLANE_TUNNELS] = {GS_MAP_TUNNELS, BPF_MAP_TYPE_HASH, sizeof(struct gs_tunnel_key),
@@ -339,14 +343,14 @@ int gs_dataplane_trie_new(const struct gs_dataplane_maps *maps,
 	GS_AUTO_CLOSE int fd = -1;
 	int result = 0;
 
-	set_types(maps, trie->key_struct, BTF_KIND_STRUCT, "gs_override_value", &opts);
-	fd = bpf_map_create(BPF_MAP_TYPE_LPM_TRIE, trie->name, trie->key_size,
-			    sizeof(*trie->values), GS_MAX_OVERRIDES, &opts);
+	set_types(maps, trie->key_struct, BTF_KIND_STRUCT, trie->value_struct, &opts);
+	fd = bpf_map_create(BPF_MAP_TYPE_LPM_TRIE, trie->name, trie->key_size, trie->value_size,
+			    trie->max_entries, &opts);
 	if (fd < 0)
 		return gs_dataplane_refuse(error, -errno, trie->outer, "making an inner map");
 	if (trie->count)
 		result = fill_chunk(fd, trie->keys, trie->values, trie->count, trie->key_size,
-				    sizeof(*trie->values));
+				    trie->value_size);
 	if (result)
 		return gs_dataplane_refuse(error, result, trie->outer, "filling an inner map");
 	*ret_fd = gs_take_fd(fd);

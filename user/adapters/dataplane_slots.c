@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { INNER_COUNT = 8 };
+enum { INNER_COUNT = 10 };
 
 /* ---- the generation's inner maps ------------------------------------------------------------- */
 
@@ -90,7 +90,10 @@ static int make_overrides4(const struct gs_dataplane_state *state, const struct 
 	struct gs_dataplane_trie trie = {.outer = GS_DATAPLANE_OVERRIDE4,
 					 .name = "override4_in",
 					 .key_struct = "gs_override4_key",
+					 .value_struct = "gs_override_value",
 					 .key_size = sizeof(*keys),
+					 .value_size = sizeof(*values),
+					 .max_entries = GS_MAX_OVERRIDES,
 					 .count = count,
 					 .keys = keys,
 					 .values = values};
@@ -115,7 +118,10 @@ static int make_overrides6(const struct gs_dataplane_state *state, const struct 
 	struct gs_dataplane_trie trie = {.outer = GS_DATAPLANE_OVERRIDE6,
 					 .name = "override6_in",
 					 .key_struct = "gs_override6_key",
+					 .value_struct = "gs_override_value",
 					 .key_size = sizeof(*keys),
+					 .value_size = sizeof(*values),
+					 .max_entries = GS_MAX_OVERRIDES,
 					 .count = count,
 					 .keys = keys,
 					 .values = values};
@@ -228,6 +234,12 @@ static int make_inner(struct gs_dataplane_state *state, const struct gs_tables *
 		result = make_blocks(state, GS_DATAPLANE_RINGS, tables->ring_slots,
 				     tables->ring_slot_count, inner_of(set, GS_DATAPLANE_RINGS),
 				     error);
+	if (result == 0)
+		result = gs_dataplane_access_new(state, tables->snapshot, true,
+						 inner_of(set, GS_DATAPLANE_ACCESS4), error);
+	if (result == 0)
+		result = gs_dataplane_access_new(state, tables->snapshot, false,
+						 inner_of(set, GS_DATAPLANE_ACCESS6), error);
 	return result;
 }
 
@@ -271,6 +283,7 @@ static void describe(struct gs_generation_value *generation, const struct gs_tab
 		.geo4_prefixes = geo ? (uint32_t)geo->v4.prefixes : 0,
 		.geo6_prefixes = geo ? (uint32_t)geo->v6.prefixes : 0,
 		.plans = gs_plan_set_count(tables->plans) + 1,
+		.asks = tables->asks,
 	};
 	/* Last: a slot with a number is a whole one. */
 	__atomic_store_n(&generation->number, number, __ATOMIC_RELEASE);
@@ -301,7 +314,7 @@ int gs_dataplane_slot_prepare(struct gs_dataplane_state *state, const struct gs_
 	if (result)
 		return result;
 	__atomic_store_n(&meta->generation[slot].number, 0, __ATOMIC_RELEASE);
-	for (int map = GS_DATAPLANE_GEO4; map <= GS_DATAPLANE_RINGS; map++) {
+	for (int map = GS_DATAPLANE_GEO4; map <= GS_DATAPLANE_ACCESS6; map++) {
 		result =
 			gs_dataplane_slot_set(&state->maps, map, slot, *inner_of(&set, map), error);
 		if (result)

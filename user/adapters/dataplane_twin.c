@@ -24,14 +24,15 @@ struct gs_twin {
 
 /* Maps the program only reads: the edge's own. */
 static const char *const SHARED[] = {
-	GS_MAP_META,	       GS_MAP_SERVICES,	 GS_MAP_GEO4,	     GS_MAP_GEO6,
-	GS_MAP_OVERRIDE4,      GS_MAP_OVERRIDE6, GS_MAP_ROUTES,	     GS_MAP_PLANS,
-	GS_MAP_POOLS,	       GS_MAP_RINGS,	 GS_MAP_USABLE_POOL, GS_MAP_USABLE_REGION,
-	GS_MAP_USABLE_BACKEND, GS_MAP_BACKENDS,	 GS_MAP_HOPS,	     GS_MAP_TUNNELS,
+	GS_MAP_META,	       GS_MAP_SERVICES,	 GS_MAP_GEO4,	       GS_MAP_GEO6,
+	GS_MAP_OVERRIDE4,      GS_MAP_OVERRIDE6, GS_MAP_ROUTES,	       GS_MAP_PLANS,
+	GS_MAP_POOLS,	       GS_MAP_RINGS,	 GS_MAP_USABLE_POOL,   GS_MAP_USABLE_REGION,
+	GS_MAP_USABLE_BACKEND, GS_MAP_BACKENDS,	 GS_MAP_HOPS,	       GS_MAP_TUNNELS,
+	GS_MAP_ACCESS4,	       GS_MAP_ACCESS6,	 GS_MAP_REGION_LIMITS,
 };
 
 /* Maps it reads and writes: copied before each packet. All others begin empty. */
-static const char *const COPIED[] = {GS_MAP_FLOWS, GS_MAP_FRAGMENTS, GS_MAP_TRIALS};
+static const char *const COPIED[] = {GS_MAP_FLOWS, GS_MAP_FRAGMENTS, GS_MAP_TRIALS, GS_MAP_LIMITS};
 
 /* ---- opening --------------------------------------------------------------------------------- */
 

@@ -217,6 +217,52 @@ static int make_locations(struct build *build)
 	return check_override_table(build);
 }
 
+/* ---- access rules and limits ----------------------------------------------------------------- */
+
+static int check_access(const struct build *build, uint32_t i)
+{
+	const struct gs_snapshot *snapshot = build->snapshot;
+	const struct gs_access *access = &snapshot->access[i];
+	char text[GS_PREFIX_TEXT_MAX];
+
+	if (access->prefix.length > (access->prefix.is_v4 ? 32 : 128))
+		return refuse(build, -EINVAL, "access: a prefix length of %u",
+			      access->prefix.length);
+	gs_prefix_format(&access->prefix, text);
+	if (access->service != 0 && !gs_snapshot_service(snapshot, access->service))
+		return refuse(build, -EINVAL, "access %s: no service has id %u", text,
+			      access->service);
+	if (i > 0 && gs_access_compare(access - 1, access) >= 0)
+		return refuse(build, -EINVAL, "access %s: not sorted, or twice for one service",
+			      text);
+	return 0;
+}
+
+/* The rules stay the snapshot's; what packets need to know is which there are at all. */
+static int find_asks(struct build *build)
+{
+	const struct gs_snapshot *snapshot = build->snapshot;
+	uint32_t count[2] = {0, 0};
+
+	for (uint32_t i = 0; i < snapshot->access_count; i++) {
+		const struct gs_access *access = &snapshot->access[i];
+		uint32_t all = access->prefix.is_v4 ? GS_ASK_ACCESS4_ALL : GS_ASK_ACCESS6_ALL;
+		uint32_t own = access->prefix.is_v4 ? GS_ASK_ACCESS4_OWN : GS_ASK_ACCESS6_OWN;
+		int result = check_access(build, i);
+
+		if (result)
+			return result;
+		if (++count[access->prefix.is_v4] > GS_MAX_ACCESS)
+			return refuse(build, -EFBIG, "access: more than %u IPv%d prefixes",
+				      GS_MAX_ACCESS, access->prefix.is_v4 ? 4 : 6);
+		build->tables->asks |= access->service ? own : all;
+	}
+	for (uint32_t i = 0; i < snapshot->region_count; i++)
+		if (snapshot->regions[i].limit_packets || snapshot->regions[i].limit_flows)
+			build->tables->asks |= GS_ASK_REGION_LIMITS;
+	return 0;
+}
+
 /* ---- who is in which pool -------------------------------------------------------------------- */
 
 static bool gets_slots(const struct gs_backend *backend)
@@ -561,6 +607,20 @@ static uint64_t hash_overrides(const struct gs_tables *tables, uint64_t hash)
 	return hash;
 }
 
+static uint64_t hash_access(const struct gs_snapshot *snapshot, uint64_t hash)
+{
+	for (uint32_t i = 0; i < snapshot->access_count; i++) {
+		const struct gs_access *access = &snapshot->access[i];
+
+		hash = hash_bytes(hash, access->prefix.addr.bytes,
+				  sizeof(access->prefix.addr.bytes));
+		hash = gs_hash_step(hash, (uint64_t)access->prefix.is_v4 << 40 |
+						  (uint64_t)access->prefix.length << 32 |
+						  (uint64_t)access->service << 8 | access->allow);
+	}
+	return hash;
+}
+
 static uint64_t hash_backends(const struct build *build, uint64_t hash)
 {
 	for (uint32_t i = 0; i < build->member_count; i++) {
@@ -592,6 +652,7 @@ static int make_digest(struct build *build)
 	hash = gs_hash_step(GS_MAPS_VERSION, tables->seed);
 	hash = gs_hash_step(hash, build->geo ? build->geo->digest : 0);
 	hash = hash_overrides(tables, hash);
+	hash = gs_hash_step(hash_access(snapshot, hash), tables->asks);
 	for (uint32_t i = 0; i < snapshot->service_count; i++) {
 		const struct gs_service *service = &snapshot->services[i];
 
@@ -612,8 +673,8 @@ static void free_tables_ptr(struct gs_tables **tables)
 
 static int run(struct build *build)
 {
-	int (*const steps[])(struct build *) = {make_locations, find_members, make_rows,
-						make_routes,	make_pools,   make_digest};
+	int (*const steps[])(struct build *) = {make_locations, find_asks,  find_members, make_rows,
+						make_routes,	make_pools, make_digest};
 	int result = check_ids(build);
 
 	for (size_t i = 0; i < ARRAY_SIZE(steps) && result == 0; i++)

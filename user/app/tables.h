@@ -30,6 +30,7 @@ struct gs_tables {
 	struct gs_location *locations;
 	uint32_t override_count; /* sorted, IPv4 first */
 	struct gs_table_override *overrides;
+	uint32_t asks; /* GS_ASK_*: of the snapshot's access rules and regions' limits */
 
 	uint32_t row_count;
 	uint32_t location_stride; /* location_count rounded up to GS_BLOCK_U16 */
