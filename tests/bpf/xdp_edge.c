@@ -276,6 +276,12 @@ static void put_tries(const struct xdp_edge *edge, uint32_t at)
 		  inner_create(BPF_MAP_TYPE_LPM_TRIE, sizeof(struct gs_override6_key),
 			       sizeof(struct gs_override_value), GS_MAX_OVERRIDES,
 			       BPF_F_NO_PREALLOC));
+	outer_put(edge, GS_MAP_ACCESS4, at,
+		  inner_create(BPF_MAP_TYPE_LPM_TRIE, sizeof(struct gs_access4_key),
+			       sizeof(struct gs_access_value), GS_MAX_ACCESS, BPF_F_NO_PREALLOC));
+	outer_put(edge, GS_MAP_ACCESS6, at,
+		  inner_create(BPF_MAP_TYPE_LPM_TRIE, sizeof(struct gs_access6_key),
+			       sizeof(struct gs_access_value), GS_MAX_ACCESS, BPF_F_NO_PREALLOC));
 }
 
 static void put_geo(const struct xdp_edge *edge, const char *map, uint32_t at,
@@ -426,6 +432,33 @@ void xdp_edge_override(const struct xdp_edge *edge, uint32_t at, const char *add
 			 0);
 	close(fd);
 	*(is_v6 ? &meta.generation[at].overrides6 : &meta.generation[at].overrides4) += 1;
+	xdp_edge_set_meta(edge, &meta);
+}
+
+void xdp_edge_access(const struct xdp_edge *edge, uint32_t at, const char *addr, uint32_t length,
+		     uint32_t service, bool allow)
+{
+	struct gs_meta_value meta = xdp_edge_meta(edge);
+	struct gs_access_value value = {.length = (uint8_t)length, .allow = allow};
+	bool is_v6 = strchr(addr, ':') != NULL;
+	struct gs_access6_key key6 = {.prefix_len = GS_ACCESS_FIXED_BITS + length,
+				      .service = (uint16_t)service};
+	struct gs_access4_key key4 = {.prefix_len = key6.prefix_len, .service = key6.service};
+	uint32_t id;
+	int fd;
+
+	packet_addr(addr, (uint8_t *)key6.addr);
+	key4.addr = key6.addr[3];
+	xdp_edge_get(edge, is_v6 ? GS_MAP_ACCESS6 : GS_MAP_ACCESS4, &at, &id);
+	fd = bpf_map_get_fd_by_id(id);
+	assert_true(fd >= 0);
+	assert_int_equal(bpf_map_update_elem(fd, is_v6 ? (void *)&key6 : (void *)&key4, &value, 0),
+			 0);
+	close(fd);
+	if (is_v6)
+		meta.generation[at].asks |= service ? GS_ASK_ACCESS6_OWN : GS_ASK_ACCESS6_ALL;
+	else
+		meta.generation[at].asks |= service ? GS_ASK_ACCESS4_OWN : GS_ASK_ACCESS4_ALL;
 	xdp_edge_set_meta(edge, &meta);
 }
 

@@ -90,6 +90,10 @@ void xdp_edge_put_array(const struct xdp_edge *edge, const char *outer, uint32_t
 void xdp_edge_override(const struct xdp_edge *edge, uint32_t at, const char *addr, uint32_t length,
 		       uint32_t location);
 
+/* Adds an access rule to a slot (service 0: of every one), and says in meta that there is one. */
+void xdp_edge_access(const struct xdp_edge *edge, uint32_t at, const char *addr, uint32_t length,
+		     uint32_t service, bool allow);
+
 void xdp_edge_set_region(struct xdp_edge *edge, uint32_t region, struct gs_usable_word word);
 void xdp_edge_set_pool(struct xdp_edge *edge, uint32_t service, uint32_t region,
 		       struct gs_usable_word word);

@@ -2,10 +2,10 @@
 /*
  * Publishing a generation. First, unlocked, everything no packet sees: inner maps, the free slot,
  * its descriptor. Then, locked and quick, what packets see, in an order that leaves a data plane
- * which forwards wherever this process is killed: backends, limits, services that are gone, the
- * flip, services that are new, markers that are gone, regions' limits, backends that are gone. What
- * is there already is not written again, so that a publish of what is in force only finishes what
- * an interrupted one began.
+ * which forwards wherever this process is killed: backends, services that are gone, the flip,
+ * services that are new, markers that are gone, regions' limits, backends that are gone. What is
+ * there already is not written again, so that a publish of what is in force only finishes what an
+ * interrupted one began.
  */
 #include "dataplane.h"
 
