@@ -55,6 +55,14 @@ struct gs_route_decision {
 void gs_api_decide(const struct gs_api *api, const struct gs_service *service,
 		   const struct gs_addr *client, struct gs_route_decision *ret_decision);
 
+/* Does a rule deny this client of the service? Then why, for people. */
+bool gs_api_is_denied(const struct gs_snapshot *snapshot, const struct gs_service *service,
+		      const struct gs_addr *client, char *out, size_t room);
+/* "access": the rule that decides; "limits": what the client's packets are held to. Neither: none.
+ */
+void gs_api_add_access(json_t *json, const struct gs_snapshot *snapshot,
+		       const struct gs_service *service, const struct gs_addr *client);
+
 /* {"error": text} */
 json_t *gs_api_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The location as {"id", "country", ...}. */

@@ -173,6 +173,14 @@ static void explain_winner(const struct route *route, const struct gs_policy *po
 		snprintf(out, room, "nearest usable one, %.0f km away", km);
 }
 
+static void add_region_limits(json_t *winner, const struct gs_region *region)
+{
+	if (region && region->limit_packets)
+		json_object_set_new(winner, "limit_packets", json_integer(region->limit_packets));
+	if (region && region->limit_flows)
+		json_object_set_new(winner, "limit_flows", json_integer(region->limit_flows));
+}
+
 static void add_decision(json_t *json, struct route *route, const struct gs_addr *client,
 			 bool is_override)
 {
@@ -187,12 +195,15 @@ static void add_decision(json_t *json, struct route *route, const struct gs_addr
 			      gs_tables_draw(route->state->tables, route->service, client));
 	explain_winner(route, policy, winner, is_override, why, sizeof(why));
 	json_object_set_new(json, "candidates", candidates);
+	if (gs_api_is_denied(snapshot, route->service, client, why, sizeof(why)))
+		winner = -1;
 	if (winner >= 0)
 		region = gs_snapshot_region(snapshot, route->plan->region[winner]);
 	json_object_set_new(json, "winner",
 			    json_pack("{s:s?, s:s, s:o}", "region", region ? region->name : NULL,
 				      "why", why, "backends",
 				      region ? pool_json(route, region->id) : json_array()));
+	add_region_limits(json_object_get(json, "winner"), region);
 }
 
 /* Whose override it is that matched: region and reason. */
@@ -319,6 +330,7 @@ json_t *gs_api_route_of(const struct gs_reconcile_state *state, const json_t *re
 	json_object_set_new(json, "location",
 			    gs_api_location(location, &state->tables->locations[location]));
 	json_object_set_new(json, "affinity", affinity_json(route.service, &client));
+	gs_api_add_access(json, state->snapshot, route.service, &client);
 	route.from = client_coord(state->tables, &client);
 	route.plan = gs_tables_plan(state->tables, route.service->id, location);
 	if (!route.plan) {
@@ -349,6 +361,9 @@ void gs_api_decide(const struct gs_api *api, const struct gs_service *service,
 	double km;
 
 	*ret_decision = (struct gs_route_decision){.latency_ms = -1};
+	if (gs_api_is_denied(state->snapshot, service, client, ret_decision->reason,
+			     sizeof(ret_decision->reason)))
+		return;
 	location = gs_tables_locate(state->tables, client, NULL, &is_override);
 	route.from = client_coord(state->tables, client);
 	route.plan = gs_tables_plan(state->tables, service->id, location);

@@ -166,6 +166,42 @@ static void print_candidate(const json_t *candidate, size_t at)
 		      *why ? ": " : "", why);
 }
 
+static void print_access(const json_t *rule)
+{
+	const char *service = gs_ctl_text(rule, "service"), *reason = gs_ctl_text(rule, "reason");
+
+	if (!rule)
+		return;
+	gs_ctl_printf("access     %s %s, by a rule of %s%s%s%s%s\n", gs_ctl_text(rule, "action"),
+		      gs_ctl_text(rule, "prefix"), *service ? "service " : "every service", service,
+		      *reason ? " (" : "", reason, *reason ? ")" : "");
+}
+
+static void print_limit(const char *label, const char *whose, const json_t *of, const char *packets,
+			const char *flows)
+{
+	if (!json_object_get(of, packets) && !json_object_get(of, flows))
+		return;
+	gs_ctl_printf("%-10s %s: ", label, whose);
+	if (json_object_get(of, packets))
+		gs_ctl_printf("%lld packets%s", gs_ctl_number(of, packets),
+			      json_object_get(of, flows) ? ", " : "");
+	if (json_object_get(of, flows))
+		gs_ctl_printf("%lld new flows", gs_ctl_number(of, flows));
+	puts(" a second on this edge");
+}
+
+static void print_limits(const json_t *reply)
+{
+	const json_t *limits = json_object_get(reply, "limits");
+	const json_t *winner = json_object_get(reply, "winner");
+
+	print_limit("limit", gs_ctl_text(limits, "client_prefix"), limits, "client_packets",
+		    "client_flows");
+	print_limit("limit", "the service", limits, "packets", "flows");
+	print_limit("limit", "the region", winner, "limit_packets", "limit_flows");
+}
+
 void gs_ctl_print_route(const json_t *reply)
 {
 	const json_t *match = json_object_get(reply, "match");
@@ -193,6 +229,8 @@ void gs_ctl_print_route(const json_t *reply)
 	if (*gs_ctl_text(affinity, "prefix"))
 		gs_ctl_printf("affinity   %s: new flows of %s meet one backend\n",
 			      gs_ctl_text(affinity, "kind"), gs_ctl_text(affinity, "prefix"));
+	print_access(json_object_get(reply, "access"));
+	print_limits(reply);
 	json_array_foreach (json_object_get(reply, "candidates"), i, object)
 		print_candidate(object, i);
 	region = gs_ctl_text(winner, "region");
