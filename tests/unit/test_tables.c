@@ -272,6 +272,7 @@ struct small {
 	struct gs_service services[2];
 	struct gs_backend backends[4];
 	struct gs_override overrides[2];
+	struct gs_access access[3];
 	struct gs_snapshot snapshot;
 };
 
@@ -320,12 +321,17 @@ static void small_init(struct small *small)
 	}
 	small->overrides[0] = (struct gs_override){prefix("203.0.113.0/24"), 2, "ticket"};
 	small->overrides[1] = (struct gs_override){prefix("203.0.0.0/16"), 1, "other"};
+	small->access[0] = (struct gs_access){prefix("192.0.2.0/24"), 0, false, "flood"};
+	small->access[1] = (struct gs_access){prefix("192.0.2.0/24"), 1, true, "partner"};
+	small->access[2] = (struct gs_access){prefix("2001:db8::/32"), 0, false, ""};
 	small->snapshot = (struct gs_snapshot){.selection_seed = 5,
 					       .region_count = 3,
 					       .policy_count = 2,
 					       .service_count = 2,
 					       .backend_count = 4,
 					       .override_count = 2,
+					       .access_count = 3,
+					       .access = small->access,
 					       .regions = small->regions,
 					       .policies = small->policies,
 					       .services = small->services,
@@ -494,6 +500,34 @@ static void drop_override(struct small *s)
 {
 	s->snapshot.override_count--;
 }
+static void reword_access(struct small *s)
+{
+	s->access[0].reason[0] = 'F';
+}
+static void turn_access(struct small *s)
+{
+	s->access[0].allow = true;
+}
+static void lengthen_access(struct small *s)
+{
+	s->access[2].prefix.length = 33;
+}
+static void give_access(struct small *s)
+{
+	s->access[1].service = 2;
+}
+static void drop_access(struct small *s)
+{
+	s->snapshot.access_count--;
+}
+static void limit_region(struct small *s)
+{
+	s->regions[0].limit_flows = 5;
+}
+static void limit_service(struct small *s)
+{
+	s->services[0].limit.flows = 5; /* stands beside generations */
+}
 static void change_port(struct small *s)
 {
 	s->services[0].port = 81;
@@ -526,6 +560,13 @@ static void test_digest_follows_decisions(void **state)
 		{"a draining backend keeps its slots", drain_backend, false},
 		{"bits of a prefix that affinity does not go by", widen_unused_prefix, false},
 		{"limits, stale policy, a drain's end", limit_and_drain, false},
+		{"reason of an access rule", reword_access, false},
+		{"limit of a service", limit_service, false},
+		{"access rule turned", turn_access, true},
+		{"access rule's length", lengthen_access, true},
+		{"access rule of another service", give_access, true},
+		{"access rule removed", drop_access, true},
+		{"first limit of a region", limit_region, true},
 		{"seed", change_seed, true},
 		{"affinity by client", bind_clients, true},
 		{"affinity by prefix", bind_prefixes, true},
@@ -565,6 +606,39 @@ static void test_digest_follows_decisions(void **state)
 	gs_tables_free(before);
 }
 
+/* What packets are told to ask is what there is. */
+static void test_asks(void **state)
+{
+	static const struct {
+		uint32_t first, count; /* of the small world's rules */
+		uint32_t packets, flows;
+		uint32_t want;
+	} cases[] = {
+		{0, 0, 0, 0, 0},
+		{0, 1, 0, 0, GS_ASK_ACCESS4_ALL},
+		{1, 1, 0, 0, GS_ASK_ACCESS4_OWN},
+		{2, 1, 0, 0, GS_ASK_ACCESS6_ALL},
+		{0, 3, 0, 0, GS_ASK_ACCESS4_ALL | GS_ASK_ACCESS4_OWN | GS_ASK_ACCESS6_ALL},
+		{0, 0, 1, 0, GS_ASK_REGION_LIMITS},
+		{0, 0, 0, 1, GS_ASK_REGION_LIMITS},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct small small;
+		struct gs_tables *tables;
+
+		small_init(&small);
+		small.snapshot.access = &small.access[cases[i].first];
+		small.snapshot.access_count = cases[i].count;
+		small.regions[1].limit_packets = cases[i].packets;
+		small.regions[1].limit_flows = cases[i].flows;
+		tables = build_ok(&small.snapshot, NULL);
+		assert_int_equal(tables->asks, cases[i].want);
+		gs_tables_free(tables);
+	}
+}
+
 static void test_digest_follows_geoip(void **state)
 {
 	struct world *world = world_new(11);
@@ -596,6 +670,22 @@ static void repeat_override(struct small *s)
 static void lengthen_beyond(struct small *s)
 {
 	s->overrides[0].prefix.length = 33;
+}
+static void lose_access_service(struct small *s)
+{
+	s->access[1].service = 9;
+}
+static void repeat_access(struct small *s)
+{
+	s->access[1].service = 0;
+}
+static void shuffle_access(struct small *s)
+{
+	s->access[0].prefix = prefix("192.0.3.0/24");
+}
+static void lengthen_access_beyond(struct small *s)
+{
+	s->access[2].prefix.length = 129;
 }
 static void repeat_address(struct small *s)
 {
@@ -689,6 +779,10 @@ static void test_refused(void **state)
 		{"override of no region", lose_override_region, -EINVAL, "203.0.0.0/16"},
 		{"override twice", repeat_override, -EINVAL, "203.0.113.0/24"},
 		{"override too long", lengthen_beyond, -EINVAL, "33"},
+		{"access rule of no service", lose_access_service, -EINVAL, "192.0.2.0/24"},
+		{"access rule twice", repeat_access, -EINVAL, "192.0.2.0/24"},
+		{"access rules not sorted", shuffle_access, -EINVAL, "192.0.2.0/24"},
+		{"access rule too long", lengthen_access_beyond, -EINVAL, "129"},
 		{"one address twice", repeat_address, -EINVAL, "web"},
 		{"no such policy", lose_policy, -EINVAL, "web"},
 		{"no such service", lose_service, -EINVAL, "backend a"},
@@ -772,6 +866,7 @@ int main(void)
 		cmocka_unit_test(test_without_geoip),
 		cmocka_unit_test(test_nothing_configured),
 		cmocka_unit_test(test_digest_follows_decisions),
+		cmocka_unit_test(test_asks),
 		cmocka_unit_test(test_digest_follows_geoip),
 		cmocka_unit_test(test_maintenance_keeps_the_length),
 		cmocka_unit_test(test_refused),
