@@ -386,6 +386,52 @@ static bool us_is_down(struct scene *scene)
 	return scene->dataplane_fake.regions[FAKE_US].state == GS_USABLE_DOWN;
 }
 
+static void access_and_limits_are_named(void **state)
+{
+	struct scene *scene = *state;
+	struct gs_snapshot *snapshot = fake_snapshot(6);
+	json_t *reply;
+
+	free(snapshot->access);
+	snapshot->access = calloc(2, sizeof(*snapshot->access));
+	assert_non_null(snapshot->access);
+	snapshot->access_count = 2;
+	assert_int_equal(gs_prefix_parse("203.0.113.0/24", &snapshot->access[0].prefix), 0);
+	strcpy(snapshot->access[0].reason, "flood 7");
+	assert_int_equal(gs_prefix_parse("203.0.113.64/26", &snapshot->access[1].prefix), 0);
+	snapshot->access[1].service = snapshot->services[0].id;
+	snapshot->access[1].allow = true;
+	for (uint32_t i = 0; i < snapshot->service_count; i++)
+		snapshot->services[i].limit = (struct gs_limit_spec){
+			.client_flows = 50, .packets = 9000, .prefix4 = 24, .prefix6 = 48};
+	for (uint32_t i = 0; i < snapshot->region_count; i++)
+		snapshot->regions[i].limit_packets = 777;
+	scene->store_fake.events->on_connection(scene->store_fake.context, true, "");
+	scene->store_fake.events->on_snapshot(scene->store_fake.context, snapshot);
+	run_until(scene, all_known);
+
+	reply = ask_route(scene, "203.0.113.9");
+	assert_string_equal(text_at(reply, "access.action"), "deny");
+	assert_string_equal(text_at(reply, "access.prefix"), "203.0.113.0/24");
+	assert_true(json_is_null(at(reply, "access.service")));
+	assert_string_equal(text_at(reply, "access.reason"), "flood 7");
+	assert_true(json_is_null(at(reply, "winner.region")));
+	assert_non_null(strstr(text_at(reply, "winner.why"), "denies 203.0.113.0/24 (flood 7)"));
+	reply = ask_route(scene, "203.0.113.99"); /* allowed: under no client limit */
+	assert_string_equal(text_at(reply, "access.action"), "allow");
+	assert_string_equal(text_at(reply, "access.service"), "web");
+	assert_null(at(reply, "limits.client_flows"));
+	assert_int_equal(number_at(reply, "limits.packets"), 9000);
+	assert_int_equal(number_at(reply, "winner.limit_packets"), 777);
+	reply = ask_route(scene, "8.8.8.8");
+	assert_null(at(reply, "access"));
+	assert_string_equal(text_at(reply, "limits.client_prefix"), "8.8.8.0/24");
+	assert_int_equal(number_at(reply, "limits.client_flows"), 50);
+	assert_null(at(reply, "limits.client_packets"));
+	reply = ask_route(scene, "64:ff9b::8.8.8.8"); /* by the address inside */
+	assert_string_equal(text_at(reply, "limits.client_prefix"), "8.8.8.0/24");
+}
+
 static void an_override_is_named(void **state)
 {
 	struct scene *scene = *state;
@@ -688,12 +734,19 @@ static void metrics_have_their_heads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		SCENE(hostile_requests),	 SCENE(deep_and_long_requests),
-		SCENE(mutated_requests),	 SCENE(status_before_anything_is_known),
-		SCENE(status_of_a_running_edge), SCENE(an_override_is_named),
-		SCENE(geography_is_right),	 SCENE(geo_load_answers_when_done),
-		SCENE(rest_knows_its_calls),	 SCENE(rest_reads_its_query),
-		SCENE(rest_takes_any_body),	 SCENE(metrics_have_their_heads),
+		SCENE(hostile_requests),
+		SCENE(deep_and_long_requests),
+		SCENE(mutated_requests),
+		SCENE(status_before_anything_is_known),
+		SCENE(status_of_a_running_edge),
+		SCENE(an_override_is_named),
+		SCENE(access_and_limits_are_named),
+		SCENE(geography_is_right),
+		SCENE(geo_load_answers_when_done),
+		SCENE(rest_knows_its_calls),
+		SCENE(rest_reads_its_query),
+		SCENE(rest_takes_any_body),
+		SCENE(metrics_have_their_heads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
