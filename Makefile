@@ -252,11 +252,11 @@ install: build ## programs, BPF objects, manual pages, GeoIP data under $(DESTDI
 BENCH_FLAGS ?=
 benchmark: bench ## the same as bench
 bench: build ## ns a packet of the data path; routes a second over REST (root)
-	@$(MAKE) --no-print-directory $(BUILD)/bench/bench_xdp
+	@$(MAKE) --no-print-directory $(BUILD)/bench/bench_xdp $(BUILD)/bench/bench_flood
 	@BUILD=$(BUILD) tests/bench/run.sh $(BENCH_FLAGS)
 	@BUILD=$(BUILD) tests/bench/rest.sh
 bench-quick: build ## the same with few packets, to see that it runs (root)
-	@$(MAKE) --no-print-directory $(BUILD)/bench/bench_xdp
+	@$(MAKE) --no-print-directory $(BUILD)/bench/bench_xdp $(BUILD)/bench/bench_flood
 	@BUILD=$(BUILD) tests/bench/run.sh -r 3 -n 200000 $(BENCH_FLAGS)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

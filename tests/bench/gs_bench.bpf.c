@@ -62,6 +62,14 @@ restore(struct xdp_md *ctx, const struct bench_conf *conf, __u32 bytes)
 	return frame;
 }
 
+/* The template's TCP header as that of a datagram of the same length. */
+static inline __attribute__((always_inline)) void make_udp(__u8 *ip)
+{
+	ip[9] = 17;
+	*(wire16 *)(ip + 20 + 2) = __builtin_bswap16(53);
+	*(wire16 *)(ip + 20 + 4) = __builtin_bswap16(BENCH_FRAME4 - 14 - 20);
+}
+
 SEC("xdp")
 int bench_drive4(struct xdp_md *ctx)
 {
@@ -79,7 +87,9 @@ int bench_drive4(struct xdp_md *ctx)
 		return XDP_ABORTED;
 	*(wire32 *)(frame + 14 + 12) = flow->src;
 	*(wire16 *)(frame + 14 + 20) = flow->src_port;
-	frame[14 + 20 + 13] = conf->flags;
+	frame[14 + 20 + 13] = flow->flags ? flow->flags : conf->flags;
+	if (flow->is_udp)
+		make_udp(frame + 14);
 	bpf_tail_call(ctx, &bench_targets, conf->target);
 	return XDP_ABORTED;
 }

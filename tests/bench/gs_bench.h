@@ -19,7 +19,8 @@ struct bench_conf {
 struct bench_flow4 {
 	__be32 src;
 	__be16 src_port;
-	__u16 _pad;
+	__u8 flags;  /* TCP; 0: those of bench_conf */
+	__u8 is_udp; /* to port 53 */
 };
 
 struct bench_flow6 {

@@ -28,4 +28,11 @@ case " $* " in
 	"$BUILD/bench/bench_xdp" "$@" -c >>"$out"
 	;;
 esac
+flood=() # -r and -n are for both
+for ((i = 1; i < $#; i++)); do
+	case ${!i} in
+	-r | -n) flood+=("${!i}" "${@:i+1:1}") ;;
+	esac
+done
+"$BUILD/bench/bench_flood" "${flood[@]}" >>"$out"
 printf 'written: %s\n' "$out" >&2

@@ -12,7 +12,9 @@
 #include "tests/fakes/world.h"
 #include "user/adapters/adapters.h"
 #include "user/base/cleanup.h"
+#include "user/core/access.h"
 #include "user/core/cidr.h"
+#include "user/core/snapshot.h"
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -1272,6 +1274,122 @@ static void test_loop_beside_worker(void **state)
 	scene_free(&scene);
 }
 
+/* ---- access rules and limits of regions ------------------------------------------------------ */
+
+static int compare_access(const void *left, const void *right)
+{
+	return gs_access_compare(left, right);
+}
+
+/* Rules about the prefixes of the world's overrides, of one service or of all. Freed by the world's
+ * owner. */
+static void draw_access(struct gs_snapshot *snapshot, uint64_t *seed)
+{
+	uint32_t drawn = 2 * snapshot->override_count, count = 0;
+	struct gs_access *rules = calloc(drawn + 1, sizeof(*rules));
+
+	assert_non_null(rules);
+	for (uint32_t i = 0; i < drawn; i++)
+		rules[i] = (struct gs_access){
+			.prefix = snapshot->overrides[i / 2].prefix,
+			.service = i % 2 ? snapshot->services[world_draw(seed) %
+							      snapshot->service_count]
+						   .id
+					 : 0,
+			.allow = world_draw(seed) % 2,
+		};
+	qsort(rules, drawn, sizeof(*rules), compare_access);
+	for (uint32_t i = 0; i < drawn; i++)
+		if (i == 0 || compare_access(&rules[i], &rules[count - 1]) != 0)
+			rules[count++] = rules[i];
+	snapshot->access = rules;
+	snapshot->access_count = count;
+}
+
+static void check_access(const struct pinned_edge *edge, const struct scene *scene, uint64_t *seed)
+{
+	int denied = 0;
+
+	for (int i = 0; i < FLOWS; i++) {
+		struct edge_flow flow = draw_flow(scene->world, seed);
+		const struct gs_access *rule =
+			gs_access_find(&scene->world->snapshot, flow.service->id, &flow.client);
+		const struct gs_backend *want = edge_expect(scene->tables, &flow, NULL);
+		struct edge_answer answer = pinned_edge_send(edge, &flow);
+
+		if (rule && !rule->allow)
+			assert_int_equal(answer.verdict, XDP_DROP);
+		else
+			assert_true(lands_at(&answer, want));
+		denied += rule && !rule->allow;
+	}
+	assert_in_range(denied, 5, FLOWS - 5);
+}
+
+static void test_access(void **state)
+{
+	struct pinned_edge *edge = *state;
+	struct scene scene = scene_new(31);
+	struct gs_dataplane dataplane = open_ok(edge);
+	uint64_t seed = 31;
+
+	draw_access(&scene.world->snapshot, &seed);
+	scene_rebuild(&scene);
+	publish_ok(&dataplane, &scene);
+	all_up(&dataplane, &scene.world->snapshot);
+	check_access(edge, &scene, &seed);
+	free(scene.world->snapshot.access);
+	scene.world->snapshot.access = NULL;
+	scene.world->snapshot.access_count = 0;
+	scene_rebuild(&scene);
+	publish_ok(&dataplane, &scene);
+	check_flows(edge, &scene, FLOWS, NULL, &seed);
+	dataplane.ops->close(dataplane.self);
+	scene_free(&scene);
+}
+
+static struct gs_region_limit_value region_limit(const struct pinned_edge *edge, uint32_t region)
+{
+	struct gs_region_limit_value value;
+
+	assert_int_equal(
+		bpf_map_lookup_elem(pinned_edge_map(edge, GS_MAP_REGION_LIMITS), &region, &value),
+		0);
+	return value;
+}
+
+/* In place, also when all else stays as it is. */
+static void test_region_limits(void **state)
+{
+	struct pinned_edge *edge = *state;
+	struct scene scene = scene_new(32);
+	struct gs_dataplane dataplane = open_ok(edge);
+	struct gs_region *region = &scene.world->snapshot.regions[0];
+	struct gs_dataplane_info first, second;
+
+	region->limit_packets = 700;
+	region->limit_flows = 7;
+	scene_rebuild(&scene);
+	first = publish_ok(&dataplane, &scene);
+	assert_int_equal(region_limit(edge, region->id).packets, 700);
+	assert_int_equal(region_limit(edge, region->id).flows, 7);
+	assert_int_equal(read_meta(edge).generation[read_meta(edge).active].asks &
+				 GS_ASK_REGION_LIMITS,
+			 GS_ASK_REGION_LIMITS);
+	region->limit_packets = 0;
+	scene_rebuild(&scene);
+	second = publish_ok(&dataplane, &scene);
+	assert_int_equal(second.generation, first.generation);
+	assert_int_equal(region_limit(edge, region->id).packets, 0);
+	region->limit_flows = 0;
+	scene_rebuild(&scene);
+	publish_ok(&dataplane, &scene);
+	assert_int_equal(region_limit(edge, region->id).flows, 0);
+	assert_int_equal(read_meta(edge).generation[read_meta(edge).active].asks, 0);
+	dataplane.ops->close(dataplane.self);
+	scene_free(&scene);
+}
+
 #define EDGE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -1295,6 +1413,8 @@ int main(void)
 		EDGE_TEST(test_forward_mode),
 		EDGE_TEST(test_l2_by_its_own_mac),
 		EDGE_TEST(test_no_way_there),
+		EDGE_TEST(test_access),
+		EDGE_TEST(test_region_limits),
 		EDGE_TEST(test_counters),
 		EDGE_TEST(test_heartbeat),
 		EDGE_TEST(test_open_refuses),

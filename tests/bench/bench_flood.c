@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What limits and floods cost: `make bench`. Rows of one run, IPv4, in the small world of
+ * tests/bpf/xdp_edge.h (its geo table is hot; bench_xdp has cold ones).
+ *
+ *	bench_flood [-r ROUNDS] [-n PACKETS]
+ *
+ * established   1,024 known flows
+ * flood_*       SYNs, ACKs or UDP packets, each of another random source
+ * beside_*      packets of the established flows with as many of the flood between them: what one
+ *		 of the former takes, the flood's own time taken off
+ * Each without limits and with (_limited): of packets and new flows of clients and the service.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "gs_bench.h"
+#include "maps/gs_maps.h"
+#include "tests/bpf/packet.h"
+#include "tests/bpf/xdp_edge.h"
+#include "user/core/random.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum {
+	MAX_ROUNDS = 31,
+	ESTABLISHED = 1024,
+	FLOWS = 1 << 20, /* of the driver's array, which is gone through in turn */
+	SYN = 0x02,
+	ACK = 0x10,
+	DROP = 0, /* places in the driver's table */
+	EDGE = 1,
+};
+
+/* What the driver's array is filled with. */
+enum mix { ONLY_ESTABLISHED, ONLY_FLOOD, BOTH, MIX__COUNT };
+enum flood { FLOOD_SYN, FLOOD_ACK, FLOOD_UDP, FLOOD__COUNT };
+
+static const char *const flood_names[] = {"syn", "ack", "udp"};
+
+struct bench {
+	struct xdp_edge edge;
+	struct bpf_object *driver;
+	struct bench_conf *conf;   /* mapped */
+	struct bench_flow4 *flows; /* mapped */
+	uint64_t seed;		   /* never set back: no source comes twice */
+	uint32_t rounds, packets;
+};
+
+static void *driver_map(const struct bench *bench, const char *name, size_t bytes)
+{
+	int fd = bpf_object__find_map_fd_by_name(bench->driver, name);
+	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	assert_true(memory != MAP_FAILED);
+	return memory;
+}
+
+static int driver_fd(const struct bench *bench, const char *program)
+{
+	return bpf_program__fd(bpf_object__find_program_by_name(bench->driver, program));
+}
+
+static void set_target(const struct bench *bench, uint32_t target, int fd)
+{
+	int targets = bpf_object__find_map_fd_by_name(bench->driver, "bench_targets");
+
+	assert_int_equal(bpf_map_update_elem(targets, &target, &fd, 0), 0);
+}
+
+static void open_all(struct bench *bench)
+{
+	const char *build = getenv("BUILD");
+	struct packet template = packet_build(&(struct packet_spec){.payload = 10});
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/bpf/gs_bench.bpf.o", build ? build : "build");
+	bench->driver = bpf_object__open_file(path, NULL);
+	assert_non_null(bench->driver);
+	bpf_map__set_max_entries(bpf_object__find_map_by_name(bench->driver, "bench_flows4"),
+				 FLOWS);
+	assert_int_equal(bpf_object__load(bench->driver), 0);
+	bench->conf = driver_map(bench, "bench_conf", sizeof(*bench->conf));
+	bench->flows = driver_map(bench, "bench_flows4", FLOWS * sizeof(*bench->flows));
+	memcpy(bench->conf->frame, template.bytes, template.length);
+	bench->conf->mask = FLOWS - 1;
+	xdp_edge_open_with(&bench->edge, GS_FLOW_BUCKETS_DEFAULT);
+	set_target(bench, DROP, driver_fd(bench, "bench_drop"));
+	set_target(bench, EDGE, bench->edge.prog_fd);
+}
+
+/* Limits nobody of the established meets, and the flood's sources neither: what is measured is
+ * asking. The service's new flows are used up by it. */
+static void set_limits(const struct bench *bench, bool is_limited)
+{
+	static const struct {
+		uint8_t protocol;
+		uint16_t port, service;
+	} services[] = {{IPPROTO_TCP, 80, SERVICE_WEB4}, {IPPROTO_UDP, 53, SERVICE_DNS4}};
+
+	for (int i = 0; i < 2; i++) {
+		struct gs_service_key key = {.port = htons(services[i].port),
+					     .protocol = services[i].protocol};
+		struct gs_service_value value = {
+			.service = services[i].service, .limit4 = 24, .limit6 = 48};
+
+		packet_addr("198.51.100.10", (uint8_t *)key.addr);
+		if (is_limited) {
+			value.client_packets = 100000000;
+			value.packets = 100000000;
+			value.client_flows = 1000;
+			value.flows = 100000;
+		}
+		xdp_edge_set(&bench->edge, GS_MAP_SERVICES, &key, &value);
+	}
+}
+
+static struct bench_flow4 flood_flow(enum flood flood, uint64_t *seed)
+{
+	struct bench_flow4 flow = {.src = htonl(0x20000000 | (uint32_t)(gs_random(seed) >> 35)),
+				   .src_port = (uint16_t)gs_random(seed)};
+
+	flow.flags = flood == FLOOD_SYN ? SYN : ACK;
+	flow.is_udp = flood == FLOOD_UDP;
+	return flow;
+}
+
+static struct bench_flow4 established_flow(uint32_t i)
+{
+	i %= ESTABLISHED;
+	return (struct bench_flow4){.src = htonl(0xc0000201 + i % 200),
+				    .src_port = htons((uint16_t)(2000 + i)),
+				    .flags = ACK};
+}
+
+static void fill(struct bench *bench, enum mix mix, enum flood flood)
+{
+	for (uint32_t i = 0; i < FLOWS; i++) {
+		if (mix == ONLY_ESTABLISHED || (mix == BOTH && i % 2))
+			bench->flows[i] = established_flow(i / (mix == BOTH ? 2 : 1));
+		else
+			bench->flows[i] = flood_flow(flood, &bench->seed);
+	}
+}
+
+/* ns a packet, less the driver's own. */
+static double run_target(const struct bench *bench, uint32_t target, uint32_t packets)
+{
+	struct packet packet = packet_build(&(struct packet_spec){.payload = 10});
+	uint8_t out[PACKET_MAX];
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet.bytes, .data_size_in = packet.length,
+		    .data_out = out, .data_size_out = sizeof(out), .repeat = (int)packets);
+
+	bench->conf->target = target;
+	bench->conf->next = 0;
+	assert_int_equal(bpf_prog_test_run_opts(driver_fd(bench, "bench_drive4"), &opts), 0);
+	return opts.duration;
+}
+
+static double run(const struct bench *bench, uint32_t packets)
+{
+	double all = run_target(bench, EDGE, packets);
+
+	return all - run_target(bench, DROP, packets);
+}
+
+static uint64_t reason_packets(const struct bench *bench, enum gs_reason reason)
+{
+	static struct gs_count cpus[1024];
+	uint32_t index = reason;
+	uint64_t sum = 0;
+
+	xdp_edge_get(&bench->edge, GS_MAP_COUNT_REASON, &index, cpus);
+	for (int i = 0; i < libbpf_num_possible_cpus(); i++)
+		sum += cpus[i].packets;
+	return sum;
+}
+
+/* Of one kind of flood, with limits or without; by round. */
+struct result {
+	double established[MAX_ROUNDS], flood[MAX_ROUNDS], beside[MAX_ROUNDS];
+	double kept; /* share of established packets that met their flow */
+};
+
+static void measure(struct bench *bench, enum flood flood, bool is_limited, struct result *result)
+{
+	uint64_t before, half = bench->packets / 2;
+
+	set_limits(bench, is_limited);
+	fill(bench, ONLY_ESTABLISHED, flood);
+	run(bench, 4 * ESTABLISHED); /* known and proven */
+	result->kept = 0;
+	for (uint32_t round = 0; round < bench->rounds; round++) {
+		fill(bench, ONLY_ESTABLISHED, flood);
+		result->established[round] = run(bench, bench->packets);
+		fill(bench, ONLY_FLOOD, flood);
+		result->flood[round] = run(bench, bench->packets);
+		fill(bench, BOTH, flood);
+		before = reason_packets(bench, GS_REASON_tx_flow);
+		result->beside[round] = 2 * run(bench, bench->packets) - result->flood[round];
+		result->kept += (double)(reason_packets(bench, GS_REASON_tx_flow) - before) /
+				(double)half / bench->rounds;
+	}
+}
+
+static int compare(const void *left, const void *right)
+{
+	double a = *(const double *)left, b = *(const double *)right;
+
+	return (a > b) - (a < b);
+}
+
+static double median(double *ns, uint32_t rounds)
+{
+	qsort(ns, rounds, sizeof(*ns), compare);
+	return ns[rounds / 2];
+}
+
+static void report_row(const struct bench *bench, const char *row, enum flood flood,
+		       bool is_limited, double *ns, double established)
+{
+	double middle = median(ns, bench->rounds);
+	char name[64];
+
+	snprintf(name, sizeof(name), "%s_%s%s", row, flood_names[flood],
+		 is_limited ? "_limited" : "");
+	printf("{\"row\":\"%s\",\"family\":4,\"ns_net\":%.0f,\"ns_net_low\":%.0f,\"ns_net_high\":%"
+	       ".0f,\"ratio_to_established\":%.2f,\"rounds\":%u,\"packets\":%u}\n",
+	       name, middle, ns[0], ns[bench->rounds - 1], middle / established, bench->rounds,
+	       bench->packets);
+	fprintf(stderr, "  %-24s %8.0f %8.0f .. %-8.0f %8.2f\n", name, middle, ns[0],
+		ns[bench->rounds - 1], middle / established);
+}
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: bench_flood [-r ROUNDS] [-n PACKETS]\n");
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	static struct bench bench = {.rounds = 5, .packets = FLOWS};
+	static struct result results[FLOOD__COUNT][2];
+	int option;
+
+	while ((option = getopt(argc, argv, "r:n:")) != -1) {
+		if (option == 'r')
+			bench.rounds = (uint32_t)strtoul(optarg, NULL, 10);
+		else if (option == 'n')
+			bench.packets = (uint32_t)strtoul(optarg, NULL, 10);
+		else
+			return usage();
+	}
+	if (bench.rounds < 1 || bench.rounds > MAX_ROUNDS || bench.packets < 2)
+		return usage();
+	open_all(&bench);
+	fprintf(stderr, "  %-24s %8s %21s %8s\n", "row", "ns net", "low .. high", "x est.");
+	for (int flood = 0; flood < FLOOD__COUNT; flood++)
+		for (int is_limited = 0; is_limited < 2; is_limited++) {
+			struct result *result = &results[flood][is_limited];
+			double first;
+
+			measure(&bench, flood, is_limited, result);
+			first = median(results[flood][0].established, bench.rounds);
+			report_row(&bench, "established", flood, is_limited, result->established,
+				   first);
+			report_row(&bench, "flood", flood, is_limited, result->flood, first);
+			report_row(&bench, "beside", flood, is_limited, result->beside, first);
+			fprintf(stderr, "  %24s %.2f %% of the established met their flow\n", "",
+				result->kept * 100);
+		}
+	return 0;
+}
