@@ -59,14 +59,14 @@ static enum gs_reason reason_of(const struct packet *packet)
 	return xdp_edge_send(&edge, packet).reason;
 }
 
-#define EXPECT(packet, want)                                                     \
-	do {                                                                     \
-		enum gs_reason got_ = reason_of(packet);                         \
-		if (got_ != (want))                                              \
-			print_message("%s, wanted %s\n", edge_reason_name(got_), \
-				      edge_reason_name(want));                   \
-		assert_int_equal(got_, want);                                    \
-	} while (0)
+static void expect(const struct packet *packet, enum gs_reason want)
+{
+	enum gs_reason got = reason_of(packet);
+
+	if (got != want)
+		print_message("%s, wanted %s\n", edge_reason_name(got), edge_reason_name(want));
+	assert_int_equal(got, want);
+}
 
 /* ---- services' limits ------------------------------------------------------------------------ */
 
@@ -390,13 +390,13 @@ static void try_used_up(const struct limit_case *c)
 	struct bucket bucket = case_bucket(c);
 
 	bucket_set(&bucket, hour_ahead());
-	EXPECT(&packet, GS_REASON_tx_new); /* 0: no limit, whatever the words say */
+	expect(&packet, GS_REASON_tx_new); /* 0: no limit, whatever the words say */
 	xdp_edge_forget(&edge);
 	case_set(c, 1000000);
-	EXPECT(&packet, refusals[c->limit]);
-	EXPECT(&packet, refusals[c->limit]); /* nothing was remembered */
+	expect(&packet, refusals[c->limit]);
+	expect(&packet, refusals[c->limit]); /* nothing was remembered */
 	bucket_set(&bucket, now() - 1);
-	EXPECT(&packet, GS_REASON_tx_new);
+	expect(&packet, GS_REASON_tx_new);
 }
 
 static void used_up_is_refused(void **state)
@@ -422,10 +422,10 @@ static void any_rate_works(void **state)
 		value.packets = rates[i];
 		set_service(SERVICE_WEB4, value);
 		bucket_set(&bucket, before);
-		EXPECT(&packet, GS_REASON_drop_service_packets);
+		expect(&packet, GS_REASON_drop_service_packets);
 		before = now() - GS_LIMIT_SECOND;
 		bucket_set(&bucket, before);
-		EXPECT(&packet, GS_REASON_tx_new);
+		expect(&packet, GS_REASON_tx_new);
 		assert_in_range(word_get(bucket.at[0]) - token, before, now());
 	}
 }
@@ -481,8 +481,8 @@ static void a_prefix_is_one_client(void **state)
 		do {
 			forget_limits();
 			begun = now();
-			EXPECT(&one, GS_REASON_tx_new);
-			EXPECT(&one, GS_REASON_drop_client_packets);
+			expect(&one, GS_REASON_tx_new);
+			expect(&one, GS_REASON_drop_client_packets);
 			got = reason_of(&other);
 			assert_true(++tries < TRIES);
 		} while (now() - begun > GS_LIMIT_SECOND / 2);
@@ -507,12 +507,12 @@ static void limits_are_apart(void **state)
 	value.client_packets = value.client_flows = value.packets = value.flows = 1000;
 	set_service(SERVICE_WEB4, value);
 	set_service(SERVICE_DNS4, value);
-	EXPECT(&web, GS_REASON_tx_new);
+	expect(&web, GS_REASON_tx_new);
 	bucket_set(&flows, hour_ahead());
-	EXPECT(&ack, GS_REASON_tx_flow);
+	expect(&ack, GS_REASON_tx_flow);
 	bucket_set(&packets, hour_ahead());
-	EXPECT(&ack, GS_REASON_drop_client_packets);
-	EXPECT(&dns, GS_REASON_tx_new);
+	expect(&ack, GS_REASON_drop_client_packets);
+	expect(&dns, GS_REASON_tx_new);
 }
 
 /* ---- the two places of a client -------------------------------------------------------------- */
@@ -526,20 +526,20 @@ static void refused_only_by_both_places(void **state)
 
 	value.client_packets = 1000;
 	set_service(SERVICE_WEB4, value);
-	EXPECT(&packet, GS_REASON_tx_new);
+	expect(&packet, GS_REASON_tx_new);
 	for (uint32_t full = 0; full < 2; full++) {
 		struct place busy = bucket.at[full], free_one = bucket.at[1 - full];
 		uint64_t ahead = hour_ahead(), begun = now();
 
 		bucket_set(&bucket, 0);
 		word_set(busy, ahead);
-		EXPECT(&packet, GS_REASON_tx_flow);
+		expect(&packet, GS_REASON_tx_flow);
 		/* what the other has used is not charged to whoever is there already */
 		assert_true(word_get(busy) == ahead);
 		assert_in_range(word_get(free_one), begun - GS_LIMIT_SECOND / 100,
 				now() + GS_LIMIT_SECOND / 1000);
 		word_set(free_one, ahead);
-		EXPECT(&packet, GS_REASON_drop_client_packets);
+		expect(&packet, GS_REASON_drop_client_packets);
 	}
 }
 
@@ -555,7 +555,7 @@ static void the_emptier_place_counts(void **state)
 
 	value.client_packets = 100; /* a token is 10 ms */
 	set_service(SERVICE_WEB4, value);
-	EXPECT(&packet, GS_REASON_tx_new);
+	expect(&packet, GS_REASON_tx_new);
 	for (size_t i = 0; i < sizeof(ms) / sizeof(ms[0]); i++) {
 		uint64_t base, used[2], want[2], after;
 		int tries = 0;
@@ -566,7 +566,7 @@ static void the_emptier_place_counts(void **state)
 				used[n] = base + (uint64_t)ms[i][n] * unit;
 				word_set(bucket.at[n], used[n]);
 			}
-			EXPECT(&packet, GS_REASON_tx_flow);
+			expect(&packet, GS_REASON_tx_flow);
 			assert_true(++tries < TRIES);
 		} while (now() > base);
 		after = (used[0] < used[1] ? used[0] : used[1]) + 10 * unit;
@@ -655,25 +655,25 @@ static void known_flows_are_not_new(void **state)
 	(void)state;
 
 	first = xdp_edge_send(&edge, &syn);
-	EXPECT(&ack, GS_REASON_tx_flow);
-	EXPECT(&half, GS_REASON_tx_new);
-	EXPECT(&udp, GS_REASON_tx_new);
+	expect(&ack, GS_REASON_tx_flow);
+	expect(&half, GS_REASON_tx_new);
+	expect(&udp, GS_REASON_tx_new);
 	use_up_flows(SERVICE_WEB4);
 	use_up_flows(SERVICE_DNS4);
-	EXPECT(&ack, GS_REASON_tx_flow);
-	EXPECT(&syn, GS_REASON_tx_flow);
-	EXPECT(&udp, GS_REASON_tx_flow);
-	EXPECT(&half, GS_REASON_tx_new); /* a SYN repeated is the same flow's */
-	EXPECT(&half_ack, GS_REASON_tx_flow);
-	EXPECT(&fresh, GS_REASON_drop_service_flows);
-	EXPECT(&other, GS_REASON_drop_service_flows);
-	EXPECT(&udp2, GS_REASON_drop_service_flows);
+	expect(&ack, GS_REASON_tx_flow);
+	expect(&syn, GS_REASON_tx_flow);
+	expect(&udp, GS_REASON_tx_flow);
+	expect(&half, GS_REASON_tx_new); /* a SYN repeated is the same flow's */
+	expect(&half_ack, GS_REASON_tx_flow);
+	expect(&fresh, GS_REASON_drop_service_flows);
+	expect(&other, GS_REASON_drop_service_flows);
+	expect(&udp2, GS_REASON_drop_service_flows);
 	/* a known one that must move is not new either */
 	xdp_edge_set_backend(&edge, first.backend, edge_down);
-	EXPECT(&ack, GS_REASON_tx_repicked);
+	expect(&ack, GS_REASON_tx_repicked);
 	/* what was refused left nothing behind */
 	set_service(SERVICE_WEB4, no_limits);
-	EXPECT(&fresh, GS_REASON_tx_new);
+	expect(&fresh, GS_REASON_tx_new);
 }
 
 /* A flow that finds no room is new with each packet: only what says so itself counts. */
@@ -692,10 +692,10 @@ static void untracked_flows_are_not_new_again(void **state)
 	for (uint32_t bucket = 0; bucket < EDGE_FLOW_BUCKETS; bucket++)
 		xdp_edge_set(&edge, GS_MAP_FLOWS, &bucket, &full);
 	use_up_flows(SERVICE_WEB4);
-	EXPECT(&ack, GS_REASON_tx_untracked);
-	EXPECT(&syn, GS_REASON_drop_service_flows);
+	expect(&ack, GS_REASON_tx_untracked);
+	expect(&syn, GS_REASON_drop_service_flows);
 	xdp_edge_forget(&edge);
-	EXPECT(&ack, GS_REASON_drop_service_flows);
+	expect(&ack, GS_REASON_drop_service_flows);
 }
 
 /* A refused one keeps neither its flow nor its fragments. */
@@ -710,12 +710,12 @@ static void fragments_of_what_is_refused(void **state)
 	spec.fragment = 0x0020;
 	later = packet_build(&spec);
 	use_up_flows(SERVICE_DNS4);
-	EXPECT(&first, GS_REASON_drop_service_flows);
-	EXPECT(&later, GS_REASON_drop_fragment);
+	expect(&first, GS_REASON_drop_service_flows);
+	expect(&later, GS_REASON_drop_fragment);
 	set_service(SERVICE_DNS4, no_limits);
-	EXPECT(&first, GS_REASON_tx_new);
+	expect(&first, GS_REASON_tx_new);
 	use_up_flows(SERVICE_DNS4);
-	EXPECT(&later, GS_REASON_tx_fragment);
+	expect(&later, GS_REASON_tx_fragment);
 }
 
 static struct packet error_about(const char *client, uint16_t sport)
@@ -746,15 +746,15 @@ static void icmp_errors_are_nobodys(void **state)
 
 	value.client_packets = value.client_flows = value.packets = value.flows = 1000;
 	set_service(SERVICE_WEB4, value);
-	EXPECT(&error, GS_REASON_tx_icmp);
+	expect(&error, GS_REASON_tx_icmp);
 	assert_true(word_get(client.at[0]) == 0 && word_get(client.at[1]) == 0);
 	assert_true(word_get(flows.at[0]) == 0);
 	assert_true(word_get(packets.at[0]) != 0);
 	bucket_set(&client, hour_ahead());
 	bucket_set(&flows, hour_ahead());
-	EXPECT(&error, GS_REASON_tx_icmp);
+	expect(&error, GS_REASON_tx_icmp);
 	bucket_set(&packets, hour_ahead());
-	EXPECT(&error, GS_REASON_drop_service_packets);
+	expect(&error, GS_REASON_drop_service_packets);
 }
 
 /* Whom the client's own limit stops uses nothing of the service's. */
@@ -771,9 +771,9 @@ static void a_clients_flood_leaves_the_service_its_tokens(void **state)
 	set_service(SERVICE_WEB4, value);
 	bucket_set(&client, hour_ahead());
 	for (int i = 0; i < 50; i++)
-		EXPECT(&flood, GS_REASON_drop_client_packets);
+		expect(&flood, GS_REASON_drop_client_packets);
 	assert_true(word_get(packets.at[0]) == 0);
-	EXPECT(&other, GS_REASON_tx_new);
+	expect(&other, GS_REASON_tx_new);
 }
 
 /* ---- regions --------------------------------------------------------------------------------- */
@@ -787,20 +787,20 @@ static void a_regions_limit_is_its_own(void **state)
 	struct bucket flows = shared_bucket(GS_LIMIT_REGION_BLOCK + HOME, GS_LIMIT_FLOWS);
 	(void)state;
 
-	EXPECT(&home, GS_REASON_tx_new);
+	expect(&home, GS_REASON_tx_new);
 	set_region_limit(HOME, 1000, 1000);
 	bucket_set(&flows, hour_ahead());
-	EXPECT(&home_ack, GS_REASON_tx_flow);
-	EXPECT(&error, GS_REASON_tx_icmp);
-	EXPECT(&fresh, GS_REASON_drop_region_flows); /* and not to another region */
-	EXPECT(&other, GS_REASON_tx_new);
+	expect(&home_ack, GS_REASON_tx_flow);
+	expect(&error, GS_REASON_tx_icmp);
+	expect(&fresh, GS_REASON_drop_region_flows); /* and not to another region */
+	expect(&other, GS_REASON_tx_new);
 	bucket_set(&packets, hour_ahead());
-	EXPECT(&home_ack, GS_REASON_drop_region_packets);
-	EXPECT(&error, GS_REASON_drop_region_packets);
+	expect(&home_ack, GS_REASON_drop_region_packets);
+	expect(&error, GS_REASON_drop_region_packets);
 	error = error_about("192.0.2.1", 77);
-	EXPECT(&error, GS_REASON_drop_region_packets);
-	EXPECT(&fresh, GS_REASON_drop_region_flows);
-	EXPECT(&other, GS_REASON_tx_new); /* a SYN repeated */
+	expect(&error, GS_REASON_drop_region_packets);
+	expect(&fresh, GS_REASON_drop_region_flows);
+	expect(&other, GS_REASON_tx_new); /* a SYN repeated */
 }
 
 /* ---- trials ---------------------------------------------------------------------------------- */
@@ -846,7 +846,7 @@ static void refused_flows_use_no_trial_up(void **state)
 	for (uint16_t i = 0; i < 6; i++) {
 		struct packet syn = packet4("192.0.2.1", (uint16_t)(200 + i), SYN);
 
-		EXPECT(&syn, i < 5 ? GS_REASON_tx_trial : GS_REASON_tx_new);
+		expect(&syn, i < 5 ? GS_REASON_tx_trial : GS_REASON_tx_new);
 	}
 }
 
@@ -910,8 +910,8 @@ static void the_longest_rule_decides(void **state)
 								       .protocol = IPPROTO_UDP,
 								       .dport = 53});
 
-		EXPECT(&web, clients[i].is_denied ? GS_REASON_drop_denied : GS_REASON_tx_new);
-		EXPECT(&dns, clients[i].is_denied_dns ? GS_REASON_drop_denied : GS_REASON_tx_new);
+		expect(&web, clients[i].is_denied ? GS_REASON_drop_denied : GS_REASON_tx_new);
+		expect(&dns, clients[i].is_denied_dns ? GS_REASON_drop_denied : GS_REASON_tx_new);
 	}
 }
 
@@ -923,18 +923,18 @@ static void a_denied_clients_flows_end(void **state)
 		packet_build(&(struct packet_spec){.src = "192.0.2.1", .dport = 81, .flags = SYN});
 	(void)state;
 
-	EXPECT(&syn, GS_REASON_tx_new);
-	EXPECT(&ack, GS_REASON_tx_flow);
+	expect(&syn, GS_REASON_tx_new);
+	expect(&ack, GS_REASON_tx_flow);
 	xdp_edge_access(&edge, 0, "192.0.2.0", 24, 0, false);
-	EXPECT(&ack, GS_REASON_drop_denied);
-	EXPECT(&syn, GS_REASON_drop_denied);
-	EXPECT(&error, GS_REASON_drop_denied); /* about a flow of the denied */
-	EXPECT(&other, GS_REASON_tx_icmp);
-	EXPECT(&stranger, GS_REASON_pass_not_service); /* what is not ours is not ours to deny */
+	expect(&ack, GS_REASON_drop_denied);
+	expect(&syn, GS_REASON_drop_denied);
+	expect(&error, GS_REASON_drop_denied); /* about a flow of the denied */
+	expect(&other, GS_REASON_tx_icmp);
+	expect(&stranger, GS_REASON_pass_not_service); /* what is not ours is not ours to deny */
 	/* the rule is the generation's: gone with it, and nothing is asked then */
 	xdp_edge_fill(&edge, 1, 2, SEED, false);
 	xdp_edge_flip(&edge, 1);
-	EXPECT(&ack, GS_REASON_tx_flow);
+	expect(&ack, GS_REASON_tx_flow);
 }
 
 static void allowed_clients_are_under_no_client_limit(void **state)
@@ -951,19 +951,19 @@ static void allowed_clients_are_under_no_client_limit(void **state)
 	set_service(SERVICE_WEB4, value);
 	for (int i = 0; i < 2; i++)
 		bucket_set(&buckets[i], hour_ahead());
-	EXPECT(&syn, GS_REASON_drop_client_packets);
+	expect(&syn, GS_REASON_drop_client_packets);
 	bucket_set(&buckets[0], 0);
-	EXPECT(&syn, GS_REASON_drop_client_flows);
+	expect(&syn, GS_REASON_drop_client_flows);
 	bucket_set(&buckets[0], hour_ahead());
 	xdp_edge_access(&edge, 0, "192.0.2.0", 24, SERVICE_WEB4, true);
-	EXPECT(&syn, GS_REASON_tx_new);
-	EXPECT(&ack, GS_REASON_tx_flow);
+	expect(&syn, GS_REASON_tx_new);
+	expect(&ack, GS_REASON_tx_flow);
 	bucket_set(&packets, hour_ahead());
-	EXPECT(&ack, GS_REASON_drop_service_packets);
+	expect(&ack, GS_REASON_drop_service_packets);
 	bucket_set(&packets, 0);
 	bucket_set(&flows, hour_ahead());
 	syn = packet4("192.0.2.1", 2, SYN);
-	EXPECT(&syn, GS_REASON_drop_service_flows);
+	expect(&syn, GS_REASON_drop_service_flows);
 }
 
 /* ---- all CPUs at once ------------------------------------------------------------------------ */
@@ -1065,7 +1065,7 @@ static void expect_to_stay(enum flood kind)
 		struct packet ack = established(i);
 
 		backends[i] = xdp_edge_send(&edge, &ack).backend;
-		EXPECT(&ack, GS_REASON_tx_flow);
+		expect(&ack, GS_REASON_tx_flow);
 	}
 	xdp_edge_flip(&edge, 1);
 	for (uint32_t i = 0; i < FLOOD; i++) {
