@@ -466,7 +466,6 @@ static void limit_and_drain(struct small *s)
 {
 	s->services[0].limit.flows = 7;
 	s->services[0].stale.kind = GS_STALE_IS_DROPPED;
-	s->regions[0].limit_packets = 7;
 	s->regions[0].admin = GS_ADMIN_DRAIN;
 	s->regions[0].drain_until_unix_ms = 5;
 }
