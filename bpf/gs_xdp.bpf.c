@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * The packet path: parse (fragment) -> match -> limit -> pick (locate) -> forward (answer) ->
- * count. Each step is one header and returns a reason; only gs_action knows XDP actions. README.md
- * follows one packet through.
+ * count (sample). Each step is one header and returns a reason; only gs_action knows XDP actions.
+ * README.md follows one packet through.
  */
 #include "maps/gs_maps.bpf.h"
 
@@ -15,6 +15,7 @@
 #include "match.h"
 #include "parse.h"
 #include "pick.h"
+#include "sample.h"
 #include "tunnel.h"
 
 _Static_assert(GS_REASON__COUNT <= 64, "gs_action: one bit a reason");
@@ -124,6 +125,8 @@ int gs_xdp(struct xdp_md *ctx)
 	enum gs_reason reason = gs_process(ctx, &packet, &outcome);
 
 	gs_count(&outcome, reason, packet.frame_bytes);
+	if (gs_is_monitored())
+		gs_sample(&packet, &outcome, reason, ctx->ingress_ifindex);
 	return gs_action(ctx, reason, outcome.ifindex);
 }
 

@@ -9,11 +9,7 @@
 #include "limit.h"
 #include "locate.h"
 
-#define GS_SYN_KEEPS 56u  /* units of 2^30 ns: a SYN within 60 s is a retransmission or forged */
-#define GS_SYN_TRIES 8u	  /* the same units: a SYN repeated within it belongs to its trial */
-#define GS_FLOW_IDLE 838u /* the same units, 15 minutes: then a flow counts as abandoned */
-#define GS_SEEN_TIME 0x7fffu
-#define GS_SEEN_AHEAD 8u /* the same units: how far another CPU's clock may be ahead of ours */
+#define GS_SYN_TRIES 8u /* units of 2^30 ns: a SYN repeated within it belongs to its trial */
 
 /* What is decided once for a packet; numbers only, so that it may be handed to a function. */
 struct gs_turn {

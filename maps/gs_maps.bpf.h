@@ -39,8 +39,9 @@ GS_ARRAY(trials, GS_MAX_SERVICES *GS_MAX_REGIONS, gs_trial_value, BPF_F_MMAPABLE
 GS_ARRAY(backends, GS_MAX_BACKENDS, gs_backend_value, 0);
 GS_ARRAY(tunnel_told, GS_MAX_BACKENDS, gs_tunnel_told, BPF_F_MMAPABLE);
 GS_ARRAY(hops, GS_MAX_HOPS, gs_hop_value, 0);
-/* The loader may choose another power of two; meta.flow_mask says which. */
-GS_ARRAY(flows, GS_FLOW_BUCKETS_DEFAULT, gs_flow_bucket, 0);
+/* The loader may choose another power of two; meta.flow_mask says which. What can be mapped begins
+ * at a page, so that a bucket is one cache line. */
+GS_ARRAY(flows, GS_FLOW_BUCKETS_DEFAULT, gs_flow_bucket, BPF_F_MMAPABLE);
 
 GS_ARRAY(fragments, GS_FRAGMENT_BUCKETS, gs_fragment_bucket, 0);
 
@@ -53,6 +54,19 @@ struct {
 
 GS_ARRAY(limits, GS_LIMIT_BLOCKS, gs_limit_block, 0);
 GS_ARRAY(region_limits, GS_MAX_REGIONS, gs_region_limit_value, 0);
+GS_ARRAY(monitor, 1, gs_monitor_value, BPF_F_MMAPABLE);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct gs_monitor_count);
+} monitor_cpu SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, GS_SAMPLES_BYTES);
+} samples SEC(".maps");
 
 GS_COUNTERS(count_reason, GS_REASON__COUNT);
 GS_COUNTERS(count_service, GS_MAX_SERVICES);

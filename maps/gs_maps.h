@@ -45,6 +45,9 @@
 #define GS_MAP_ACCESS6 "access6"
 #define GS_MAP_LIMITS "limits"
 #define GS_MAP_REGION_LIMITS "region_limits"
+#define GS_MAP_MONITOR "monitor"
+#define GS_MAP_MONITOR_CPU "monitor_cpu"
+#define GS_MAP_SAMPLES "samples"
 #define GS_MAP_COUNT_REASON "count_reason"
 #define GS_MAP_COUNT_SERVICE "count_service"
 #define GS_MAP_COUNT_REGION "count_region"
@@ -72,6 +75,7 @@
 #define GS_FRAGMENT_WAYS 8u
 #define GS_FRAGMENT_BUCKETS 4096u /* 256 KB, 32,768 datagrams within 2 s; a power of two */
 #define GS_RING_TRIES 8u	  /* hashes tried before a pool's fallback backend is taken */
+#define GS_SAMPLES_BYTES 1048576u /* ring of `samples`: 14,563 of them */
 
 #define GS_BLOCK_BYTES 64u
 #define GS_BLOCK_U16 32u
@@ -459,6 +463,10 @@ struct gs_flow_entry {
 	__u16 backend; /* bit 15: GS_FLOW_CLOSED; else the id */
 	__u16 seen;    /* bit 15: GS_FLOW_PROVEN; else ktime >> 30, 15 bits */
 };
+#define GS_SEEN_TIME 0x7fffu
+#define GS_SEEN_AHEAD 8u  /* units of 2^30 ns: how far another CPU's clock may be ahead of ours */
+#define GS_SYN_KEEPS 56u  /* the same units, 60 s: a proven flow seen within it is in use */
+#define GS_FLOW_IDLE 838u /* the same units, 15 minutes: then a flow counts as abandoned */
 
 struct gs_flow_bucket {
 	struct gs_flow_entry entry[GS_FLOW_WAYS];
@@ -523,6 +531,53 @@ struct gs_region_limit_value {
 	__u32 flows; /* new ones */
 };
 
+/* ---- monitor ---------------------------------------------------------------------------------
+ *
+ * While meta.monitor_until_ns is in the future, verdicts that `monitor` asks for go into the ring
+ * `samples`: of those that forward or pass one in meta.monitor_mask + 1, drawn by chance; drops
+ * all, as far as each CPU's limit goes (a limit as in `answers`). One reader at a time: whoever has
+ * the lease, a word that packets never look at.
+ */
+#define GS_SAMPLE_DROP_INTERVAL_NS 2000000u /* 500 drops a second and CPU, ... */
+#define GS_SAMPLE_DROP_BURST 100u	    /* ... and so many at once */
+
+struct gs_monitor_value {
+	__u64 lease_until_ns; /* CLOCK_MONOTONIC; taken by compare-and-swap */
+	__u64 reasons;	      /* bit n: enum gs_reason n is asked for */
+	__be32 src[4];	      /* only clients whose (address & src_mask) this is */
+	__be32 src_mask[4];
+	__u32 holder_pid; /* of the lease */
+	__u16 service;	  /* 0: every one, and packets of none */
+	__u8 _pad[10];
+};
+
+struct gs_monitor_count {
+	__u64 sent; /* into the ring */
+	__u64 lost; /* it was full */
+	__u64 held; /* drops beyond the limit */
+	__u64 drops_until_ns;
+};
+
+/* One packet and what became of it. Of a packet without (readable) addresses family is 0. */
+struct gs_sample {
+	__u64 time_ns; /* CLOCK_MONOTONIC */
+	__be32 src[4]; /* as in struct gs_service_key; of an ICMP error: of the flow it quotes */
+	__be32 dst[4];
+	__be16 src_port;
+	__be16 dst_port;
+	__u8 protocol; /* 0: not known */
+	__u8 family;
+	__u8 shape;  /* enum gs_shape: whole, first or later fragment, quotes, echo */
+	__u8 reason; /* enum gs_reason */
+	__u16 service;
+	__u16 backend;
+	__u8 region;
+	__u8 tcp_flags;
+	__u16 length;	   /* of the frame as received */
+	__u32 in_ifindex;  /* came in by */
+	__u32 out_ifindex; /* left by; 0: it did not */
+};
+
 /* ---- counters --------------------------------------------------------------------------------*/
 
 struct gs_count {
@@ -579,4 +634,8 @@ GS_ASSERT_SIZE(gs_flow_bucket, GS_BLOCK_BYTES);
 _Static_assert(GS_MAX_BACKENDS <= 0x4000, "ids of backends leave bit 15 to GS_FLOW_CLOSED");
 GS_ASSERT_SIZE(gs_fragment_entry, 8);
 GS_ASSERT_SIZE(gs_fragment_bucket, GS_BLOCK_BYTES);
+GS_ASSERT_SIZE(gs_monitor_value, 64);
+GS_ASSERT_SIZE(gs_monitor_count, 32);
+GS_ASSERT_SIZE(gs_sample, 64);
+_Static_assert(GS_REASON__COUNT <= 64, "gs_monitor_value.reasons: one bit a reason");
 GS_ASSERT_SIZE(gs_count, 16);

@@ -24,6 +24,8 @@ const struct gs_ctl_command *const gs_ctl_tables[] = {
 	gs_ctl_history_commands,
 	gs_ctl_file_commands,
 	gs_ctl_explain_commands,
+	gs_ctl_monitor_commands,
+	gs_ctl_flow_commands,
 	NULL,
 };
 
@@ -119,7 +121,7 @@ static const struct group {
 	{"the whole configuration", {"apply", "export", "db"}},
 	{"health and breakers", {"health", "breaker"}},
 	{"history", {"history", "audit"}},
-	{"routing", {"route", "explain"}},
+	{"routing", {"route", "explain", "monitor", "flow"}},
 	{"daemon, edges and GeoIP", {"status", "edge", "geo"}},
 };
 
@@ -213,6 +215,7 @@ static int read_config(struct gs_ctl *ctl, struct gs_config *config)
 	if (!ctl->conninfo)
 		ctl->conninfo = config->database;
 	ctl->pin_dir = config->pin_dir;
+	ctl->state_dir = config->state_dir;
 	return GS_CTL_DONE;
 }
 

@@ -18,6 +18,7 @@ struct gs_ctl {
 	const char *socket_path; /* the daemon's; flag, GEOSTREAM_SOCKET, config file, default */
 	const char *conninfo;	 /* flag, GEOSTREAM_DATABASE, config file, "" (libpq's own PG*) */
 	const char *pin_dir;	 /* of the maps: configuration */
+	const char *state_dir;	 /* of the daemon: configuration */
 	const char *actor;	 /* who makes changes; flag, GEOSTREAM_ACTOR, USER@HOST */
 };
 
@@ -36,9 +37,11 @@ extern const struct gs_ctl_command gs_ctl_daemon_commands[];  /* ctl_daemon.c: a
 extern const struct gs_ctl_command gs_ctl_history_commands[]; /* ctl_history.c: what was */
 extern const struct gs_ctl_command gs_ctl_live_commands[];    /* ctl_live.c: health, breakers */
 extern const struct gs_ctl_command
-	gs_ctl_explain_commands[];			   /* ctl_explain.c: the program itself */
-extern const struct gs_ctl_command gs_ctl_file_commands[]; /* ctl_file.c: files only */
-extern const struct gs_ctl_command *const gs_ctl_tables[]; /* all of them; ends with NULL */
+	gs_ctl_explain_commands[]; /* ctl_explain.c: the program itself */
+extern const struct gs_ctl_command gs_ctl_monitor_commands[]; /* ctl_monitor.c: verdicts, live */
+extern const struct gs_ctl_command gs_ctl_flow_commands[];    /* ctl_flow.c: the flow table */
+extern const struct gs_ctl_command gs_ctl_file_commands[];    /* ctl_file.c: files only */
+extern const struct gs_ctl_command *const gs_ctl_tables[];    /* all of them; ends with NULL */
 
 /* "geostreamctl: <format>" and a newline; returns GS_CTL_FAILED. */
 int gs_ctl_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));

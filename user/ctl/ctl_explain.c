@@ -3,6 +3,7 @@
  * explain: one described packet, or those of a capture, through the attached program's twin; with
  * it what the daemon says of the client, so that the decision can be followed step by step.
  */
+#include "user/ctl/ctl_explain.h"
 #include "user/adapters/twin.h"
 #include "user/base/cleanup.h"
 #include "user/base/suggest.h"
@@ -287,6 +288,32 @@ static void print_result(const json_t *json)
 	print_forward(json_object_get(json, "forward"));
 	gs_ctl_printf("verdict    %s, %s: %s\n", gs_ctl_text(json, "verdict"),
 		      gs_ctl_text(json, "reason"), gs_ctl_text(json, "text"));
+}
+
+json_t *gs_ctl_explain(const struct gs_ctl *ctl, const struct gs_frame_spec *spec)
+{
+	GS_AUTO_FREE struct gs_twin_result *result = malloc(sizeof(*result));
+	const struct question q = {.spec = *spec};
+	GS_AUTO_JSON json_t *status = NULL;
+	char object[PATH_MAX], client[GS_ADDR_TEXT_MAX];
+	struct gs_twin *twin = NULL;
+	uint8_t frame[GS_FRAME_MAX];
+	struct gs_error error;
+	json_t *json = NULL;
+	int length = gs_frame_build(spec, frame);
+
+	find_object(&q, object);
+	if (!result || length < 0 || gs_twin_open(ctl->pin_dir, object, &twin, &error)) {
+		gs_ctl_fail("%s", result && length >= 0 ? error.text : "no such packet");
+		return NULL;
+	}
+	status = gs_ctl_ask(ctl, json_pack("{s:s}", "command", "status"), GS_CTL_ASK_MS);
+	if (gs_twin_run(twin, frame, (uint32_t)length, result, &error))
+		gs_ctl_fail("%s", error.text);
+	else
+		json = result_json(ctl, twin, status, result, gs_addr_format(&spec->src, client));
+	gs_twin_close(twin);
+	return json;
 }
 
 static int explain_frame(const struct gs_ctl *ctl, struct gs_twin *twin, const json_t *status,
