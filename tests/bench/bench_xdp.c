@@ -2,9 +2,10 @@
 /*
  * Nanoseconds a packet, net of the driver: `make bench`. README.md says how to read them.
  *
- *	bench_xdp [-r ROUNDS] [-n PACKETS] [-f FLOWS] [-g MMDB | -c]
+ *	bench_xdp [-r ROUNDS] [-n PACKETS] [-f FLOWS | -m] [-g MMDB | -c]
  *
- * -f: only this many flows, 1, 1024, 65536 or 1048576.
+ * -f: only this many flows, 1, 1024, 65536 or 1048576. -m: instead, the ways packets can go
+ * (bench_modes.c).
  * JSON, a line a row, on standard output; a table for people on standard error.
  */
 #include <setjmp.h>
@@ -14,12 +15,9 @@
 
 #include <cmocka.h>
 
+#include "bench.h"
 #include "gs_bench.h"
-#include "maps/gs_maps.h"
-#include "tests/bpf/packet.h"
-#include "tests/bpf/xdp_edge.h"
 #include "user/adapters/adapters.h"
-#include "user/core/geotable.h"
 #include "user/core/random.h"
 
 #include <arpa/inet.h>
@@ -32,44 +30,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum {
-	MAX_FLOWS = 1 << 20,
-	MAX_ROUNDS = 31,
-	REGIONS = 8, /* ids 1 .. 8 */
-	MEMBERS = 16,
-	SLOTS = 16411,	/* of a ring: a prime, about 1,000 a member */
-	STRIDE = 65536, /* of routes: as many locations as there can be */
-	CITY_PREFIXES4 = 4400000,
-	CITY_PREFIXES6 = 2000000,
-	CITY_LOCATIONS = 8300,
-	BLOCK_LIMIT = 1 << 21,
-};
-
-/* Also the index of the program in the driver's table. */
-enum row { ROW_DROP, ROW_TX, ROW_GROW, ROW_ESTABLISHED, ROW_NEW, ROW__COUNT };
-
 static const char *const row_names[ROW__COUNT] = {"baseline", "xdp_tx", "grow_20_tx", "established",
 						  "new"};
 static const uint32_t flow_counts[] = {1, 1024, 65536, MAX_FLOWS};
-
-/* What clients are drawn from, and the table compiled from it. */
-struct family {
-	struct gs_geo_block *blocks;
-	size_t block_count;
-	struct gs_geo_key *starts; /* of prefixes */
-	size_t start_count;
-};
-
-struct bench {
-	struct xdp_edge edge[2]; /* established flows in one, new ones in the other */
-	struct bpf_object *driver;
-	struct bench_conf *conf; /* mapped */
-	struct bench_flow4 *flows4;
-	struct bench_flow6 *flows6;
-	struct family family[2]; /* IPv4, IPv6; kept until the end */
-	char geo[128];
-	uint32_t rounds, packets;
-};
 
 /* ---- geo tables ------------------------------------------------------------------------------ */
 
@@ -191,7 +154,7 @@ static uint32_t backend_id(uint32_t region, uint32_t member)
 	return region * MEMBERS + member;
 }
 
-static void put_backends(const struct xdp_edge *edge)
+void bench_put_backends(const struct xdp_edge *edge, uint8_t mode, uint8_t family)
 {
 	struct gs_hop_value hop = edge_hop_value();
 	uint32_t hop_id = EDGE_HOP;
@@ -208,9 +171,12 @@ static void put_backends(const struct xdp_edge *edge)
 				.hop = EDGE_HOP,
 				.service = 1,
 				.region = (uint8_t)region,
-				.mode = GS_FORWARD_IPIP,
-				.family = 4,
+				.mode = mode,
+				.family = family,
 				.addr = {0, 0, htonl(0xffff), htonl(0x0a000000 + id)}};
+
+			if (family == 6)
+				packet_addr("2001:db8:b::1", (uint8_t *)value.addr);
 
 			xdp_edge_set(edge, GS_MAP_BACKENDS, &id, &value);
 			xdp_edge_set(edge, GS_MAP_USABLE_BACKEND, &id, &edge_up);
@@ -357,19 +323,11 @@ static void draw_flows(struct bench *bench)
 
 /* ---- runs ------------------------------------------------------------------------------------ */
 
-struct run {
-	int family;
-	uint32_t flows;
-	enum row row;
-	uint8_t flags;
-	uint32_t packets;
-};
-
-/* ns a packet, as the kernel measured around the loop. */
-static uint32_t run(const struct bench *bench, const struct run *run)
+uint32_t bench_run(const struct bench *bench, const struct run *run)
 {
 	struct packet_spec spec = {.family = (uint8_t)run->family, .payload = 10};
-	struct packet packet = packet_build(&spec);
+	struct packet packet = run->frame ? *run->frame : packet_build(&spec);
+	const char *driver = run->family == 4 ? "bench_drive4" : "bench_drive6";
 	uint8_t out[PACKET_MAX];
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet.bytes, .data_size_in = packet.length,
 		    .data_out = out, .data_size_out = sizeof(out), .repeat = (int)run->packets);
@@ -380,15 +338,14 @@ static uint32_t run(const struct bench *bench, const struct run *run)
 	bench->conf->target = run->row;
 	bench->conf->flags = run->flags;
 	bench->conf->next = 0;
-	assert_int_equal(bpf_prog_test_run_opts(driver_fd(bench, run->family == 4 ? "bench_drive4"
-										  : "bench_drive6"),
-						&opts),
-			 0);
+	if (run->driver)
+		driver = run->driver;
+	assert_int_equal(bpf_prog_test_run_opts(driver_fd(bench, driver), &opts), 0);
 	assert_int_equal(opts.retval, run->row == ROW_DROP ? XDP_DROP : XDP_TX);
 	return opts.duration;
 }
 
-static uint64_t reason_packets(const struct xdp_edge *edge, enum gs_reason reason)
+uint64_t bench_reason_packets(const struct xdp_edge *edge, enum gs_reason reason)
 {
 	static struct gs_count cpus[1024];
 	uint32_t index = reason;
@@ -413,14 +370,14 @@ static uint32_t buckets_for(uint32_t flows)
 	return buckets > GS_FLOW_BUCKETS_DEFAULT ? buckets : GS_FLOW_BUCKETS_DEFAULT;
 }
 
-static void open_edge(struct bench *bench, enum row row, uint32_t flows)
+void bench_open_edge(struct bench *bench, enum row row, uint32_t flows)
 {
 	struct xdp_edge *edge = &bench->edge[row - ROW_ESTABLISHED];
 
 	xdp_edge_load(edge, buckets_for(flows));
 	put_service(edge, "198.51.100.10");
 	put_service(edge, "2001:db8:100::10");
-	put_backends(edge);
+	bench_put_backends(edge, GS_FORWARD_IPIP, 4);
 	put_plans(edge);
 	put_pools(edge);
 	put_generation(edge);
@@ -442,12 +399,12 @@ static void measure_row(const struct bench *bench, struct run *r, struct result 
 {
 	enum gs_reason reason = r->row == ROW_NEW ? GS_REASON_tx_new : GS_REASON_tx_flow;
 	const struct xdp_edge *edge = &bench->edge[r->row == ROW_NEW];
-	uint64_t before = reason_packets(edge, reason);
+	uint64_t before = bench_reason_packets(edge, reason);
 
 	r->flags = flags_of(r->row);
-	result->ns[r->row][round] = run(bench, r);
+	result->ns[r->row][round] = bench_run(bench, r);
 	if (r->row >= ROW_ESTABLISHED)
-		result->share[r->row] += (double)(reason_packets(edge, reason) - before) /
+		result->share[r->row] += (double)(bench_reason_packets(edge, reason) - before) /
 					 bench->packets / bench->rounds;
 	else if (round == 0)
 		result->share[r->row] = 1;
@@ -459,11 +416,11 @@ static void measure(struct bench *bench, int family, uint32_t flows, struct resu
 
 	memset(ret_result, 0, sizeof(*ret_result));
 	for (r.row = ROW_ESTABLISHED; r.row <= ROW_NEW; r.row++) {
-		open_edge(bench, r.row, flows);
+		bench_open_edge(bench, r.row, flows);
 		r.flags = flags_of(r.row);
 		r.packets = MAX_FLOWS; /* every flow, and twice to prove it */
-		run(bench, &r);
-		run(bench, &r);
+		bench_run(bench, &r);
+		bench_run(bench, &r);
 	}
 	r.packets = bench->packets;
 	for (uint32_t round = 0; round < bench->rounds; round++)
@@ -475,7 +432,7 @@ static void measure(struct bench *bench, int family, uint32_t flows, struct resu
 
 /* ---- report ---------------------------------------------------------------------------------- */
 
-static int compare_u32(const void *left, const void *right)
+int bench_compare_u32(const void *left, const void *right)
 {
 	uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
 
@@ -488,7 +445,7 @@ static void report_row(const struct bench *bench, int family, uint32_t flows, en
 	uint32_t *ns = result->ns[row];
 	double net, share = result->share[row];
 
-	qsort(ns, bench->rounds, sizeof(*ns), compare_u32);
+	qsort(ns, bench->rounds, sizeof(*ns), bench_compare_u32);
 	net = ns[bench->rounds / 2] - baseline;
 	printf("{\"row\":\"%s\",\"family\":%d,\"flows\":%u,\"ns_net\":%.0f,\"ns\":%u,\"ns_low\":%u,"
 	       "\"ns_high\":%u,\"ns_baseline\":%.0f,\"ratio_to_xdp_tx\":%.2f,\"share\":%.4f,"
@@ -505,8 +462,8 @@ static void report(const struct bench *bench, int family, uint32_t flows, struct
 {
 	double baseline, tx;
 
-	qsort(result->ns[ROW_DROP], bench->rounds, sizeof(uint32_t), compare_u32);
-	qsort(result->ns[ROW_TX], bench->rounds, sizeof(uint32_t), compare_u32);
+	qsort(result->ns[ROW_DROP], bench->rounds, sizeof(uint32_t), bench_compare_u32);
+	qsort(result->ns[ROW_TX], bench->rounds, sizeof(uint32_t), bench_compare_u32);
 	baseline = result->ns[ROW_DROP][bench->rounds / 2];
 	tx = result->ns[ROW_TX][bench->rounds / 2];
 	for (enum row row = ROW_DROP; row < ROW__COUNT; row++)
@@ -523,7 +480,8 @@ on_libbpf(enum libbpf_print_level level, const char *format, va_list args)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: bench_xdp [-r ROUNDS] [-n PACKETS] [-f FLOWS] [-g MMDB | -c]\n");
+	fprintf(stderr,
+		"usage: bench_xdp [-r ROUNDS] [-n PACKETS] [-f FLOWS | -m] [-g MMDB | -c]\n");
 	return 2;
 }
 
@@ -532,9 +490,10 @@ int main(int argc, char **argv)
 	static struct bench bench = {.rounds = 5, .packets = MAX_FLOWS};
 	const char *geo_path = NULL;
 	uint32_t only = 0;
+	bool modes = false;
 	int option;
 
-	while ((option = getopt(argc, argv, "r:n:f:g:c")) != -1) {
+	while ((option = getopt(argc, argv, "r:n:f:g:cm")) != -1) {
 		if (option == 'r')
 			bench.rounds = (uint32_t)strtoul(optarg, NULL, 10);
 		else if (option == 'n')
@@ -545,6 +504,8 @@ int main(int argc, char **argv)
 			geo_path = optarg;
 		else if (option == 'c')
 			geo_path = NULL;
+		else if (option == 'm')
+			modes = true;
 		else
 			return usage();
 	}
@@ -559,7 +520,9 @@ int main(int argc, char **argv)
 	draw_flows(&bench);
 	fprintf(stderr, "geo table: %s\n  %-12s %4s %9s %8s %17s %8s %9s\n", bench.geo, "row", "",
 		"flows", "ns net", "ns low .. high", "x TX", "such");
-	for (unsigned i = 0; i < sizeof(flow_counts) / sizeof(flow_counts[0]); i++)
+	for (int family = 4; family <= 6 && modes; family += 2)
+		bench_modes(&bench, family);
+	for (unsigned i = 0; i < sizeof(flow_counts) / sizeof(flow_counts[0]) && !modes; i++)
 		for (int family = 4; family <= 6; family += 2) {
 			static struct result result;
 

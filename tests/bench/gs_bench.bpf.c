@@ -70,8 +70,12 @@ static inline __attribute__((always_inline)) void make_udp(__u8 *ip)
 	*(wire16 *)(ip + 20 + 4) = __builtin_bswap16(BENCH_FRAME4 - 14 - 20);
 }
 
-SEC("xdp")
-int bench_drive4(struct xdp_md *ctx)
+/* Where a frame has what makes it one flow's, in bytes; flags 0: it has none. */
+struct shape {
+	__u32 bytes, addr, port, flags;
+};
+
+static inline __attribute__((always_inline)) int drive4(struct xdp_md *ctx, struct shape at)
 {
 	__u32 index = 0;
 	struct bench_conf *conf = bpf_map_lookup_elem(&bench_conf, &index);
@@ -82,20 +86,20 @@ int bench_drive4(struct xdp_md *ctx)
 		return XDP_ABORTED;
 	index = conf->next++ & conf->mask;
 	flow = bpf_map_lookup_elem(&bench_flows4, &index);
-	frame = restore(ctx, conf, BENCH_FRAME4);
+	frame = restore(ctx, conf, at.bytes);
 	if (!flow || !frame)
 		return XDP_ABORTED;
-	*(wire32 *)(frame + 14 + 12) = flow->src;
-	*(wire16 *)(frame + 14 + 20) = flow->src_port;
-	frame[14 + 20 + 13] = flow->flags ? flow->flags : conf->flags;
+	*(wire32 *)(frame + at.addr) = flow->src;
+	*(wire16 *)(frame + at.port) = flow->src_port;
+	if (at.flags)
+		frame[at.flags] = flow->flags ? flow->flags : conf->flags;
 	if (flow->is_udp)
 		make_udp(frame + 14);
 	bpf_tail_call(ctx, &bench_targets, conf->target);
 	return XDP_ABORTED;
 }
 
-SEC("xdp")
-int bench_drive6(struct xdp_md *ctx)
+static inline __attribute__((always_inline)) int drive6(struct xdp_md *ctx, struct shape at)
 {
 	__u32 index = 0;
 	struct bench_conf *conf = bpf_map_lookup_elem(&bench_conf, &index);
@@ -106,16 +110,50 @@ int bench_drive6(struct xdp_md *ctx)
 		return XDP_ABORTED;
 	index = conf->next++ & conf->mask;
 	flow = bpf_map_lookup_elem(&bench_flows6, &index);
-	frame = restore(ctx, conf, BENCH_FRAME6);
+	frame = restore(ctx, conf, at.bytes);
 	if (!flow || !frame)
 		return XDP_ABORTED;
 #pragma unroll
 	for (int i = 0; i < 4; i++)
-		*(wire32 *)(frame + 14 + 8 + 4 * i) = flow->src[i];
-	*(wire16 *)(frame + 14 + 40) = flow->src_port;
-	frame[14 + 40 + 13] = conf->flags;
+		*(wire32 *)(frame + at.addr + 4 * i) = flow->src[i];
+	*(wire16 *)(frame + at.port) = flow->src_port;
+	if (at.flags)
+		frame[at.flags] = conf->flags;
 	bpf_tail_call(ctx, &bench_targets, conf->target);
 	return XDP_ABORTED;
+}
+
+/* A whole packet, or an IPv4 fragment of one. */
+SEC("xdp")
+int bench_drive4(struct xdp_md *ctx)
+{
+	return drive4(ctx, (struct shape){BENCH_FRAME4, 14 + 12, 14 + 20, 14 + 20 + 13});
+}
+
+SEC("xdp")
+int bench_drive6(struct xdp_md *ctx)
+{
+	return drive6(ctx, (struct shape){BENCH_FRAME6, 14 + 8, 14 + 40, 14 + 40 + 13});
+}
+
+/* Behind a fragment header. */
+SEC("xdp")
+int bench_drive6_fragment(struct xdp_md *ctx)
+{
+	return drive6(ctx, (struct shape){BENCH_FRAME6, 14 + 8, 14 + 48, 14 + 48 + 13});
+}
+
+/* An error about what was sent to the flow's client: destination and its port in the quote. */
+SEC("xdp")
+int bench_drive4_error(struct xdp_md *ctx)
+{
+	return drive4(ctx, (struct shape){BENCH_ERROR4, 14 + 28 + 16, 14 + 28 + 20 + 2, 0});
+}
+
+SEC("xdp")
+int bench_drive6_error(struct xdp_md *ctx)
+{
+	return drive6(ctx, (struct shape){BENCH_ERROR6, 14 + 48 + 24, 14 + 48 + 40 + 2, 0});
 }
 
 /* ---- what the program under test is compared with -------------------------------------------- */

@@ -32,3 +32,7 @@ struct bench_flow6 {
 /* Frames of the template: Ethernet, IP, TCP, 10 bytes. */
 #define BENCH_FRAME4 (14 + 20 + 20 + 10)
 #define BENCH_FRAME6 (14 + 40 + 20 + 10)
+
+/* ICMP errors: Ethernet, IP, ICMP, and of the packet quoted IP and eight bytes. */
+#define BENCH_ERROR4 (14 + 20 + 8 + 20 + 8)
+#define BENCH_ERROR6 (14 + 40 + 8 + 40 + 8)

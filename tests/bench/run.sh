@@ -3,7 +3,8 @@
 #
 # make bench: a table for people, JSON lines in build/bench.json. Arguments go to bench_xdp; without
 # a choice of its own (-g FILE, -c) the geo table is this machine's country database, and a
-# synthetic one of a city database's size comes after it.
+# synthetic one of a city database's size comes after it, and the ways packets can go (-m, which may
+# stand alone).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 BUILD=${BUILD:-build}
@@ -18,6 +19,7 @@ fi
 : >"$out"
 printf '%s, kernel %s\n' "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)" "$(uname -r)" >&2
 case " $* " in
+*" -m "*) "$BUILD/bench/bench_xdp" "$@" -c >>"$out" ;;
 *" -g "* | *" -c "*)
 	"$BUILD/bench/bench_xdp" "$@" >>"$out"
 	;;
@@ -26,6 +28,7 @@ case " $* " in
 		"$BUILD/bench/bench_xdp" "$@" -g "$country" >>"$out"
 	fi
 	"$BUILD/bench/bench_xdp" "$@" -c >>"$out"
+	[[ " $* " == *" -f "* ]] || "$BUILD/bench/bench_xdp" "$@" -m -c >>"$out"
 	;;
 esac
 flood=() # -r and -n are for both

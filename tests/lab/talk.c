@@ -6,6 +6,11 @@
  *	lab-talk put|get ADDRESS PORT BYTES	over TCP, to or from the server
  *	lab-talk udp ADDRESS PORT BYTES		one datagram there and back
  *	lab-talk hold ADDRESS PORT COUNT	so many connections, held until SIGTERM
+ *	lab-talk stay ADDRESS PORT FLOWS	so many UDP flows, from port STAY_PORT on, that ask
+ *and are answered for ever, as QUIC's connections do
+ *
+ * stay prints a line a round: its number, how many flows were answered in it, how many by another
+ * server than their first, how many each server has.
  *
  * A client prints the server's NAME and how many bytes arrived as they were sent; exit 1 if not all
  * did within LIMIT_S, or not in their order.
@@ -39,6 +44,8 @@ enum {
 	HELD_BYTES = 64,
 	HELD_PAUSE_MS = 50
 };
+
+enum { STAY_PORT = 20000, STAY_MAX = 1024, STAY_WAIT_MS = 500 };
 
 static uint8_t byte_at(uint64_t i)
 {
@@ -334,11 +341,124 @@ static int hold(const char *address, const char *port, uint64_t count)
 	return 0;
 }
 
+/* ---- flows that stay ------------------------------------------------------------------------- */
+
+static struct stay {
+	int fd;
+	uint64_t round; /* last answered */
+	char first[LINE], now[LINE];
+} stays[STAY_MAX];
+
+static int open_stay(const char *address, const char *port, uint16_t from)
+{
+	struct sockaddr_storage local = {0};
+	socklen_t size = sizeof(local);
+	int fd = open_socket(address, port, SOCK_DGRAM, false);
+	int again;
+
+	/* the same address, another port: the kernel has chosen one already */
+	if (getsockname(fd, (struct sockaddr *)&local, &size))
+		die("getsockname");
+	again = socket(local.ss_family, SOCK_DGRAM, 0);
+	if (local.ss_family == AF_INET)
+		((struct sockaddr_in *)&local)->sin_port = htons(from);
+	else
+		((struct sockaddr_in6 *)&local)->sin6_port = htons(from);
+	if (again < 0 || bind(again, (struct sockaddr *)&local, size))
+		die("bind");
+	size = sizeof(local);
+	if (getpeername(fd, (struct sockaddr *)&local, &size) ||
+	    connect(again, (struct sockaddr *)&local, size))
+		die("connect");
+	close(fd);
+	return again;
+}
+
+/* "NAME\nstay FLOW ROUND": an answer of this round, or a late one. */
+static void take_stay(struct stay *stay, uint64_t round)
+{
+	char text[2 * LINE];
+	ssize_t got = recv(stay->fd, text, sizeof(text) - 1, MSG_DONTWAIT);
+	uint64_t flow, of;
+
+	if (got <= 0)
+		return;
+	text[got] = '\0';
+	if (sscanf(text, "%127s stay %lu %lu", stay->now, &flow, &of) != 3 || of != round ||
+	    stay != &stays[flow % STAY_MAX])
+		return;
+	if (!stay->first[0])
+		memcpy(stay->first, stay->now, sizeof(stay->first));
+	stay->round = round;
+}
+
+static bool all_answered(uint64_t flows, uint64_t round)
+{
+	for (uint64_t i = 0; i < flows; i++)
+		if (stays[i].round != round)
+			return false;
+	return true;
+}
+
+static void ask_all(uint64_t flows, uint64_t round)
+{
+	struct pollfd fds[STAY_MAX];
+
+	for (uint64_t i = 0; i < flows; i++) {
+		char text[LINE];
+		int length = snprintf(text, sizeof(text), "stay %lu %lu", i, round);
+
+		fds[i] = (struct pollfd){.fd = stays[i].fd, .events = POLLIN};
+		send(stays[i].fd, text, (size_t)length, MSG_NOSIGNAL);
+	}
+	while (!all_answered(flows, round) && poll(fds, flows, STAY_WAIT_MS) > 0)
+		for (uint64_t i = 0; i < flows; i++)
+			take_stay(&stays[i], round);
+}
+
+static void tell_round(uint64_t flows, uint64_t round)
+{
+	uint64_t answered = 0, moved = 0;
+
+	for (uint64_t i = 0; i < flows; i++) {
+		answered += stays[i].round == round;
+		moved += strcmp(stays[i].first, stays[i].now) != 0;
+	}
+	printf("%lu %lu %lu", round, answered, moved);
+	for (uint64_t i = 0; i < flows; i++) {
+		uint64_t same = 0, before = 0;
+
+		for (uint64_t n = 0; n < flows; n++) {
+			bool is_same = strcmp(stays[n].now, stays[i].now) == 0;
+
+			same += is_same;
+			before += is_same && n < i;
+		}
+		if (!before && stays[i].now[0])
+			printf(" %s=%lu", stays[i].now, same);
+	}
+	printf("\n");
+	fflush(stdout);
+}
+
+static _Noreturn void stay(const char *address, const char *port, uint64_t flows)
+{
+	if (flows < 1 || flows > STAY_MAX)
+		die("stay: 1 to 1024 flows");
+	for (uint64_t i = 0; i < flows; i++)
+		stays[i].fd = open_stay(address, port, (uint16_t)(STAY_PORT + i));
+	for (uint64_t round = 1;; round++) {
+		ask_all(flows, round);
+		tell_round(flows, round);
+		poll(NULL, 0, STAY_WAIT_MS / 10);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 5) {
 		fputs("usage: lab-talk serve ADDRESS PORT NAME | put|get|udp ADDRESS PORT BYTES |"
-		      " hold ADDRESS PORT COUNT\n",
+		      " hold ADDRESS PORT COUNT | stay ADDRESS PORT FLOWS\n",
 		      stderr);
 		return 2;
 	}
@@ -357,6 +477,8 @@ int main(int argc, char **argv)
 		return udp(argv[2], argv[3], strtoull(argv[4], NULL, 10));
 	if (strcmp(argv[1], "hold") == 0)
 		return hold(argv[2], argv[3], strtoull(argv[4], NULL, 10));
+	if (strcmp(argv[1], "stay") == 0)
+		stay(argv[2], argv[3], strtoull(argv[4], NULL, 10));
 	fprintf(stderr, "lab-talk: no '%s'\n", argv[1]);
 	return 2;
 }

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The ways a packet can go besides the one bench_xdp.c measures at many flow counts: forward modes
+ * and outer families, fragments, ICMP errors, and with a monitor looking on. 1,024 flows: a hot
+ * cache, where a few instructions more show.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "bench.h"
+#include "gs_bench.h"
+
+#include <bpf/libbpf.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FLOWS = 1024, CHUNK = 14000 /* fits the ring of samples */ };
+
+enum kind { WHOLE, FIRST, LATER, ERROR };
+
+/* outer 4, 6; 0: the packet's own family (L2). every: a monitor shows one packet in so many. */
+static const struct mode {
+	const char *name;
+	uint8_t mode, outer;
+	enum kind kind;
+	bool is_new;
+	uint32_t every;
+	enum gs_reason reason;
+} modes[] = {
+	{"established_ipip_in4", GS_FORWARD_IPIP, 4, WHOLE, false, 0, GS_REASON_tx_flow},
+	{"established_ipip_in6", GS_FORWARD_IPIP, 6, WHOLE, false, 0, GS_REASON_tx_flow},
+	{"established_gue_in4", GS_FORWARD_GUE, 4, WHOLE, false, 0, GS_REASON_tx_flow},
+	{"established_gue_in6", GS_FORWARD_GUE, 6, WHOLE, false, 0, GS_REASON_tx_flow},
+	{"established_l2", GS_FORWARD_L2, 0, WHOLE, false, 0, GS_REASON_tx_flow},
+	{"new_ipip_in4", GS_FORWARD_IPIP, 4, WHOLE, true, 0, GS_REASON_tx_new},
+	{"new_ipip_in6", GS_FORWARD_IPIP, 6, WHOLE, true, 0, GS_REASON_tx_new},
+	{"new_gue_in4", GS_FORWARD_GUE, 4, WHOLE, true, 0, GS_REASON_tx_new},
+	{"new_gue_in6", GS_FORWARD_GUE, 6, WHOLE, true, 0, GS_REASON_tx_new},
+	{"new_l2", GS_FORWARD_L2, 0, WHOLE, true, 0, GS_REASON_tx_new},
+	{"fragment_first", GS_FORWARD_IPIP, 4, FIRST, false, 0, GS_REASON_tx_flow},
+	{"fragment_later", GS_FORWARD_IPIP, 4, LATER, false, 0, GS_REASON_tx_fragment},
+	{"icmp_error", GS_FORWARD_IPIP, 4, ERROR, false, 0, GS_REASON_tx_icmp},
+	{"monitor_off", GS_FORWARD_IPIP, 4, WHOLE, false, 0, GS_REASON_tx_flow},
+	{"monitor_1_in_1024", GS_FORWARD_IPIP, 4, WHOLE, false, 1024, GS_REASON_tx_flow},
+	{"monitor_1_in_1", GS_FORWARD_IPIP, 4, WHOLE, false, 1, GS_REASON_tx_flow},
+};
+enum { MODES = sizeof(modes) / sizeof(modes[0]) };
+
+struct measured {
+	uint32_t ns[MAX_ROUNDS], drop[MAX_ROUNDS], tx[MAX_ROUNDS];
+	double share;
+};
+
+/* ---- frames ---------------------------------------------------------------------------------- */
+
+static struct packet whole_frame(int family)
+{
+	return packet_build(&(struct packet_spec){.family = (uint8_t)family, .payload = 10});
+}
+
+/* As long as a whole one, so that the driver need not know. */
+static struct packet fragment_frame(int family, bool is_first)
+{
+	struct packet_spec spec = {.family = (uint8_t)family, .payload = 10};
+
+	if (family == 6) {
+		spec.payload = 2;
+		spec.extensions = is_first ? "f" : "l";
+	} else {
+		spec.fragment = is_first ? 0x2000 : 0x00b9;
+	}
+	return packet_build(&spec);
+}
+
+static struct packet error_frame(int family)
+{
+	struct packet client = whole_frame(family), answer = packet_reverse(&client);
+
+	return packet_icmp(&(struct packet_icmp){
+		.src = family == 6 ? "2001:db8:2::77" : "203.0.113.77",
+		.dst = family == 6 ? "2001:db8:100::10" : "198.51.100.10",
+		.type = family == 6 ? 2 : 3,
+		.code = family == 6 ? 0 : 4,
+		.rest = 1400,
+		.bytes = answer.bytes + PACKET_L3,
+		.length = family == 6 ? 48 : 28,
+	});
+}
+
+static struct packet frame_of(enum kind kind, int family)
+{
+	if (kind == ERROR)
+		return error_frame(family);
+	return kind == WHOLE ? whole_frame(family) : fragment_frame(family, kind == FIRST);
+}
+
+static const char *driver_of(enum kind kind, int family)
+{
+	if (kind == ERROR)
+		return family == 6 ? "bench_drive6_error" : "bench_drive4_error";
+	return kind != WHOLE && family == 6 ? "bench_drive6_fragment" : NULL;
+}
+
+/* ---- a monitor ------------------------------------------------------------------------------- */
+
+static int throw_away(void *context, void *data, size_t size)
+{
+	(void)context;
+	(void)data;
+	(void)size;
+	return 0;
+}
+
+static void set_monitor(const struct xdp_edge *edge, uint32_t every)
+{
+	const struct gs_monitor_value all = {.reasons = ~0ull};
+	struct gs_meta_value meta = xdp_edge_meta(edge);
+	uint32_t zero = 0;
+
+	xdp_edge_set(edge, GS_MAP_MONITOR, &zero, &all);
+	meta.monitor_until_ns = every ? ~0ull : 0;
+	meta.monitor_mask = every ? every - 1 : 0;
+	xdp_edge_set_meta(edge, &meta);
+}
+
+/* In pieces that fit the ring, which is read between them: ns a packet. */
+static uint32_t run_monitored(const struct bench *bench, const struct xdp_edge *edge, struct run *r)
+{
+	struct ring_buffer *ring =
+		ring_buffer__new(xdp_edge_map(edge, GS_MAP_SAMPLES), throw_away, NULL, NULL);
+	uint32_t packets = r->packets, chunks = (packets + CHUNK - 1) / CHUNK;
+	uint64_t ns = 0;
+
+	assert_non_null(ring);
+	r->packets = CHUNK;
+	for (uint32_t i = 0; i < chunks; i++) {
+		ns += bench_run(bench, r);
+		ring_buffer__consume(ring);
+	}
+	ring_buffer__free(ring);
+	r->packets = packets;
+	return (uint32_t)(ns / chunks);
+}
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+/* Later fragments find what first ones left, for two seconds. */
+static void remember_fragments(const struct bench *bench, int family)
+{
+	struct packet first = fragment_frame(family, true);
+	const struct run r = {.driver = driver_of(FIRST, family),
+			      .frame = &first,
+			      .family = family,
+			      .flows = FLOWS,
+			      .row = ROW_ESTABLISHED,
+			      .flags = 0x10,
+			      .packets = FLOWS};
+
+	bench_run(bench, &r);
+}
+
+static void measure_mode(struct bench *bench, int family, const struct mode *mode,
+			 struct measured *measured, uint32_t round)
+{
+	struct packet frame = frame_of(mode->kind, family);
+	const struct xdp_edge *edge = &bench->edge[mode->is_new];
+	struct run r = {.driver = driver_of(mode->kind, family),
+			.frame = &frame,
+			.family = family,
+			.flows = FLOWS,
+			.flags = mode->is_new ? 0x02 : 0x10,
+			.packets = bench->packets};
+	uint64_t before;
+	uint32_t sent = r.packets;
+
+	r.row = ROW_DROP;
+	measured->drop[round] = bench_run(bench, &r);
+	r.row = ROW_TX;
+	measured->tx[round] = bench_run(bench, &r);
+	r.row = mode->is_new ? ROW_NEW : ROW_ESTABLISHED;
+	bench_put_backends(edge, mode->mode, mode->outer ? mode->outer : (uint8_t)family);
+	if (mode->kind == LATER)
+		remember_fragments(bench, family);
+	before = bench_reason_packets(edge, mode->reason);
+	set_monitor(edge, mode->every);
+	if (mode->every)
+		sent = (r.packets + CHUNK - 1) / CHUNK * CHUNK;
+	measured->ns[round] = mode->every ? run_monitored(bench, edge, &r) : bench_run(bench, &r);
+	set_monitor(edge, 0);
+	measured->share +=
+		(double)(bench_reason_packets(edge, mode->reason) - before) / sent / bench->rounds;
+}
+
+static uint32_t middle(uint32_t *ns, uint32_t rounds)
+{
+	qsort(ns, rounds, sizeof(*ns), bench_compare_u32);
+	return ns[rounds / 2];
+}
+
+static void report_mode(const struct bench *bench, int family, const struct mode *mode,
+			struct measured *measured)
+{
+	uint32_t baseline = middle(measured->drop, bench->rounds);
+	uint32_t tx = middle(measured->tx, bench->rounds);
+	uint32_t ns = middle(measured->ns, bench->rounds);
+	uint32_t low = measured->ns[0], high = measured->ns[bench->rounds - 1];
+	double net = (double)ns - baseline, ratio = (double)ns / tx;
+
+	printf("{\"row\":\"%s\",\"family\":%d,\"flows\":%u,\"ns_net\":%.0f,\"ns\":%u,\"ns_low\":%u,"
+	       "\"ns_high\":%u,\"ns_baseline\":%u,\"ratio_to_xdp_tx\":%.2f,\"share\":%.4f,"
+	       "\"rounds\":%u,\"packets\":%u,\"flow_buckets\":%u}\n",
+	       mode->name, family, FLOWS, net, ns, low, high, baseline, ratio, measured->share,
+	       bench->rounds, bench->packets, GS_FLOW_BUCKETS_DEFAULT);
+	fprintf(stderr, "  %-22s %4s %8.0f %7u .. %-6u %8.2f %8.2f %%\n", mode->name,
+		family == 4 ? "IPv4" : "IPv6", net, low, high, ratio, measured->share * 100);
+}
+
+void bench_modes(struct bench *bench, int family)
+{
+	static struct measured measured[MODES];
+	struct run r = {.family = family, .flows = FLOWS, .packets = FLOWS};
+
+	memset(measured, 0, sizeof(measured));
+	for (r.row = ROW_ESTABLISHED; r.row <= ROW_NEW; r.row++) {
+		bench_open_edge(bench, r.row, FLOWS);
+		r.flags = r.row == ROW_NEW ? 0x02 : 0x10;
+		bench_run(bench, &r); /* every flow, and twice to prove it */
+		bench_run(bench, &r);
+	}
+	for (uint32_t round = 0; round < bench->rounds; round++)
+		for (unsigned i = 0; i < MODES; i++)
+			measure_mode(bench, family, &modes[i], &measured[i], round);
+	for (unsigned i = 0; i < MODES; i++)
+		report_mode(bench, family, &modes[i], &measured[i]);
+	fflush(stdout);
+	xdp_edge_close(&bench->edge[0]);
+	xdp_edge_close(&bench->edge[1]);
+}
