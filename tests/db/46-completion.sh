@@ -27,6 +27,13 @@ is "a breaker's service and region" "$(offers breaker force web e)" eu
 is "limits' fields" "$(offers region set eu l)" "latitude= longitude= limit_packets= limit_flows="
 ctl access add 192.0.2.0/24 deny >/dev/null && ctl access add 192.0.2.0/24@web allow "for a while" >/dev/null || exit 1
 is "access rules by their names" "$(offers access remove '')" "192.0.2.0/24 192.0.2.0/24@web"
+is "verbs of the flow table" "$(offers flow f)" flush
+is "options of a command" "$(offers flow list --)" "--backend --limit --service --state"
+is "of one word, too" "$(offers monitor --s)" "--service --src"
+is "names behind an option" "$(offers flow flush --backend us-1-)" "us-1-web6 us-1-cross us-1-cross6"
+is "of services" "$(offers monitor --every 8 --service web)" "web web6"
+is "words behind an option" "$(offers flow count --by re)" region
+is "a flow has no name" "$(offers flow show '')" ""
 is "an object there is not" "$(offers mars '')" ""
 is "hostile words run nothing" "$(offers "x'; touch $TAP_WORK/ran; '" '')" ""
 refuses "nothing ran" test -e "$TAP_WORK/ran"

@@ -40,7 +40,7 @@ static int open_path(const char *path, int *ret_fd, struct bpf_map_info *ret_inf
 static int check_version(const char *pin_dir, struct gs_error *error)
 {
 	struct gs_meta_value meta = {0};
-	struct bpf_map_info info;
+	struct bpf_map_info info = {0};
 	char path[PATH_BYTES];
 	GS_AUTO_CLOSE int fd = -1;
 	__u32 zero = 0;
@@ -63,7 +63,7 @@ static int check_version(const char *pin_dir, struct gs_error *error)
 int gs_dataplane_pin_open(const char *pin_dir, const struct gs_dataplane_pin *want, int *ret_fd,
 			  uint32_t *ret_entries, struct gs_error *error)
 {
-	struct bpf_map_info info;
+	struct bpf_map_info info = {0};
 	char path[PATH_BYTES];
 	GS_AUTO_CLOSE int fd = -1;
 	int result = check_version(pin_dir, error);
@@ -98,7 +98,7 @@ int gs_dataplane_pin_map(const char *pin_dir, const struct gs_dataplane_pin *wan
 {
 	int protection = writes ? PROT_READ | PROT_WRITE : PROT_READ;
 	GS_AUTO_CLOSE int fd = -1;
-	uint32_t entries;
+	uint32_t entries = 0;
 	void *memory;
 	int result = gs_dataplane_pin_open(pin_dir, want, &fd, &entries, error);
 

@@ -124,7 +124,7 @@ static uint64_t next_lease(void)
 	return clock_ns(CLOCK_MONOTONIC) + GS_SAMPLER_LEASE_MS * 1000000ull;
 }
 
-static bool swap_lease(struct gs_sampler *sampler, uint64_t was, uint64_t now)
+static bool swap_lease(struct gs_sampler *sampler, __u64 was, __u64 now)
 {
 	if (!__atomic_compare_exchange_n(&sampler->monitor->lease_until_ns, &was, now, false,
 					 __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))

@@ -79,49 +79,62 @@ static int take_by(const char *verb, const char *text, struct choice *choice)
 			    text);
 }
 
-/* options: those the verb has, by name; NULL at the end. */
+static int refuse_option(const char *verb, const char *option, const char *const *options,
+			 size_t count)
+{
+	const char *nearest = gs_suggest(option, options, count);
+
+	return gs_ctl_usage("flow", verb, "unexpected \"%s\"%s%s%s", option,
+			    nearest ? "; did you mean '" : "", nearest ? nearest : "",
+			    nearest ? "'?" : "");
+}
+
+static bool take_switch(const char *option, struct choice *choice)
+{
+	if (strcmp(option, "--all") == 0)
+		choice->is_all = true;
+	else if (strcmp(option, "--yes") == 0)
+		choice->is_sure = true;
+	else
+		return false;
+	return true;
+}
+
+/* value NULL: it is missing. */
+static int take_value(const char *verb, const char *option, const char *value,
+		      struct choice *choice)
+{
+	if (!value)
+		return gs_ctl_usage("flow", verb, "%s: a value expected", option);
+	if (strcmp(option, "--state") == 0)
+		return take_state(verb, value, choice);
+	if (strcmp(option, "--by") == 0)
+		return take_by(verb, value, choice);
+	if (strcmp(option, "--limit") == 0)
+		return take_limit(verb, value, choice);
+	*(strcmp(option, "--backend") == 0 ? &choice->backend_name : &choice->service_name) = value;
+	return GS_CTL_DONE;
+}
+
+/* options: those the verb has; NULL at the end. argv ends with NULL, too. */
 static int take_choice(const char *verb, const char *const *options, int argc, char **argv,
 		       struct choice *choice)
 {
-	for (int i = 0; i < argc; i++) {
-		const char *option = argv[i], *value = argv[i + 1]; /* argv ends with NULL */
+	int result = GS_CTL_DONE;
+
+	for (int i = 0; i < argc && result == GS_CTL_DONE; i++) {
 		size_t known = 0;
-		int result = GS_CTL_DONE;
 
-		while (options[known] && strcmp(options[known], option) != 0)
+		while (options[known] && strcmp(options[known], argv[i]) != 0)
 			known++;
-		if (!options[known]) {
-			const char *nearest = gs_suggest(option, options, known);
-
-			return gs_ctl_usage("flow", verb, "unexpected \"%s\"%s%s%s", option,
-					    nearest ? "; did you mean '" : "",
-					    nearest ? nearest : "", nearest ? "'?" : "");
-		}
-		if (strcmp(option, "--all") == 0) {
-			choice->is_all = true;
+		if (!options[known])
+			return refuse_option(verb, argv[i], options, known);
+		if (take_switch(argv[i], choice))
 			continue;
-		}
-		if (strcmp(option, "--yes") == 0) {
-			choice->is_sure = true;
-			continue;
-		}
-		if (!value)
-			return gs_ctl_usage("flow", verb, "%s: a value expected", option);
-		if (strcmp(option, "--backend") == 0)
-			choice->backend_name = value;
-		else if (strcmp(option, "--service") == 0)
-			choice->service_name = value;
-		else if (strcmp(option, "--state") == 0)
-			result = take_state(verb, value, choice);
-		else if (strcmp(option, "--by") == 0)
-			result = take_by(verb, value, choice);
-		else
-			result = take_limit(verb, value, choice);
-		if (result)
-			return result;
+		result = take_value(verb, argv[i], argv[i + 1], choice);
 		i++;
 	}
-	return GS_CTL_DONE;
+	return result;
 }
 
 static int find_names(const struct gs_ctl *ctl, struct choice *choice, struct gs_ctl_names *names)
@@ -433,11 +446,11 @@ static const char *tally_name(const struct tally *tally, const struct gs_ctl_nam
 static int print_tally_json(const struct tally *tally, const struct gs_ctl_names *names,
 			    uint64_t buckets)
 {
-	GS_AUTO_JSON json_t *json =
-		json_pack("{s:I, s:I, s:I, s:I, s:I}", "entries", (json_int_t)tally->entries,
-			  "capacity", (json_int_t)(buckets * gs_flow_table_ways()), "buckets",
-			  (json_int_t)buckets, "full_buckets", (json_int_t)tally->full,
-			  "buckets_in_use_whole", (json_int_t)tally->taken);
+	json_int_t capacity = (json_int_t)buckets * gs_flow_table_ways();
+	GS_AUTO_JSON json_t *json = json_pack(
+		"{s:I, s:I, s:I, s:I, s:I}", "entries", (json_int_t)tally->entries, "capacity",
+		capacity, "buckets", (json_int_t)buckets, "full_buckets", (json_int_t)tally->full,
+		"buckets_in_use_whole", (json_int_t)tally->taken);
 	json_t *states = json_object(), *by = json_object();
 	char name[GS_CTL_NAME_MAX];
 

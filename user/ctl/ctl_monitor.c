@@ -78,7 +78,7 @@ static int take_option(struct watch *watch, const char *option, const char *valu
 {
 	static const char *const options[] = {"--every", "--reason", "--service", "--src",
 					      "--count"};
-	uint64_t number;
+	uint64_t number = 0;
 	const char *nearest;
 	int result;
 

@@ -21,26 +21,39 @@ _geostreamctl() {
 	_geostreamctl_list() {
 		timeout 1 geostreamctl "${options[@]}" "$@" 2>/dev/null
 	}
-	case ${#words[@]} in
-	0) words=("$(geostreamctl complete | cut -d ' ' -f 1 | sort -u)") ;;
-	1) words=("$(geostreamctl complete | sed -n "s/^${words[0]//[^a-z]/} //p")") ;;
-	2)
-		case ${words[1]} in
-		show | set | remove) [[ ${words[0]} == access ]] &&
-			words=("$(_geostreamctl_list access list | awk 'NR > 1 { print $1 ($2 ~ /^(allow|deny)$/ ? "" : "@" $2) }')") ||
-			words=("$(_geostreamctl_list "${words[0]}" list | awk 'NR > 1 { print $1 }')") ;;
-		force | release) words=("$(_geostreamctl_list service list | awk 'NR > 1 { print $1 }')") ;;
-		*) return ;;
+	_geostreamctl_words() {
+		case ${#words[@]} in
+		0) words=("$(geostreamctl complete | cut -d ' ' -f 1 | sort -u)") ;;
+		1) words=("$(geostreamctl complete | sed -n "s/^${words[0]//[^a-z]/} //p")") ;;
+		2)
+			case ${words[1]} in
+			show | set | remove) [[ ${words[0]} == access ]] &&
+				words=("$(_geostreamctl_list access list | awk 'NR > 1 { print $1 ($2 ~ /^(allow|deny)$/ ? "" : "@" $2) }')") ||
+				words=("$(_geostreamctl_list "${words[0]}" list | awk 'NR > 1 { print $1 }')") ;;
+			force | release) words=("$(_geostreamctl_list service list | awk 'NR > 1 { print $1 }')") ;;
+			*) return 1 ;;
+			esac
+			;;
+		3)
+			case ${words[1]} in
+			set) words=("$(_geostreamctl_list "${words[0]}" show "${words[2]}" | awk '$1 !~ /^(name|prefix|revision)$/ && NF == 2 { print $1 "=" }')") ;;
+			force | release) words=("$(_geostreamctl_list region list | awk 'NR > 1 { print $1 }')") ;;
+			*) return 1 ;;
+			esac
+			;;
+		*) return 1 ;;
 		esac
+	}
+	case ${words[0]:-}:${words[1]:-}:${COMP_WORDS[COMP_CWORD - 1]}:$current in
+	?*:*:*:-*) words=("$(_geostreamctl_list "${words[@]:0:2}" --help | grep -oE -- '--[a-z-]+' | sort -u)") ;;
+	flow:*:--backend:* | flow:*:--service:* | monitor:*:--service:*)
+		words=("$(_geostreamctl_list "${COMP_WORDS[COMP_CWORD - 1]#--}" list | awk 'NR > 1 { print $1 }')")
 		;;
-	3)
-		case ${words[1]} in
-		set) words=("$(_geostreamctl_list "${words[0]}" show "${words[2]}" | awk '$1 !~ /^(name|prefix|revision)$/ && NF == 2 { print $1 "=" }')") ;;
-		force | release) words=("$(_geostreamctl_list region list | awk 'NR > 1 { print $1 }')") ;;
-		*) return ;;
-		esac
-		;;
-	*) return ;;
+	flow:*:--state:*) words=($'active\nquiet\nunproven\nclosed\nabandoned') ;;
+	flow:*:--by:*) words=($'backend\nservice\nstate\nregion') ;;
+	monitor:*:--reason:*) words=($'drop\ntx\npass') ;;
+	flow:[a-z]*:* | monitor:*) return ;;
+	*) _geostreamctl_words || return ;;
 	esac
 	# Not by compgen -W: it would run what a name has in it.
 	while IFS= read -r word; do
