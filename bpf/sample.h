@@ -22,11 +22,11 @@ GS_INLINE int gs_is_monitored(void)
 
 /* 1: still on. The first packet after its end puts the word to 0, unless it was renewed meanwhile:
  * a monitor that was killed costs nobody anything any more. */
-GS_INLINE int gs_monitor_is_on(struct gs_meta_value *found)
+GS_INLINE int gs_monitor_is_on(struct gs_meta_value *found, __u64 now)
 {
 	__u64 until = *(const volatile __u64 *)&found->monitor_until_ns;
 
-	if (bpf_ktime_get_coarse_ns() < until)
+	if (now < until)
 		return 1;
 	__sync_val_compare_and_swap(&found->monitor_until_ns, until, 0);
 	return 0;
@@ -101,6 +101,7 @@ __attribute__((noinline)) int gs_sample(const struct gs_packet *packet,
 	struct gs_monitor_count *count;
 	struct gs_meta_value *found;
 	struct gs_sample *sample;
+	__u64 now = bpf_ktime_get_coarse_ns();
 	__u32 zero = 0;
 
 	if (!packet || !outcome)
@@ -108,7 +109,7 @@ __attribute__((noinline)) int gs_sample(const struct gs_packet *packet,
 	found = bpf_map_lookup_elem(&meta, &zero);
 	want = bpf_map_lookup_elem(&monitor, &zero);
 	count = bpf_map_lookup_elem(&monitor_cpu, &zero);
-	if (!found || !want || !count || !gs_monitor_is_on(found) ||
+	if (!found || !want || !count || !gs_monitor_is_on(found, now) ||
 	    !gs_monitor_wants(want, packet, outcome->service, reason))
 		return 0;
 	if ((0 GS_REASONS(GS_IS_DROP)) >> (reason & 63) & 1) {
@@ -117,8 +118,12 @@ __attribute__((noinline)) int gs_sample(const struct gs_packet *packet,
 	} else if (!gs_is_drawn(found->monitor_mask)) {
 		return 0;
 	}
-	sample = bpf_ringbuf_reserve(&samples, sizeof(*sample), 0);
+	/* The ring has one lock for all CPUs: a full one is asked once a tick and CPU. */
+	sample = NULL;
+	if (count->full_ns != now)
+		sample = bpf_ringbuf_reserve(&samples, sizeof(*sample), 0);
 	if (!sample) {
+		count->full_ns = now;
 		count->lost++;
 		return 0;
 	}

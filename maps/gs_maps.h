@@ -556,6 +556,7 @@ struct gs_monitor_count {
 	__u64 lost; /* it was full */
 	__u64 held; /* drops beyond the limit */
 	__u64 drops_until_ns;
+	__u64 full_ns; /* the coarse clock when the ring was last found full */
 };
 
 /* One packet and what became of it. Of a packet without (readable) addresses family is 0. */
@@ -635,7 +636,7 @@ _Static_assert(GS_MAX_BACKENDS <= 0x4000, "ids of backends leave bit 15 to GS_FL
 GS_ASSERT_SIZE(gs_fragment_entry, 8);
 GS_ASSERT_SIZE(gs_fragment_bucket, GS_BLOCK_BYTES);
 GS_ASSERT_SIZE(gs_monitor_value, 64);
-GS_ASSERT_SIZE(gs_monitor_count, 32);
+GS_ASSERT_SIZE(gs_monitor_count, 40);
 GS_ASSERT_SIZE(gs_sample, 64);
 _Static_assert(GS_REASON__COUNT <= 64, "gs_monitor_value.reasons: one bit a reason");
 GS_ASSERT_SIZE(gs_count, 16);
