@@ -32,6 +32,10 @@ shows() { # CLIENT ADDRESS JQ_CONDITION
 	lab_ask "$1" "$2" >/dev/null
 	jq -e -n "[inputs | select($3)] | length > 0" <"$TAP_WORK/seen"
 }
+more_lines() { # CLIENT ADDRESS BEFORE
+	lab_ask "$1" "$2" >/dev/null
+	(($(wc -l <"$TAP_WORK/seen") > $3))
+}
 monitored_until() {
 	bpftool -j map dump pinned "$LAB_PIN/meta" | jq '.[0].formatted.value.monitor_until_ns'
 }
@@ -45,7 +49,11 @@ for family in 4 6; do
 	ok "IPv$family: a client's packets appear, with all their names" lab_wait 20 shows de "$vip" \
 		".src == \"$client\" and .dst == \"$vip\" and .dport == 80 and .reason == \"tx_new\" and .verdict == \"tx\" and .flags == \"S\" and .service == \"$service\" and .region == \"eu\" and (.backend | startswith(\"eu-\"))"
 	ok "and the rest of its connection" lab_wait 20 shows de "$vip" '.reason == "tx_flow" and .protocol == "tcp"'
+	is "a packet that explain tries" "$(lab_ctl -j explain --src "$client" --dst "$vip" --dport 80 --sport 40123 | jq -r .verdict)" tx
 	lab_ask ke "$vip" >/dev/null
+	before=$(wc -l <"$TAP_WORK/seen")
+	ok "and then come real ones" lab_wait 20 more_lines de "$vip" "$before"
+	is "of which it is none" "$(jq '.sport | select(. == 40123)' <"$TAP_WORK/seen")" ""
 	is "nobody else's" "$(jq -r .src <"$TAP_WORK/seen" | sort -u)" "$client"
 	refuses "a second one" lab_ctl monitor --count 1
 	like "is told who has it" "$(lab_ctl monitor --count 1 2>&1)" "process $WATCH\b"
