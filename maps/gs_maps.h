@@ -48,10 +48,14 @@
 #define GS_MAP_MONITOR "monitor"
 #define GS_MAP_MONITOR_CPU "monitor_cpu"
 #define GS_MAP_SAMPLES "samples"
+#define GS_MAP_HANDSHAKES "handshakes"
+#define GS_MAP_EVENTS "events"
+#define GS_MAP_DEMAND "demand"
 #define GS_MAP_COUNT_REASON "count_reason"
 #define GS_MAP_COUNT_SERVICE "count_service"
 #define GS_MAP_COUNT_REGION "count_region"
 #define GS_MAP_COUNT_BACKEND "count_backend"
+#define GS_MAP_COUNT_SYN "count_syn"
 #define GS_PIN_PROG "prog"
 #define GS_PIN_LINK_PREFIX "link-" /* followed by the interface's name */
 
@@ -355,7 +359,7 @@ struct gs_plan_value {
  */
 struct gs_pool_value {
 	__u32 base;  /* first slot in `rings`; region 0: row in `routes` */
-	__u32 slots; /* length, a prime; region 0: 0 */
+	__u32 slots; /* length, a prime; region 0: the service's policy */
 };
 
 /* `rings`: slot s = block[s / 32].backend[s % 32]; a flow takes slot base + (hash32 * slots >> 32)
@@ -579,6 +583,57 @@ struct gs_sample {
 	__u32 out_ifindex; /* left by; 0: it did not */
 };
 
+/* ---- handshakes ------------------------------------------------------------------------------
+ *
+ * Of one new TCP flow in meta.handshake_mask + 1 the time from its SYN to the ACK that completes
+ * it is taken: the round trip its client sees, the backend's own included. The SYN's time waits in
+ * `handshakes`, a direct-mapped table of 8-byte words that any later SYN may overwrite; the ACK
+ * sends an event. A SYN that is repeated takes its flow out of the sample (Karn's rule).
+ */
+struct gs_handshake_entry {
+	__u32 tag; /* the flow's; 0: empty */
+	__u32 us;  /* ktime, microseconds; wraps in 71 minutes */
+};
+#define GS_HANDSHAKE_WAYS 8u	  /* of one 64-byte block: only packing */
+#define GS_HANDSHAKE_BLOCKS 4096u /* 32,768 entries; a power of two */
+#define GS_HANDSHAKE_US_MAX 10000000u
+
+struct gs_handshake_block {
+	struct gs_handshake_entry entry[GS_HANDSHAKE_WAYS];
+};
+
+/* One in `events`. */
+struct gs_handshake_event {
+	__u32 rtt_us; /* 1 .. GS_HANDSHAKE_US_MAX */
+	__u16 service;
+	__u16 backend;
+	__u16 location;
+	__u8 region;
+	__u8 family;	/* 4 or 6, of the client */
+	__u8 prefix[6]; /* of the client: IPv4 /24 in the first 3 bytes, IPv6 /48 */
+	__u8 _pad[6];
+};
+#define GS_EVENTS_BYTES 262144u /* of the ring buffer */
+
+/* `count_syn`, by backend. */
+struct gs_syn_count {
+	__u64 syns;	/* that opened a flow */
+	__u64 repeated; /* SYNs of flows that no ACK had completed yet */
+	__u64 measured; /* events sent */
+	__u64 lost;	/* events that found the ring buffer full */
+};
+
+/*
+ * `demand`: new flows by policy and location, entry policy * generation.locations + location, 8 to
+ * a block. What lies beyond the last entry is not counted. Atomic, never reset: readers take
+ * differences, and none across generations of different `locations`.
+ */
+#define GS_DEMAND_ENTRIES 524288u
+#define GS_DEMAND_WAYS 8u
+struct gs_demand_block {
+	__u64 flows[GS_DEMAND_WAYS];
+};
+
 /* ---- counters --------------------------------------------------------------------------------*/
 
 struct gs_count {
@@ -640,3 +695,7 @@ GS_ASSERT_SIZE(gs_monitor_count, 40);
 GS_ASSERT_SIZE(gs_sample, 64);
 _Static_assert(GS_REASON__COUNT <= 64, "gs_monitor_value.reasons: one bit a reason");
 GS_ASSERT_SIZE(gs_count, 16);
+GS_ASSERT_SIZE(gs_handshake_block, GS_BLOCK_BYTES);
+GS_ASSERT_SIZE(gs_handshake_event, 24);
+GS_ASSERT_SIZE(gs_syn_count, 32);
+GS_ASSERT_SIZE(gs_demand_block, GS_BLOCK_BYTES);

@@ -218,6 +218,22 @@ struct gs_told {
 	uint32_t mtu;
 };
 
+/* A sampled TCP handshake, completed. */
+struct gs_handshake {
+	uint32_t rtt_us; /* SYN to the ACK that completes it */
+	gs_id service, region, backend;
+	uint16_t location;
+	struct gs_prefix client; /* /24 or /48 */
+};
+
+/* SYNs to one backend since the maps were made. */
+struct gs_syns {
+	uint64_t opened;   /* that opened a flow */
+	uint64_t repeated; /* of flows that no ACK had completed */
+	uint64_t measured; /* handshakes sampled */
+	uint64_t lost;	   /* and lost on the way here */
+};
+
 struct gs_dataplane_ops {
 	/*
 	 * On the worker: writes backends and hops, fills the free slot, removes services, flips,
@@ -238,6 +254,16 @@ struct gs_dataplane_ops {
 	/* In force, counters (caller frees the arrays), and "I am alive". */
 	void (*info)(void *self, struct gs_dataplane_info *ret_info);
 	int (*count)(void *self, struct gs_counters *ret_counters);
+	/* Readable when handshakes wait; -1: this data plane has none. */
+	int (*handshake_fd)(void *self);
+	/* Takes up to `most` of them; how many there were. */
+	uint32_t (*take_handshakes)(void *self, struct gs_handshake *ret_handshakes, uint32_t most);
+	/* One new TCP flow in `one_in` (a power of two) is sampled; 0: none. */
+	void (*sample_handshakes)(void *self, uint32_t one_in);
+	int (*syns)(void *self, gs_id backend, struct gs_syns *ret_syns);
+	/* New flows since the maps were made, of locations 0 .. count - 1 under this policy, in the
+	 * generation in force. */
+	int (*demand)(void *self, gs_id policy, uint32_t count, uint64_t *ret_flows);
 	/* -ESTALE: the pins are other maps by now; close and open again. */
 	int (*heartbeat)(void *self);
 	void (*close)(void *self);
