@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The packet path: parse (fragment) -> match -> limit -> pick (locate) -> forward (answer) ->
- * count (sample). Each step is one header and returns a reason; only gs_action knows XDP actions.
- * README.md follows one packet through.
+ * The packet path: parse (fragment) -> match -> limit -> pick (locate, handshake) -> forward
+ * (answer)
+ * -> count (sample). Each step is one header and returns a reason; only gs_action knows XDP
+ * actions. README.md follows one packet through.
  */
 #include "maps/gs_maps.bpf.h"
 
@@ -10,6 +11,7 @@
 #include "count.h"
 #include "forward.h"
 #include "fragment.h"
+#include "handshake.h"
 #include "limit.h"
 #include "locate.h"
 #include "match.h"
@@ -49,6 +51,8 @@ GS_INLINE enum gs_reason gs_choose(struct gs_turn *turn, const struct gs_packet 
 		return GS_REASON_tx_icmp;
 	}
 	reason = gs_pick(turn, packet, service, ret_backend);
+	if (turn->watch && *ret_backend)
+		gs_watch_flow(packet, turn, *ret_backend);
 	if (packet->shape == GS_SHAPE_FIRST && *ret_backend)
 		gs_fragment_remember(packet);
 	if (packet->shape == GS_SHAPE_LATER && reason == GS_REASON_tx_flow)

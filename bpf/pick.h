@@ -11,6 +11,12 @@
 
 #define GS_SYN_TRIES 8u /* units of 2^30 ns: a SYN repeated within it belongs to its trial */
 
+/* Of a flow, what is worth noting beyond its packet (handshake.h). */
+#define GS_WATCH_NEW 1u
+#define GS_WATCH_SYN 2u
+#define GS_WATCH_REPEATED 4u /* the SYN, which no ACK has answered yet */
+#define GS_WATCH_PROVEN 8u   /* by this packet */
+
 /* What is decided once for a packet; numbers only, so that it may be handed to a function. */
 struct gs_turn {
 	__u64 table_hash; /* of the flow */
@@ -22,6 +28,8 @@ struct gs_turn {
 	__u32 asks;	  /* the generation's */
 	__u32 is_allowed; /* 1: by an access rule, so under no limit of clients */
 	__u32 is_new;	  /* 1: of a flow that counts as new for limits */
+	__u32 watch;	  /* GS_WATCH_* */
+	__u32 demand;	  /* policy * locations + location, once the flow was picked anew */
 	__u8 affinity;	  /* enum gs_affinity, and its bits: of the service */
 	__u8 affinity4;
 	__u8 affinity6;
@@ -112,7 +120,7 @@ GS_INLINE int gs_flow_awaits(struct gs_flow_entry entry, __u32 now)
  * (backend 0) if there is none or the packet starts a connection anew. Returns values, not the
  * place: the verifier would follow the rest of the program once for each way.
  */
-GS_INLINE struct gs_flow_entry gs_flow_find(const struct gs_turn *turn, int is_syn, __u16 ends)
+GS_INLINE struct gs_flow_entry gs_flow_find(struct gs_turn *turn, int is_syn, __u16 ends)
 {
 	const union gs_flow_bits none = {.word = 0};
 	volatile __u64 *bucket = gs_flow_bucket(turn);
@@ -128,6 +136,8 @@ GS_INLINE struct gs_flow_entry gs_flow_find(const struct gs_turn *turn, int is_s
 			continue;
 		if (is_syn)
 			return gs_flow_awaits(entry.as, turn->now) ? entry.as : none.as;
+		if (!(entry.as.seen & GS_FLOW_PROVEN))
+			turn->watch = GS_WATCH_PROVEN;
 		touched = entry;
 		touched.as.backend |= ends;
 		touched.as.seen = (__u16)(turn->now | GS_FLOW_PROVEN);
@@ -266,19 +276,19 @@ GS_INLINE struct gs_pool_value gs_pool_get(__u32 at, __u32 regions, __u32 servic
 }
 
 /* NULL: the service's policy has none for this location. */
-GS_INLINE const struct gs_plan_value *gs_plan_get(const struct gs_turn *turn,
-						  const struct gs_generation_value *generation,
-						  __u32 location)
+GS_INLINE const struct gs_plan_value *
+gs_plan_get(struct gs_turn *turn, const struct gs_generation_value *generation, __u32 location)
 {
 	const struct gs_route_block *route;
 	__u32 at = turn->at, index, plan;
+	struct gs_pool_value row;
 	void *table;
 
 	if (location >= generation->locations)
 		location = 0;
-	index = gs_pool_get(at, generation->regions, turn->service, 0).base *
-			generation->locations +
-		location;
+	row = gs_pool_get(at, generation->regions, turn->service, 0);
+	index = row.base * generation->locations + location;
+	turn->demand = row.slots * generation->locations + location;
 	table = bpf_map_lookup_elem(&routes, &at);
 	plan = index / GS_BLOCK_U16;
 	route = table ? bpf_map_lookup_elem(table, &plan) : NULL;
@@ -446,8 +456,7 @@ __attribute__((noinline)) int gs_reduce(struct gs_flow_tuple *tuple, const struc
  * of its own, so that the verifier goes through it once and not once for every way a packet can be
  * parsed.
  */
-__attribute__((noinline)) int gs_pick_new(const struct gs_packet *packet,
-					  const struct gs_turn *turn)
+__attribute__((noinline)) int gs_pick_new(const struct gs_packet *packet, struct gs_turn *turn)
 {
 	const struct gs_generation_value *generation;
 	const struct gs_plan_value *plan;
@@ -532,6 +541,16 @@ GS_INLINE int gs_pick_limit(struct gs_turn *turn, const struct gs_packet *packet
 	return turn->is_new ? gs_limit_flow(packet, service, turn->is_allowed) : 0;
 }
 
+/* Of a flow picked anew. One that is not remembered is new with every packet: only its SYN counts.
+ */
+GS_INLINE __u32 gs_watch_new(struct gs_flow_entry known, int is_syn, int tracked)
+{
+	if (known.tag)
+		return is_syn && !(known.seen & GS_FLOW_PROVEN) ? GS_WATCH_SYN | GS_WATCH_REPEATED
+								: 0;
+	return (is_syn ? GS_WATCH_SYN : 0) | (is_syn || tracked ? GS_WATCH_NEW : 0);
+}
+
 /*
  * A tx_ reason and the backend (never 0), or a reason to drop. The reason says how the flow was
  * found; forward.h may still find one to drop it.
@@ -553,6 +572,8 @@ GS_INLINE enum gs_reason gs_pick(struct gs_turn *turn, const struct gs_packet *p
 			limited = gs_pick_limit_known(turn, backend);
 			if (limited)
 				return (enum gs_reason)limited;
+			if (is_repeated_syn)
+				turn->watch = GS_WATCH_SYN | GS_WATCH_REPEATED;
 			*ret_backend = id;
 			return GS_REASON_tx_flow;
 		}
@@ -569,6 +590,7 @@ GS_INLINE enum gs_reason gs_pick(struct gs_turn *turn, const struct gs_packet *p
 		return (enum gs_reason) - picked;
 	ends |= known.backend & GS_FLOW_CLOSED;
 	tracked = gs_flow_remember(turn, (__u16)picked | ends, id && !is_syn ? GS_FLOW_PROVEN : 0);
+	turn->watch = gs_watch_new(known, is_syn, tracked);
 	if (picked & GS_PICK_TRIAL) {
 		if (tracked) {
 			*ret_backend = (__u32)picked & ~GS_PICK_TRIAL;
@@ -590,8 +612,7 @@ GS_INLINE enum gs_reason gs_pick(struct gs_turn *turn, const struct gs_packet *p
  * Where the flow is that an ICMP error quotes: the backend, or minus the reason why there is none.
  * Anybody can send one: it opens no flow, keeps none alive and takes no trial.
  */
-__attribute__((noinline)) int gs_pick_quoted(const struct gs_packet *packet,
-					     const struct gs_turn *turn)
+__attribute__((noinline)) int gs_pick_quoted(const struct gs_packet *packet, struct gs_turn *turn)
 {
 	const struct gs_backend_value *backend;
 	int limited;

@@ -67,6 +67,20 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, GS_SAMPLES_BYTES);
 } samples SEC(".maps");
+GS_ARRAY(handshakes, GS_HANDSHAKE_BLOCKS, gs_handshake_block, 0);
+GS_ARRAY(demand, GS_DEMAND_ENTRIES / GS_DEMAND_WAYS, gs_demand_block, BPF_F_MMAPABLE);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, GS_EVENTS_BYTES);
+} events SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, GS_MAX_BACKENDS);
+	__type(key, __u32);
+	__type(value, struct gs_syn_count);
+} count_syn SEC(".maps");
 
 GS_COUNTERS(count_reason, GS_REASON__COUNT);
 GS_COUNTERS(count_service, GS_MAX_SERVICES);

@@ -166,8 +166,6 @@ struct gs_generation_value {
 	(GS_ASK_ACCESS4_ALL | GS_ASK_ACCESS4_OWN | GS_ASK_ACCESS6_ALL | GS_ASK_ACCESS6_OWN)
 #define GS_ASK_REGION_LIMITS 16u
 
-#define GS_HANDSHAKES_OFF 0xffffffffu
-
 /* `meta`: one element, mapped into the controller. */
 struct gs_meta_value {
 	__u32 layout_version; /* GS_MAPS_VERSION of whoever created the maps */
@@ -179,7 +177,7 @@ struct gs_meta_value {
 	__u64 monitor_until_ns; /* CLOCK_MONOTONIC; verdicts are sampled until then; 0: not at all
 				 */
 	__u32 monitor_mask;	/* one packet in mask + 1 */
-	__u32 handshake_mask;	/* one new TCP flow in mask + 1 is watched; GS_HANDSHAKES_OFF */
+	__u32 handshake_one_in; /* new TCP flow is watched, a power of two; 0: none is */
 	__u64 _pad[2];
 	struct gs_generation_value generation[GS_GENERATIONS];
 };
@@ -585,7 +583,7 @@ struct gs_sample {
 
 /* ---- handshakes ------------------------------------------------------------------------------
  *
- * Of one new TCP flow in meta.handshake_mask + 1 the time from its SYN to the ACK that completes
+ * Of one new TCP flow in meta.handshake_one_in the time from its SYN to the ACK that completes
  * it is taken: the round trip its client sees, the backend's own included. The SYN's time waits in
  * `handshakes`, a direct-mapped table of 8-byte words that any later SYN may overwrite; the ACK
  * sends an event. A SYN that is repeated takes its flow out of the sample (Karn's rule).

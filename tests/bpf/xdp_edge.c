@@ -377,6 +377,7 @@ static void put_pools(const struct xdp_edge *edge, uint32_t at)
 	assert_non_null(rings);
 	for (uint32_t service = 1; service < EDGE_SERVICES; service++) {
 		pools[service * EDGE_REGIONS].base = service == SERVICE_NO_PLAN ? 0 : EDGE_ROW;
+		pools[service * EDGE_REGIONS].slots = EDGE_POLICY;
 		for (uint32_t region = 1; region < EDGE_REGIONS; region++) {
 			uint32_t base = pool_base(service, region);
 

@@ -80,6 +80,31 @@ static uint32_t told(void *self, struct gs_told *ret_told, uint32_t max)
 	return gs_dataplane_tunnels_told(self, now_ns(), ret_told, max);
 }
 
+static int handshake_fd(void *self)
+{
+	return gs_dataplane_handshake_fd(self);
+}
+
+static uint32_t take_handshakes(void *self, struct gs_handshake *ret_handshakes, uint32_t most)
+{
+	return gs_dataplane_take_handshakes(self, ret_handshakes, most);
+}
+
+static void sample_handshakes(void *self, uint32_t one_in)
+{
+	gs_dataplane_sample_handshakes(self, one_in);
+}
+
+static int syns(void *self, gs_id backend, struct gs_syns *ret_syns)
+{
+	return gs_dataplane_syns(self, backend, ret_syns);
+}
+
+static int demand(void *self, gs_id policy, uint32_t count, uint64_t *ret_flows)
+{
+	return gs_dataplane_demand(self, policy, count, ret_flows);
+}
+
 static int heartbeat(void *self)
 {
 	struct gs_dataplane_state *state = self;
@@ -101,6 +126,7 @@ static void close_dataplane(void *self)
 	for (int i = 0; i < GS_DATAPLANE_FAMILIES; i++)
 		if (state->geo_fd[i] >= 0)
 			close(state->geo_fd[i]);
+	gs_dataplane_handshakes_close(state);
 	gs_dataplane_maps_close(&state->maps);
 	pthread_mutex_destroy(&state->lock);
 	pthread_mutex_destroy(&state->words_lock);
@@ -115,6 +141,11 @@ static const struct gs_dataplane_ops ops = {
 	.info = info,
 	.count = count,
 	.told = told,
+	.handshake_fd = handshake_fd,
+	.take_handshakes = take_handshakes,
+	.sample_handshakes = sample_handshakes,
+	.syns = syns,
+	.demand = demand,
 	.heartbeat = heartbeat,
 	.close = close_dataplane,
 };
@@ -141,6 +172,8 @@ int gs_dataplane_open(const char *pin_dir, struct gs_dataplane *ret_dataplane,
 		result = gs_dataplane_backends_read(state, now_ns() / 1000000, error);
 	if (result == 0)
 		result = gs_dataplane_services_read(state, error);
+	if (result == 0)
+		result = gs_dataplane_handshakes_open(state, error);
 	if (result) {
 		close_dataplane(state);
 		return result;

@@ -43,6 +43,9 @@ enum gs_dataplane_map {
 	GS_DATAPLANE_COUNT_SERVICE,
 	GS_DATAPLANE_COUNT_REGION,
 	GS_DATAPLANE_COUNT_BACKEND,
+	GS_DATAPLANE_COUNT_SYN,
+	GS_DATAPLANE_DEMAND,
+	GS_DATAPLANE_EVENTS,
 	GS_DATAPLANE__MAP_COUNT,
 };
 
@@ -61,6 +64,7 @@ struct gs_dataplane_maps {
 	uint64_t *usable[GS_DATAPLANE_USABLE_KINDS];
 	uint32_t usable_count[GS_DATAPLANE_USABLE_KINDS];
 	uint64_t *told;	  /* struct gs_tunnel_told, by backend; entry 0 counts */
+	uint64_t *demand; /* flat; as many as GS_DEMAND_ENTRIES */
 	uint64_t *trials; /* struct gs_trial_value, written whole; as many as pools */
 	struct btf *btf;  /* of the loaded program; NULL: inner maps go without type names */
 	int btf_fd;
@@ -136,6 +140,8 @@ struct gs_dataplane_state {
 	/* Loop only: of `tunnel_told`, what was passed on already. */
 	uint64_t told[GS_MAX_BACKENDS];
 	uint32_t told_at; /* the next entry to look at, if one call could not take all */
+	struct ring_buffer *events;
+	struct basket *basket; /* while events are taken */
 	/* Worker only: inner maps of the geo tables in force; -1: unknown. */
 	int geo_fd[GS_DATAPLANE_FAMILIES];
 	char geo_name[GS_DATAPLANE_FAMILIES][GS_DATAPLANE_NAME_MAX];
@@ -243,6 +249,20 @@ int gs_dataplane_access_new(const struct gs_dataplane_state *state,
 /* Regions' limits, in place; a region that has gone has none. Only what differs is written. */
 int gs_dataplane_limits_write(const struct gs_dataplane_state *state,
 			      const struct gs_snapshot *snapshot, struct gs_error *error);
+
+/* ---- handshakes and demand (dataplane_handshakes.c); as the ports' ------------------------------
+ */
+
+int gs_dataplane_handshakes_open(struct gs_dataplane_state *state, struct gs_error *error);
+void gs_dataplane_handshakes_close(struct gs_dataplane_state *state);
+int gs_dataplane_handshake_fd(const struct gs_dataplane_state *state);
+uint32_t gs_dataplane_take_handshakes(struct gs_dataplane_state *state,
+				      struct gs_handshake *ret_handshakes, uint32_t most);
+void gs_dataplane_sample_handshakes(struct gs_dataplane_state *state, uint32_t one_in);
+int gs_dataplane_syns(const struct gs_dataplane_state *state, gs_id backend,
+		      struct gs_syns *ret_syns);
+int gs_dataplane_demand(const struct gs_dataplane_state *state, gs_id policy, uint32_t count,
+			uint64_t *ret_flows);
 
 /* ---- counters (dataplane_count.c) ------------------------------------------------------------ */
 

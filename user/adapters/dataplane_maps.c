@@ -66,6 +66,11 @@ static const struct expected expected[GS_DATAPLANE__MAP_COUNT] = {
 	[GS_DATAPLANE_COUNT_SERVICE] = COUNTERS(GS_MAP_COUNT_SERVICE, GS_MAX_SERVICES),
 	[GS_DATAPLANE_COUNT_REGION] = COUNTERS(GS_MAP_COUNT_REGION, GS_MAX_REGIONS),
 	[GS_DATAPLANE_COUNT_BACKEND] = COUNTERS(GS_MAP_COUNT_BACKEND, GS_MAX_BACKENDS),
+	[GS_DATAPLANE_COUNT_SYN] = {GS_MAP_COUNT_SYN, BPF_MAP_TYPE_PERCPU_ARRAY, sizeof(__u32),
+				    sizeof(struct gs_syn_count), GS_MAX_BACKENDS},
+	[GS_DATAPLANE_DEMAND] =
+		ARRAY(GS_MAP_DEMAND, gs_demand_block, GS_DEMAND_ENTRIES / GS_DEMAND_WAYS),
+	[GS_DATAPLANE_EVENTS] = {GS_MAP_EVENTS, BPF_MAP_TYPE_RINGBUF, 0, 0, GS_EVENTS_BYTES},
 };
 
 int gs_dataplane_refuse(struct gs_error *error, int result, enum gs_dataplane_map map,
@@ -189,6 +194,8 @@ static int open_all(const char *pin_dir, struct gs_dataplane_maps *maps, struct 
 	if (result == 0)
 		result = map_memory(maps, GS_DATAPLANE_TUNNEL_TOLD, (void **)&maps->told, error);
 	if (result == 0)
+		result = map_memory(maps, GS_DATAPLANE_DEMAND, (void **)&maps->demand, error);
+	if (result == 0)
 		load_types(maps);
 	return result;
 }
@@ -251,6 +258,8 @@ void gs_dataplane_maps_close(struct gs_dataplane_maps *maps)
 			munmap(maps->usable[kind], map_bytes(GS_DATAPLANE_USABLE_REGION + kind));
 	if (maps->told)
 		munmap(maps->told, map_bytes(GS_DATAPLANE_TUNNEL_TOLD));
+	if (maps->demand)
+		munmap(maps->demand, map_bytes(GS_DATAPLANE_DEMAND));
 	if (maps->trials)
 		munmap(maps->trials, map_bytes(GS_DATAPLANE_TRIALS));
 	if (maps->meta)

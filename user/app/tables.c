@@ -515,9 +515,10 @@ static int make_pools(struct build *build)
 	if (!tables->pools || !counts)
 		return out_of_memory(build, "pools");
 	for (uint32_t i = 0; i < snapshot->service_count; i++) {
-		gs_id service = snapshot->services[i].id;
+		const struct gs_service *service = &snapshot->services[i];
 
-		pool_of(tables, service, 0)->base = tables->service_row[service];
+		*pool_of(tables, service->id, 0) = (struct gs_table_pool){
+			.base = tables->service_row[service->id], .slots = service->policy};
 	}
 	for (first = 0; first < build->member_count; first = pool_end(build, first)) {
 		const struct member *pool = &build->members[first];

@@ -11,7 +11,7 @@
 
 struct gs_table_pool {
 	uint32_t base;
-	uint32_t slots; /* 0: the service has no backend in the region */
+	uint32_t slots; /* 0: the service has no backend in the region; region 0: its policy */
 };
 
 struct gs_table_override {

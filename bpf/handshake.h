@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Step 4a: what flows tell that are new or just proven. How many there are by policy and location;
+ * to each backend, how many SYNs and how many of them again; and of a sample, how long the client's
+ * handshake took. The tables are described at struct gs_handshake_entry.
+ *
+ * Nothing here decides about a packet: with direct return the edge sees no SYN-ACK, so anybody can
+ * complete a handshake that never was. It is evidence for the controller to weigh.
+ */
+#pragma once
+
+#include "pick.h"
+
+/* ---- new flows -------------------------------------------------------------------------------*/
+
+/* entry: policy * locations + location. */
+GS_INLINE void gs_demand_add(__u32 entry)
+{
+	__u32 index = entry / GS_DEMAND_WAYS;
+	struct gs_demand_block *block = bpf_map_lookup_elem(&demand, &index);
+
+	if (block)
+		__sync_fetch_and_add(&block->flows[entry % GS_DEMAND_WAYS], 1);
+}
+
+/* ---- the sample ------------------------------------------------------------------------------*/
+
+union gs_handshake_bits {
+	__u64 word;
+	struct gs_handshake_entry as;
+};
+
+/* Bits of a product: the hash itself decides about buckets and tags. */
+GS_INLINE __u64 gs_handshake_draw(__u64 table_hash)
+{
+	return (table_hash * 0xd6e8feb86659fd93ULL) >> 20;
+}
+
+/* 1: the flow is in the sample. */
+GS_INLINE int gs_handshake_sampled(__u64 table_hash)
+{
+	const struct gs_meta_value *found;
+	__u32 zero = 0, one_in;
+
+	found = bpf_map_lookup_elem(&meta, &zero);
+	if (!found)
+		return 0;
+	one_in = *(const volatile __u32 *)&found->handshake_one_in;
+	return one_in && ((__u32)gs_handshake_draw(table_hash) & (one_in - 1)) == 0;
+}
+
+GS_INLINE volatile __u64 *gs_handshake_word(__u64 table_hash)
+{
+	__u32 place = (__u32)(gs_handshake_draw(table_hash) >> 17);
+	__u32 index = place / GS_HANDSHAKE_WAYS % GS_HANDSHAKE_BLOCKS;
+	struct gs_handshake_block *block = bpf_map_lookup_elem(&handshakes, &index);
+
+	return block ? (volatile __u64 *)&block->entry[place % GS_HANDSHAKE_WAYS] : NULL;
+}
+
+GS_INLINE __u32 gs_handshake_now(void)
+{
+	return (__u32)(bpf_ktime_get_ns() / 1000);
+}
+
+/* A SYN goes to the backend. is_repeated: of a flow that it did not open. */
+__attribute__((noinline)) int gs_handshake_syn(__u64 table_hash, __u32 backend, __u32 is_repeated)
+{
+	struct gs_syn_count *count = bpf_map_lookup_elem(&count_syn, &backend);
+	union gs_handshake_bits entry = {.word = 0};
+	volatile __u64 *word;
+
+	if (count) {
+		count->syns += !is_repeated;
+		count->repeated += is_repeated;
+	}
+	if (!gs_handshake_sampled(table_hash))
+		return 0;
+	word = gs_handshake_word(table_hash);
+	if (!word)
+		return 0;
+	entry.as.tag = gs_flow_tag(table_hash);
+	if (!is_repeated) {
+		entry.as.us = gs_handshake_now();
+		*word = entry.word;
+	} else if ((__u32)*word == entry.as.tag) {
+		*word = 0;
+	}
+	return 0;
+}
+
+GS_INLINE void gs_handshake_prefix(const struct gs_packet *packet, __u8 ret_prefix[6])
+{
+	const __u8 *from = (const __u8 *)packet->tuple.src;
+	__u32 is_v4 = packet->family == 4;
+
+	for (int i = 0; i < 3; i++) {
+		ret_prefix[i] = is_v4 ? from[12 + i] : from[i];
+		ret_prefix[3 + i] = is_v4 ? 0 : from[3 + i];
+	}
+}
+
+/* The first ACK of a flow of this backend. */
+__attribute__((noinline)) int gs_handshake_ack(const struct gs_packet *packet,
+					       const struct gs_turn *turn, __u32 id)
+{
+	const struct gs_generation_value *generation;
+	struct gs_handshake_event event = {.service = 0};
+	const struct gs_backend_value *backend;
+	union gs_handshake_bits entry;
+	struct gs_syn_count *count;
+	volatile __u64 *word;
+
+	if (!packet || !turn || !gs_handshake_sampled(turn->table_hash))
+		return 0;
+	word = gs_handshake_word(turn->table_hash);
+	generation = gs_generation(turn->at);
+	backend = bpf_map_lookup_elem(&backends, &id);
+	count = bpf_map_lookup_elem(&count_syn, &id);
+	if (!word || !generation || !backend || !count)
+		return 0;
+	entry.word = *word;
+	if (entry.as.tag != gs_flow_tag(turn->table_hash))
+		return 0;
+	*word = 0;
+	event.rtt_us = gs_handshake_now() - entry.as.us;
+	if (event.rtt_us == 0 || event.rtt_us > GS_HANDSHAKE_US_MAX)
+		return 0;
+	event.service = (__u16)turn->service;
+	event.backend = (__u16)id;
+	event.region = backend->region;
+	event.location = (__u16)gs_locate(packet, generation, turn->at);
+	event.family = packet->family;
+	gs_handshake_prefix(packet, event.prefix);
+	if (bpf_ringbuf_output(&events, &event, sizeof(event), 0))
+		count->lost++;
+	else
+		count->measured++;
+	return 0;
+}
+
+/* ---- all of it -------------------------------------------------------------------------------*/
+
+/* Of a packet that goes to this backend; after gs_pick. */
+__attribute__((noinline)) int gs_watch_flow(const struct gs_packet *packet,
+					    const struct gs_turn *turn, __u32 backend)
+{
+	if (!packet || !turn)
+		return 0;
+	if (turn->watch & GS_WATCH_NEW)
+		gs_demand_add(turn->demand);
+	if (turn->watch & GS_WATCH_SYN)
+		gs_handshake_syn(turn->table_hash, backend, (turn->watch & GS_WATCH_REPEATED) != 0);
+	if (turn->watch & GS_WATCH_PROVEN &&
+	    (packet->tcp_flags & (GS_TCP_ACK | GS_TCP_RST | GS_TCP_FIN)) == GS_TCP_ACK)
+		gs_handshake_ack(packet, turn, backend);
+	return 0;
+}
