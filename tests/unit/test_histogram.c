@@ -178,6 +178,48 @@ static void clearing_forgets(void **state)
 	assert_true(sizeof(struct gs_histogram) <= 768);
 }
 
+/* Two merged are one that had everything, whatever is in either: bucket for bucket. */
+static void merged_as_if_added(void **state)
+{
+	(void)state;
+
+	for (uint64_t seed = 0; seed < 200; seed++) {
+		struct gs_histogram parts[2], all;
+		uint64_t random = seed;
+		uint32_t count = (uint32_t)(gs_random(&random) % 300);
+
+		gs_histogram_clear(&parts[0]);
+		gs_histogram_clear(&parts[1]);
+		gs_histogram_clear(&all);
+		for (uint32_t i = 0; i < count; i++) {
+			uint64_t drawn = gs_random(&random);
+			uint32_t value = (uint32_t)(drawn >> 32) >> (drawn % 32);
+
+			/* Also with one of them empty. */
+			gs_histogram_add(&parts[seed % 3 == 0 ? 0 : drawn >> 8 & 1], value);
+			gs_histogram_add(&all, value);
+		}
+		gs_histogram_merge(&parts[seed & 1], &parts[~seed & 1]);
+		assert_memory_equal(&parts[seed & 1], &all, sizeof(all));
+	}
+}
+
+static void merging_stops_where_adding_does(void **state)
+{
+	struct gs_histogram full, half;
+	(void)state;
+
+	gs_histogram_clear(&full);
+	gs_histogram_clear(&half);
+	for (uint32_t i = 0; i < UINT16_MAX; i++)
+		gs_histogram_add(&full, 5);
+	for (uint32_t i = 0; i < 40000; i++)
+		gs_histogram_add(&half, 5);
+	gs_histogram_merge(&half, &full);
+	assert_int_equal(half.count, UINT16_MAX);
+	assert_memory_equal(&half, &full, sizeof(full));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -187,6 +229,8 @@ int main(void)
 		cmocka_unit_test(percentiles_do_not_fall),
 		cmocka_unit_test(full_buckets_stay_full),
 		cmocka_unit_test(clearing_forgets),
+		cmocka_unit_test(merged_as_if_added),
+		cmocka_unit_test(merging_stops_where_adding_does),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -913,6 +913,100 @@ static void seeds_decide_the_schedule(void **state)
 	assert_true(starts[0] != starts[2]);
 }
 
+/* ---- hints ----------------------------------------------------------------------------------- */
+
+/* A regular probe is up to 440 ms away; a hint's verdict saves that. */
+static void a_hint_probes_at_once(void **state)
+{
+	struct scene *scene = *state;
+	uint32_t before;
+
+	watch(scene, 2);
+	run_for(&scene->loop, 5000);
+	while (scene->loop.now_ms - scene->fake.backend[1].last_start_ms != 50)
+		run_for(&scene->loop, 1);
+	before = scene->fake.backend[1].probes;
+	answer(scene, 1, GS_PROBE_REFUSED);
+	assert_true(gs_monitor_probe_now(scene->monitor, 1));
+	assert_int_equal(scene->fake.backend[1].probes, before + 1);
+	assert_int_equal(scene->fake.backend[1].last_start_ms, scene->loop.now_ms);
+	run_for(&scene->loop, 6); /* the answer takes 5 ms */
+	assert_int_equal(status_of(scene, 1).state, GS_HEALTH_SUSPECT);
+}
+
+/* A hint counts nothing against anybody: whoever answers its probe is as well as before. */
+static void a_hint_itself_is_no_evidence(void **state)
+{
+	struct scene *scene = *state;
+
+	watch(scene, 1);
+	run_for(&scene->loop, 5000);
+	scene->event_count = 0;
+	for (int i = 0; i < 1000; i++) {
+		gs_monitor_probe_now(scene->monitor, 1);
+		run_for(&scene->loop, 20);
+	}
+	assert_int_equal(scene->event_count, 0);
+	assert_int_equal(status_of(scene, 1).state, GS_HEALTH_UP);
+	assert_int_equal(status_of(scene, 1).failures, 0);
+}
+
+/* Hints without end: a fifth more probes than without any, and failover is as quick as ever. */
+static void hints_are_paid_from_the_budget(void **state)
+{
+	struct scene *scene = *state;
+	const struct gs_probe_spec spec = gs_probe_spec_default();
+	uint32_t before, sent, regular = 100000 / spec.interval_ms;
+	uint64_t down_ms;
+
+	watch(scene, 1);
+	run_for(&scene->loop, 5000);
+	before = scene->fake.backend[1].probes;
+	for (int i = 0; i < 10000; i++) {
+		gs_monitor_probe_now(scene->monitor, 1);
+		run_for(&scene->loop, 10);
+	}
+	sent = scene->fake.backend[1].probes - before;
+	assert_true(sent > regular);
+	assert_true(sent <= regular * 13 / 10 + 2 * spec.clear);
+	answer(scene, 1, GS_PROBE_REFUSED);
+	down_ms = scene->loop.now_ms;
+	scene->event_count = 0;
+	while (scene->event_count == 0 && scene->loop.now_ms < down_ms + 5000)
+		run_for(&scene->loop, 1);
+	assert_in_range(scene->loop.now_ms - down_ms, 0,
+			spec.interval_ms * 11 / 10 +
+				(spec.fall - 1) * spec.fast_interval_ms * 11 / 10 +
+				spec.timeout_ms);
+}
+
+static void hints_that_send_nothing(void **state)
+{
+	struct scene *scene = *state;
+	struct gs_probe_target none = target_of(1);
+	uint32_t before;
+
+	assert_false(gs_monitor_probe_now(scene->monitor, 1)); /* not there */
+	watch(scene, 2);
+	assert_false(gs_monitor_probe_now(scene->monitor, 2)); /* its first is still to come */
+	run_for(&scene->loop, 5000);
+	assert_false(gs_monitor_probe_now(scene->monitor, 0));
+	assert_false(gs_monitor_probe_now(scene->monitor, 3));
+	assert_true(gs_monitor_probe_now(scene->monitor, 2) ||
+		    scene->loop.now_ms - scene->fake.backend[2].last_start_ms < 5);
+	before = scene->fake.backend[2].probes;
+	assert_false(gs_monitor_probe_now(scene->monitor, 2)); /* one is under way */
+	answer(scene, 2, GS_PROBE_REFUSED);
+	run_for(&scene->loop, 5000);
+	assert_int_equal(status_of(scene, 2).state, GS_HEALTH_DOWN);
+	before = scene->fake.backend[2].probes;
+	assert_false(gs_monitor_probe_now(scene->monitor, 2));
+	assert_int_equal(scene->fake.backend[2].probes, before);
+	none.spec.kind = GS_PROBE_NONE;
+	watch_one(scene, &none);
+	assert_false(gs_monitor_probe_now(scene->monitor, 1));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -955,6 +1049,10 @@ int main(void)
 		TEST(bad_sets_change_nothing),
 		TEST(prober_that_does_not_start),
 		TEST(seeds_decide_the_schedule),
+		TEST(a_hint_probes_at_once),
+		TEST(a_hint_itself_is_no_evidence),
+		TEST(hints_are_paid_from_the_budget),
+		TEST(hints_that_send_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

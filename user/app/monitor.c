@@ -302,6 +302,20 @@ static void on_due(struct gs_timer *timer)
 	schedule(target);
 }
 
+bool gs_monitor_probe_now(struct gs_monitor *monitor, gs_id backend)
+{
+	struct target *target = find_in(monitor->targets, monitor->count, backend);
+
+	if (!target || target->probe.spec.kind == GS_PROBE_NONE || target->flight_count > 0 ||
+	    target->health.state == GS_HEALTH_DOWN || target->last_token == 0 || target->calm ||
+	    !gs_budget_has(&target->budget, verdict_store(&target->probe.spec)))
+		return false;
+	target->extra = true;
+	start_probe(target);
+	schedule(target);
+	return true;
+}
+
 /* ---- results --------------------------------------------------------------------------------- */
 
 /* False: no such probe is under way. */

@@ -77,6 +77,14 @@ int gs_monitor_set_targets(struct gs_monitor *monitor, const struct gs_probe_tar
 			   enum gs_health_state (*warm)(void *warm_context, gs_id backend),
 			   void *warm_context);
 
+/*
+ * Somebody has a hint about the backend: its next probe is sent now instead of when it is due. Paid
+ * from its budget, of which what a verdict may need stays; what the probe comes to counts as any
+ * other's. False: nothing is sent, because one is under way, or the target is down, never probed or
+ * not there, or has had enough of this.
+ */
+bool gs_monitor_probe_now(struct gs_monitor *monitor, gs_id backend);
+
 /* False: no such target, *ret_status untouched. */
 bool gs_monitor_get(const struct gs_monitor *monitor, gs_id backend,
 		    struct gs_monitor_status *ret_status);

@@ -50,6 +50,23 @@ void gs_histogram_add(struct gs_histogram *histogram, uint32_t value)
 	histogram->count++;
 }
 
+void gs_histogram_merge(struct gs_histogram *into, const struct gs_histogram *from)
+{
+	if (from->count == 0)
+		return;
+	if (from->max > into->max)
+		into->max = from->max;
+	if (into->count == 0 || from->first < into->first)
+		into->first = from->first;
+	for (uint32_t bucket = from->first; bucket < GS_HISTOGRAM_BUCKETS; bucket++) {
+		uint32_t room = (uint32_t)UINT16_MAX - into->buckets[bucket];
+		uint32_t more = from->buckets[bucket] < room ? from->buckets[bucket] : room;
+
+		into->buckets[bucket] = (uint16_t)(into->buckets[bucket] + more);
+		into->count += more;
+	}
+}
+
 uint32_t gs_histogram_percentile(const struct gs_histogram *histogram, uint32_t percent)
 {
 	uint64_t rank = ((uint64_t)histogram->count * percent + 99) / 100, seen = 0;

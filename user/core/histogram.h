@@ -23,6 +23,8 @@ struct gs_histogram {
 
 void gs_histogram_clear(struct gs_histogram *histogram);
 void gs_histogram_add(struct gs_histogram *histogram, uint32_t value);
+/* Everything in `from` to `into`, as if it had been added there. */
+void gs_histogram_merge(struct gs_histogram *into, const struct gs_histogram *from);
 /* Nearest rank: the least value that `percent` (1 .. 100) of all do not exceed. Nothing in it: 0.
  */
 uint32_t gs_histogram_percentile(const struct gs_histogram *histogram, uint32_t percent);

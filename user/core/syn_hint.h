@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Repeated SYNs as a hint that a backend does not answer. Anybody can send a SYN twice, so a hint
+ * is worth a probe and nothing more: it never counts against a backend. Pure.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define GS_SYN_HINT_PERCENT 30u	  /* of the SYNs that opened flows: repeated at least so often ... \
+				   */
+#define GS_SYN_HINT_LEAST 8u	  /* ... and so many times, since the last look */
+#define GS_SYN_HINT_REST_MS 5000u /* between two hints about one backend */
+
+/* Of one backend; zeroed: never looked at. */
+struct gs_syn_hint {
+	uint64_t opened;   /* counters as of the last look */
+	uint64_t repeated; /* the same */
+	uint64_t hint_ms;  /* of the last hint; 0: none */
+	bool is_known;
+};
+
+/*
+ * A look at the backend's counters (they only grow; if they shrink they are other maps' and this
+ * look only learns them). True: probe it now. Looks are to be a second apart or so: a client
+ * repeats its SYN after one. now_ms > 0.
+ */
+bool gs_syn_hint_step(struct gs_syn_hint *hint, uint64_t opened, uint64_t repeated,
+		      uint64_t now_ms);
