@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "parse.h"
+#include "head.h"
 
 #include "maps/gs_maps.bpf.h"
 
@@ -75,11 +75,12 @@ GS_INLINE void gs_echo_turn(__u8 *frame, __u8 *icmp, __u8 request, __u8 reply)
 	gs_swap16((gs_wire16 *)frame, (gs_wire16 *)(frame + 6), 3);
 }
 
-/* The request becomes its reply where it is. 0; -1: the frame is not what it was. */
-GS_INLINE int gs_echo_reply4(__u8 *frame, const void *end)
+/* The request becomes its reply where it is. 0; -1: the frame is not what it was. ip: behind the
+ * frame's head, `frame + ETH_HLEN` is there. */
+GS_INLINE int gs_echo_reply4(__u8 *frame, __u8 *ip, const void *end)
 {
 	const __be16 ttl_protocol = GS_BE16((__u16)(GS_ANSWER_TTL << 8 | IPPROTO_ICMP));
-	__u8 *ip = frame + ETH_HLEN, *icmp;
+	__u8 *icmp;
 	gs_wire16 *word = (gs_wire16 *)ip;
 
 	if ((const void *)(ip + GS_IP4_BYTES) > end)
@@ -95,9 +96,9 @@ GS_INLINE int gs_echo_reply4(__u8 *frame, const void *end)
 }
 
 /* -1 also behind extension headers. */
-GS_INLINE int gs_echo_reply6(__u8 *frame, const void *end)
+GS_INLINE int gs_echo_reply6(__u8 *frame, __u8 *ip, const void *end)
 {
-	__u8 *ip = frame + ETH_HLEN, *icmp = ip + GS_IP6_BYTES;
+	__u8 *icmp = ip + GS_IP6_BYTES;
 
 	if ((const void *)(icmp + GS_ICMP_BYTES) > end || ip[6] != IPPROTO_ICMPV6)
 		return -1;
@@ -108,15 +109,19 @@ GS_INLINE int gs_echo_reply6(__u8 *frame, const void *end)
 }
 
 /* An echo request to an address of ours. The reason to count. */
-__attribute__((noinline)) int gs_echo(struct xdp_md *ctx, __u32 family)
+__attribute__((noinline)) int gs_echo(struct xdp_md *ctx, const struct gs_packet *packet)
 {
-	__u8 *frame = (__u8 *)(long)ctx->data;
+	__u8 *frame = (__u8 *)(long)ctx->data, *ip;
 	const void *end = (const void *)(long)ctx->data_end;
 	int failed;
 
+	if (!packet || (const void *)(frame + ETH_HLEN) > end)
+		return GS_REASON_pass_protocol;
 	if (!gs_may_answer(GS_ANSWER_ECHO))
 		return GS_REASON_drop_answer_limit;
-	failed = family == 4 ? gs_echo_reply4(frame, end) : gs_echo_reply6(frame, end);
+	ip = frame + ETH_HLEN + (packet->tag_bytes & GS_TAG_BYTES_MASK);
+	failed = packet->family == 4 ? gs_echo_reply4(frame, ip, end)
+				     : gs_echo_reply6(frame, ip, end);
 	/* Not as it was, or behind extension headers: the kernel's. */
 	return failed ? GS_REASON_pass_protocol : GS_REASON_tx_echo;
 }
@@ -165,24 +170,23 @@ GS_INLINE void gs_write_too_big6(__u8 *ip, __u32 mtu, const __be32 src[4], const
 }
 
 /* The frame is grown in front by the answer's headers and cut behind the quote. 0 or -1. */
-GS_INLINE int gs_make_room(struct xdp_md *ctx, __u32 headers, __u32 quote)
+GS_INLINE int gs_make_room(struct xdp_md *ctx, const struct gs_packet *packet, __u32 headers,
+			   __u32 quote)
 {
 	__u32 frame = (__u32)(ctx->data_end - ctx->data);
+	__u32 keep = ETH_HLEN + packet->tag_bytes + quote;
 
-	if (frame < ETH_HLEN + quote || bpf_xdp_adjust_head(ctx, -(int)headers))
+	if (frame < keep || bpf_xdp_adjust_head(ctx, -(int)headers))
 		return -1;
-	return bpf_xdp_adjust_tail(ctx, -(int)(frame - ETH_HLEN - quote)) ? -1 : 0;
+	return bpf_xdp_adjust_tail(ctx, -(int)(frame - keep)) ? -1 : 0;
 }
 
 /* mtu: what fits. The reason to count. */
 __attribute__((noinline)) int gs_too_big(struct xdp_md *ctx, const struct gs_packet *packet,
 					 __u32 mtu)
 {
-	union {
-		__u16 half[6];
-		__u32 piece[3];
-	} macs;
-	__u8 *frame;
+	struct gs_head head;
+	__u8 *ip;
 
 	if (!packet)
 		return GS_REASON_drop_too_big;
@@ -191,32 +195,23 @@ __attribute__((noinline)) int gs_too_big(struct xdp_md *ctx, const struct gs_pac
 	/* No IPv6 host sends less than 1,280 bytes, whatever it is told (RFC 8200, 5). */
 	if ((packet->family == 6 && mtu < GS_ICMP6_MTU_MIN) || !gs_may_answer(GS_ANSWER_TOO_BIG))
 		return GS_REASON_drop_too_big;
-	frame = (__u8 *)(long)ctx->data;
-	if ((const void *)(frame + ETH_HLEN) > (const void *)(long)ctx->data_end)
+	if (gs_head_back(ctx, packet, &head))
 		return GS_REASON_drop_too_big;
-	for (int i = 0; i < 6; i++)
-		macs.half[i] = ((const gs_wire16 *)frame)[(i + 3) % 6];
 	if (packet->family == 4) {
-		if (gs_make_room(ctx, GS_IP4_BYTES + GS_ICMP_BYTES, GS_QUOTE4))
+		if (gs_make_room(ctx, packet, GS_IP4_BYTES + GS_ICMP_BYTES, GS_QUOTE4))
 			return GS_REASON_drop_too_big;
-		frame = (__u8 *)(long)ctx->data;
-		if ((const void *)(frame + ETH_HLEN + GS_IP4_BYTES + GS_ICMP_BYTES + GS_QUOTE4) >
-		    (const void *)(long)ctx->data_end)
+		ip = gs_head_write(ctx, &head, ETH_P_IP, GS_IP4_BYTES + GS_ICMP_BYTES + GS_QUOTE4);
+		if (!ip)
 			return GS_REASON_drop_too_big;
-		*(gs_wire16 *)(frame + 12) = GS_BE16(ETH_P_IP);
-		gs_write_too_big4(frame + ETH_HLEN, mtu, packet->tuple.dst[3],
-				  packet->tuple.src[3]);
+		gs_write_too_big4(ip, mtu, packet->tuple.dst[3], packet->tuple.src[3]);
 	} else {
-		if (gs_make_room(ctx, GS_IP6_BYTES + GS_ICMP_BYTES, GS_QUOTE6))
+		if (gs_make_room(ctx, packet, GS_IP6_BYTES + GS_ICMP_BYTES, GS_QUOTE6))
 			return GS_REASON_drop_too_big;
-		frame = (__u8 *)(long)ctx->data;
-		if ((const void *)(frame + ETH_HLEN + GS_IP6_BYTES + GS_ICMP_BYTES + GS_QUOTE6) >
-		    (const void *)(long)ctx->data_end)
+		ip = gs_head_write(ctx, &head, ETH_P_IPV6,
+				   GS_IP6_BYTES + GS_ICMP_BYTES + GS_QUOTE6);
+		if (!ip)
 			return GS_REASON_drop_too_big;
-		*(gs_wire16 *)(frame + 12) = GS_BE16(ETH_P_IPV6);
-		gs_write_too_big6(frame + ETH_HLEN, mtu, packet->tuple.dst, packet->tuple.src);
+		gs_write_too_big6(ip, mtu, packet->tuple.dst, packet->tuple.src);
 	}
-	for (int i = 0; i < 3; i++)
-		((gs_wire32 *)frame)[i] = macs.piece[i];
 	return GS_REASON_tx_too_big;
 }

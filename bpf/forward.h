@@ -11,14 +11,10 @@
 
 #include "answer.h"
 #include "count.h"
+#include "fib.h"
+#include "head.h"
 
 #define GS_OUTER_TTL 64
-
-/* Destination and source, as on the wire. */
-union gs_macs {
-	__u32 piece[3];
-	__u16 half[6];
-};
 
 /* The one's complement sum of RFC 1071 over the outer header's fields that are not constant 0. */
 GS_INLINE __be16 gs_outer_checksum(__be16 version_ds, __be16 length, __be16 ttl_protocol,
@@ -81,33 +77,38 @@ GS_INLINE void gs_write_gue(__u8 *udp, const struct gs_packet *packet, __u64 tab
 	*(gs_wire32 *)(udp + 4) = GS_BE32((__u32)(packet->length + GS_UDP_BYTES) << 16);
 }
 
-/* Of the frame to send. 0; -1: the frame has no Ethernet header after all. */
-GS_INLINE int gs_forward_macs(const struct xdp_md *ctx, const struct gs_hop_value *hop,
-			      union gs_macs *ret_macs)
+/*
+ * Bits by which the sources of outer headers differ from flow to flow, for routers and NICs that
+ * spread by addresses. Seen on the way, like the port, and so from a fold of the hash.
+ */
+GS_INLINE __u32 gs_spread(__u64 table_hash, __u32 bits)
 {
-	const __u8 *frame = (const __u8 *)(long)ctx->data;
+	__u32 mixed = (__u32)(table_hash ^ table_hash >> 32) * 0x85ebca6bu;
 
-	if (!(hop->flags & GS_HOP_REFLECT)) {
-		const gs_wire32 *from = (const gs_wire32 *)hop->dst_mac; /* src_mac follows */
-
-		ret_macs->piece[0] = from[0];
-		ret_macs->piece[1] = from[1];
-		ret_macs->piece[2] = from[2];
-		return 0;
-	}
-	if ((const void *)(frame + ETH_HLEN) > (const void *)(long)ctx->data_end)
-		return -1;
-	for (int i = 0; i < 6; i++)
-		ret_macs->half[i] = ((const gs_wire16 *)frame)[(i + 3) % 6];
-	return 0;
+	return mixed >> 8 & ((1u << (bits & 31)) - 1);
 }
 
-GS_INLINE void gs_write_eth(__u8 *frame, const union gs_macs *macs, __u16 type)
+/* The low 32 bits of an outer source. */
+GS_INLINE __be32 gs_outer_src(__be32 base, __u32 bits, __u64 table_hash)
 {
-	*(gs_wire32 *)frame = macs->piece[0];
-	*(gs_wire32 *)(frame + 4) = macs->piece[1];
-	*(gs_wire32 *)(frame + 8) = macs->piece[2];
-	*(gs_wire16 *)(frame + 12) = GS_BE16(type);
+	return bits ? base | GS_BE32(gs_spread(table_hash, bits)) : base;
+}
+
+/* Of the frame to send. 0; -1: the frame has no head after all. */
+GS_INLINE int gs_forward_head(const struct xdp_md *ctx, const struct gs_packet *packet,
+			      const struct gs_hop_value *hop, struct gs_head *ret_head)
+{
+	const gs_wire32 *mac = (const gs_wire32 *)hop->dst_mac; /* src_mac follows */
+
+	if (hop->flags & GS_HOP_REFLECT)
+		return gs_head_back(ctx, packet, ret_head);
+	ret_head->mac[0] = mac[0];
+	ret_head->mac[1] = mac[1];
+	ret_head->mac[2] = mac[2];
+	ret_head->tag[0] = *(const gs_wire32 *)&hop->tag[0];
+	ret_head->tag[1] = *(const gs_wire32 *)&hop->tag[1];
+	ret_head->tag_bytes = (hop->tags & 3) * sizeof(struct gs_tag);
+	return 0;
 }
 
 /* What of the packet's protocol number the outer header names in IPIP. */
@@ -118,57 +119,48 @@ GS_INLINE __u16 gs_inner_protocol(const struct gs_packet *packet)
 
 GS_INLINE enum gs_reason gs_encapsulate4(struct xdp_md *ctx, const struct gs_packet *packet,
 					 const struct gs_backend_value *backend,
-					 const struct gs_hop_value *hop, const union gs_macs *macs,
+					 const struct gs_hop_value *hop, const struct gs_head *head,
 					 __u64 table_hash)
 {
-	int is_gue = backend->mode == GS_FORWARD_GUE;
-	__u32 outer = GS_IP4_BYTES + (is_gue ? GS_UDP_BYTES : 0);
-	__u8 *frame;
+	__be32 src = gs_outer_src(hop->src4, hop->spread4, table_hash);
+	__u8 *ip = gs_head_write(ctx, head, ETH_P_IP, GS_IP4_BYTES);
 
-	if (bpf_xdp_adjust_head(ctx, -(int)outer))
+	if (!ip)
 		return GS_REASON_drop_headroom;
-	frame = (__u8 *)(long)ctx->data;
-	if ((void *)(frame + ETH_HLEN + GS_IP4_BYTES) > (void *)(long)ctx->data_end)
-		return GS_REASON_drop_headroom;
-	gs_write_eth(frame, macs, ETH_P_IP);
-	if (!is_gue) {
-		gs_write_outer4(frame + ETH_HLEN, packet, gs_inner_protocol(packet), packet->length,
-				hop->src4, backend->addr[3]);
+	if (backend->mode != GS_FORWARD_GUE) {
+		gs_write_outer4(ip, packet, gs_inner_protocol(packet), packet->length, src,
+				backend->addr[3]);
 		return GS_REASON_NONE;
 	}
-	if ((void *)(frame + ETH_HLEN + GS_IP4_BYTES + GS_UDP_BYTES) > (void *)(long)ctx->data_end)
+	if ((void *)(ip + GS_IP4_BYTES + GS_UDP_BYTES) > (void *)(long)ctx->data_end)
 		return GS_REASON_drop_headroom;
-	gs_write_outer4(frame + ETH_HLEN, packet, IPPROTO_UDP, packet->length + GS_UDP_BYTES,
-			hop->src4, backend->addr[3]);
-	gs_write_gue(frame + ETH_HLEN + GS_IP4_BYTES, packet, table_hash);
+	gs_write_outer4(ip, packet, IPPROTO_UDP, packet->length + GS_UDP_BYTES, src,
+			backend->addr[3]);
+	gs_write_gue(ip + GS_IP4_BYTES, packet, table_hash);
 	return GS_REASON_NONE;
 }
 
 GS_INLINE enum gs_reason gs_encapsulate6(struct xdp_md *ctx, const struct gs_packet *packet,
 					 const struct gs_backend_value *backend,
-					 const struct gs_hop_value *hop, const union gs_macs *macs,
+					 const struct gs_hop_value *hop, const struct gs_head *head,
 					 __u64 table_hash)
 {
-	int is_gue = backend->mode == GS_FORWARD_GUE;
-	__u32 outer = GS_IP6_BYTES + (is_gue ? GS_UDP_BYTES : 0);
-	__u8 *frame;
+	__u8 *ip = gs_head_write(ctx, head, ETH_P_IPV6, GS_IP6_BYTES);
 
-	if (bpf_xdp_adjust_head(ctx, -(int)outer))
+	if (!ip)
 		return GS_REASON_drop_headroom;
-	frame = (__u8 *)(long)ctx->data;
-	if ((void *)(frame + ETH_HLEN + GS_IP6_BYTES) > (void *)(long)ctx->data_end)
-		return GS_REASON_drop_headroom;
-	gs_write_eth(frame, macs, ETH_P_IPV6);
-	if (!is_gue) {
-		gs_write_outer6(frame + ETH_HLEN, packet, gs_inner_protocol(packet), packet->length,
-				hop->src6, backend->addr);
-		return GS_REASON_NONE;
+	if (backend->mode != GS_FORWARD_GUE) {
+		gs_write_outer6(ip, packet, gs_inner_protocol(packet), packet->length, hop->src6,
+				backend->addr);
+	} else {
+		if ((void *)(ip + GS_IP6_BYTES + GS_UDP_BYTES) > (void *)(long)ctx->data_end)
+			return GS_REASON_drop_headroom;
+		gs_write_outer6(ip, packet, IPPROTO_UDP, packet->length + GS_UDP_BYTES, hop->src6,
+				backend->addr);
+		gs_write_gue(ip + GS_IP6_BYTES, packet, table_hash);
 	}
-	if ((void *)(frame + ETH_HLEN + GS_IP6_BYTES + GS_UDP_BYTES) > (void *)(long)ctx->data_end)
-		return GS_REASON_drop_headroom;
-	gs_write_outer6(frame + ETH_HLEN, packet, IPPROTO_UDP, packet->length + GS_UDP_BYTES,
-			hop->src6, backend->addr);
-	gs_write_gue(frame + ETH_HLEN + GS_IP6_BYTES, packet, table_hash);
+	if (hop->spread6)
+		*(gs_wire32 *)(ip + 20) = gs_outer_src(hop->src6[3], hop->spread6, table_hash);
 	return GS_REASON_NONE;
 }
 
@@ -186,31 +178,31 @@ GS_INLINE enum gs_reason gs_send(struct xdp_md *ctx, const struct gs_packet *pac
 				 const struct gs_hop_value *hop, __u64 table_hash)
 {
 	__u32 outer = gs_outer_size(backend);
-	union gs_macs macs;
-	__u8 *frame;
+	struct gs_head head;
 
 	if (!gs_fits(packet->length, outer, hop->mtu))
 		return (enum gs_reason)gs_too_big(ctx, packet, gs_most(hop->mtu) - outer);
-	if (gs_forward_macs(ctx, hop, &macs))
+	if (gs_forward_head(ctx, packet, hop, &head) || gs_head_room(ctx, packet, &head, outer))
 		return GS_REASON_drop_headroom;
-	if (backend->mode != GS_FORWARD_L2)
+	if (outer)
 		return backend->family == 4
-			       ? gs_encapsulate4(ctx, packet, backend, hop, &macs, table_hash)
-			       : gs_encapsulate6(ctx, packet, backend, hop, &macs, table_hash);
-	/* Back to whoever sent it, with the address it was sent to: that would go round and round.
-	 */
-	if (hop->flags & GS_HOP_REFLECT)
-		return GS_REASON_drop_no_hop;
-	frame = (__u8 *)(long)ctx->data;
-	if ((void *)(frame + ETH_HLEN) > (void *)(long)ctx->data_end)
+			       ? gs_encapsulate4(ctx, packet, backend, hop, &head, table_hash)
+			       : gs_encapsulate6(ctx, packet, backend, hop, &head, table_hash);
+	if (!gs_head_write(ctx, &head, packet->family == 4 ? ETH_P_IP : ETH_P_IPV6, 0))
 		return GS_REASON_drop_headroom;
-	gs_write_eth(frame, &macs, packet->family == 4 ? ETH_P_IP : ETH_P_IPV6);
 	return GS_REASON_NONE;
 }
 
+/* L2 back to whoever sent it, with the address it was sent to, would go round and round. */
+GS_INLINE int gs_is_resolved(const struct gs_backend_value *backend, const struct gs_hop_value *hop)
+{
+	return hop && hop->mtu != 0 &&
+	       !(hop->flags & GS_HOP_REFLECT && backend->mode == GS_FORWARD_L2);
+}
+
 /*
- * NONE: the packet is ready to leave, and *outcome says where it goes. A tx_ reason: something else
- * is ready to leave, back where the packet came from.
+ * NONE and tx_fib: the packet is ready to leave, and *outcome says where it goes. Another tx_
+ * reason: something else is ready to leave, back where the packet came from.
  */
 GS_INLINE enum gs_reason gs_forward(struct xdp_md *ctx, const struct gs_packet *packet, __u32 id,
 				    __u64 table_hash, struct gs_outcome *outcome)
@@ -218,6 +210,7 @@ GS_INLINE enum gs_reason gs_forward(struct xdp_md *ctx, const struct gs_packet *
 	const struct gs_backend_value *backend = bpf_map_lookup_elem(&backends, &id);
 	const struct gs_hop_value *hop = NULL;
 	enum gs_reason reason;
+	int is_resolved;
 	__u32 hop_id;
 
 	if (!backend)
@@ -229,13 +222,21 @@ GS_INLINE enum gs_reason gs_forward(struct xdp_md *ctx, const struct gs_packet *
 	hop_id = *(const volatile __u32 *)&backend->hop;
 	if (hop_id)
 		hop = bpf_map_lookup_elem(&hops, &hop_id);
-	if (!hop || hop->mtu == 0)
-		return GS_REASON_drop_no_hop;
+	is_resolved = gs_is_resolved(backend, hop);
+	if (!is_resolved) {
+		reason = (enum gs_reason)gs_fib(ctx, backend);
+		if (reason != GS_REASON_NONE)
+			return reason;
+		hop_id = 0;
+		hop = bpf_map_lookup_elem(&asked, &hop_id);
+		if (!hop)
+			return GS_REASON_drop_no_hop;
+	}
 	reason = gs_send(ctx, packet, backend, hop, table_hash);
 	if (reason != GS_REASON_NONE)
 		return reason;
 	outcome->backend = id;
 	outcome->region = backend->region;
 	outcome->ifindex = hop->ifindex;
-	return GS_REASON_NONE;
+	return is_resolved ? GS_REASON_NONE : GS_REASON_tx_fib;
 }

@@ -90,7 +90,7 @@ GS_INLINE enum gs_reason gs_process(struct xdp_md *ctx, struct gs_packet *packet
 
 	fault = gs_parse((const void *)(long)ctx->data, (const void *)(long)ctx->data_end, packet);
 	if (packet->shape == GS_SHAPE_ECHO)
-		return gs_match_concerns(packet) ? (enum gs_reason)gs_echo(ctx, packet->family)
+		return gs_match_concerns(packet) ? (enum gs_reason)gs_echo(ctx, packet)
 						 : fault;
 	if (fault != GS_REASON_NONE && packet->shape != GS_SHAPE_QUOTES &&
 	    !(packet->shape == GS_SHAPE_LATER && gs_fragment_find(packet)))

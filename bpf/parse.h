@@ -29,6 +29,7 @@
 #define GS_FRAGMENT_BYTES 8u
 #define GS_ICMP_BYTES 8u
 #define GS_MTU_MAX 0xffffu
+#define GS_TAG_BYTES_MASK 12u /* of one or two VLAN tags: for the verifier */
 
 #define GS_TCP_FIN 0x01u
 #define GS_TCP_SYN 0x02u
@@ -58,9 +59,10 @@ struct gs_packet {
 	__u8 shape;	   /* enum gs_shape */
 	__u8 has_df;	   /* the sender does not want it fragmented; IPv6: always */
 	__u32 id;	   /* of the datagram; only of fragments */
+	__u16 tag_bytes;   /* of VLAN tags between MACs and type: 4 each */
 };
 
-/* IPv4 options, VLAN-less Ethernet and extension headers put fields at any even address. */
+/* IPv4 options, Ethernet and extension headers put fields at any even address. */
 #ifdef __bpf__
 typedef __u16 __attribute__((may_alias)) gs_wire16;
 typedef __u32 __attribute__((may_alias)) gs_wire32;
@@ -119,6 +121,12 @@ GS_INLINE int gs_addr_is_mapped(const __be32 addr[4])
 	return addr[0] == 0 && addr[1] == 0 && addr[2] == GS_BE32(0xffffu);
 }
 
+/* Bytes of the frame behind MACs, tags and type. */
+GS_INLINE __u32 gs_behind_head(const struct gs_packet *packet)
+{
+	return packet->frame_bytes - ETH_HLEN - packet->tag_bytes;
+}
+
 /* Of a faulty packet, to know whose it is. Arguments as gs_parse_tcp's. */
 GS_INLINE void gs_parse_ports(const __u8 *l4, const void *end, __u32 room, struct gs_packet *packet)
 {
@@ -170,7 +178,7 @@ GS_INLINE enum gs_reason gs_parse_l4(const __u8 *ip, const void *end, __u32 head
 
 	packet->tuple.protocol = protocol;
 	/* IPv6 can claim more than 65,535 bytes with its own header; no frame is that long. */
-	if (length <= packet->frame_bytes - ETH_HLEN && length <= 0xffff) {
+	if (length <= gs_behind_head(packet) && length <= 0xffff) {
 		packet->length = (__u16)length;
 		if (protocol == IPPROTO_TCP)
 			reason = gs_parse_tcp(l4, end, length - header, packet);
@@ -247,7 +255,7 @@ GS_INLINE enum gs_reason gs_parse_icmp(const __u8 *ip, const void *end, __u32 he
 	const __u8 *icmp = ip + header;
 	__u32 room = length - header;
 
-	if (length > packet->frame_bytes - ETH_HLEN || length > 0xffff || length < header ||
+	if (length > gs_behind_head(packet) || length > 0xffff || length < header ||
 	    room < GS_ICMP_BYTES || (const void *)(icmp + GS_ICMP_BYTES) > end)
 		return GS_REASON_pass_protocol;
 	packet->length = (__u16)length;
@@ -276,7 +284,7 @@ GS_INLINE enum gs_reason gs_parse_piece(const __u8 *ip, const void *end, __u32 h
 		packet->shape = GS_SHAPE_FIRST;
 		return gs_parse_l4(ip, end, header, length, protocol, packet);
 	}
-	if (length > packet->frame_bytes - ETH_HLEN || length > 0xffff)
+	if (length > gs_behind_head(packet) || length > 0xffff)
 		return GS_REASON_drop_truncated;
 	packet->length = (__u16)length;
 	packet->shape = GS_SHAPE_LATER;
@@ -401,6 +409,47 @@ GS_INLINE enum gs_reason gs_parse_ip6(const __u8 *ip, const void *end, struct gs
 	return gs_parse_l4(ip, end, header, length, protocol, packet);
 }
 
+/* ---- Ethernet --------------------------------------------------------------------------------*/
+
+/* 0x9100 is what switches called their outer tags before 802.1ad. */
+GS_INLINE int gs_is_tag(__be16 type)
+{
+	return type == GS_BE16(ETH_P_8021Q) || type == GS_BE16(ETH_P_8021AD) ||
+	       type == GS_BE16(ETH_P_QINQ1);
+}
+
+/* What the compiler knows and the verifier must not: it would go through all that follows once for
+ * each value. seen: anything it does not know. */
+GS_INLINE __u32 gs_unknown(__u32 value, __u32 seen)
+{
+#ifdef __bpf__
+	__u32 same = seen;
+
+	asm volatile("" : "+r"(same));
+	return value + (same - seen);
+#else
+	(void)seen;
+	return value;
+#endif
+}
+
+/* Of a frame that has a tag: the type behind all of them, and *ret_bytes of tags. 0: cut short; a
+ * tag's type: there are too many. */
+GS_INLINE __be16 gs_parse_tags(const __u8 *frame, const void *end, __u32 *ret_bytes)
+{
+	const __u8 *at = frame + ETH_HLEN;
+
+	if ((const void *)(at + sizeof(struct gs_tag)) > end)
+		return 0;
+	*ret_bytes = sizeof(struct gs_tag);
+	if (!gs_is_tag(*(const gs_wire16 *)(at + 2)))
+		return *(const gs_wire16 *)(at + 2);
+	if ((const void *)(at + 2 * sizeof(struct gs_tag)) > end)
+		return 0;
+	*ret_bytes = 2 * sizeof(struct gs_tag);
+	return *(const gs_wire16 *)(at + 6);
+}
+
 /*
  * Takes the frame apart. packet: zeroed by the caller. NONE: a TCP or UDP packet or the first
  * fragment of one, all of *packet is set. A pass_ reason stands, unless packet->shape says that it
@@ -409,7 +458,8 @@ GS_INLINE enum gs_reason gs_parse_ip6(const __u8 *ip, const void *end, struct gs
  */
 GS_INLINE enum gs_reason gs_parse(const void *data, const void *end, struct gs_packet *packet)
 {
-	const __u8 *frame = data;
+	const __u8 *frame = data, *ip;
+	__u32 tags = 0;
 	__be16 type;
 
 	packet->frame_bytes = (__u32)((const __u8 *)end - frame);
@@ -419,11 +469,19 @@ GS_INLINE enum gs_reason gs_parse(const void *data, const void *end, struct gs_p
 	if (frame[0] & 1)
 		return GS_REASON_pass_group_mac;
 	type = *(const gs_wire16 *)(frame + 12);
+	if (gs_is_tag(type)) {
+		type = gs_parse_tags(frame, end, &tags);
+		if (type == 0)
+			return GS_REASON_pass_truncated;
+		if (gs_is_tag(type))
+			return GS_REASON_pass_vlan;
+	}
+	tags = gs_unknown(tags, packet->frame_bytes) & GS_TAG_BYTES_MASK;
+	packet->tag_bytes = (__u16)tags;
+	ip = frame + ETH_HLEN + tags;
 	if (type == GS_BE16(ETH_P_IP))
-		return gs_parse_ip4(frame + ETH_HLEN, end, packet);
+		return gs_parse_ip4(ip, end, packet);
 	if (type == GS_BE16(ETH_P_IPV6))
-		return gs_parse_ip6(frame + ETH_HLEN, end, packet);
-	if (type == GS_BE16(ETH_P_8021Q) || type == GS_BE16(ETH_P_8021AD))
-		return GS_REASON_pass_vlan;
+		return gs_parse_ip6(ip, end, packet);
 	return GS_REASON_pass_not_ip;
 }

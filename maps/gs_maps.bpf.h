@@ -102,6 +102,20 @@ struct {
 	__type(value, struct gs_tunnel_value);
 } tunnels SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, GS_MAX_LINKS);
+	__type(key, __u32);
+	__type(value, struct gs_link_value);
+} links SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct gs_hop_value);
+} asked SEC(".maps");
+
 /* ---- maps of a generation --------------------------------------------------------------------
  *
  * Outer slot = generation slot. What is declared inside is only a template: of inner arrays

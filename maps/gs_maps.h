@@ -36,6 +36,8 @@
 #define GS_MAP_TRIALS "trials"
 #define GS_MAP_BACKENDS "backends"
 #define GS_MAP_HOPS "hops"
+#define GS_MAP_LINKS "links"
+#define GS_MAP_ASKED "asked"
 #define GS_MAP_FLOWS "flows"
 #define GS_MAP_FRAGMENTS "fragments"
 #define GS_MAP_ANSWERS "answers"
@@ -95,7 +97,7 @@
 	X(pass_truncated, PASS, "too short to carry a destination address")                  \
 	X(pass_group_mac, PASS, "broadcast or multicast frame")                              \
 	X(pass_not_ip, PASS, "neither IPv4 nor IPv6 (ARP, LLDP, ...)")                       \
-	X(pass_vlan, PASS, "802.1Q or 802.1ad tag")                                          \
+	X(pass_vlan, PASS, "more than two VLAN tags")                                        \
 	X(pass_bad_ip, PASS, "malformed IP header, no service address")                      \
 	X(pass_protocol, PASS, "neither TCP nor UDP nor ICMP about a service")               \
 	X(pass_tunnel_mtu, PASS, "ICMP error: too large on the way to a backend")            \
@@ -110,7 +112,9 @@
 	X(drop_no_plan, DROP, "the service's policy has no plan for the location")           \
 	X(drop_no_region, DROP, "no region of the plan is usable")                           \
 	X(drop_no_backend, DROP, "the region's pool has no usable backend")                  \
-	X(drop_no_hop, DROP, "the backend has no next hop")                                  \
+	X(drop_no_hop, DROP, "the backend has no next hop, and the kernel gives none")       \
+	X(drop_no_route, DROP, "no next hop: the kernel has no route to the backend")        \
+	X(drop_no_neighbour, DROP, "no next hop: the kernel does not know its MAC")          \
 	X(drop_mode, DROP, "forward mode unknown to this program")                           \
 	X(drop_too_big, DROP, "too large once encapsulated, and its sender cannot be told")  \
 	X(drop_would_fragment, DROP, "too large once encapsulated, without DF")              \
@@ -130,6 +134,7 @@
 	  "forwarded: new flow, not remembered (its bucket holds only flows "                \
 	  "in use)")                                                                         \
 	X(tx_repicked, TX, "forwarded: known flow whose backend is no longer usable, moved") \
+	X(tx_fib, TX, "forwarded: to a next hop the kernel gave, none was in the maps")      \
 	X(tx_fragment, TX, "forwarded: later fragment, to where its first went")             \
 	X(tx_icmp, TX, "forwarded: ICMP error, to the backend of the flow it quotes")        \
 	X(tx_echo, TX, "answered: echo request to a service address")                        \
@@ -417,8 +422,19 @@ struct gs_backend_value {
 	__be32 addr[4]; /* IPv4 in addr[3], as in ::ffff:a.b.c.d */
 };
 
-/* Never changed in place: a changed hop is a new entry and a switched index. */
-#define GS_HOP_REFLECT 1u /* MACs of the received frame, swapped: back to whoever sent it */
+/* A VLAN tag as on the wire: 802.1Q or 802.1ad, then priority and VID. */
+struct gs_tag {
+	__be16 protocol;
+	__be16 tci;
+};
+#define GS_TAGS_MAX 2u /* of one frame */
+
+/*
+ * Never changed in place: a changed hop is a new entry and a switched index. mtu 0: not resolved,
+ * the kernel is asked. Entry 0 is no hop: its sources are for headers to hops that have none.
+ */
+#define GS_HOP_REFLECT 1u /* MACs and tags of the received frame: back to whoever sent it */
+#define GS_SPREAD_MAX 24u /* bits */
 struct gs_hop_value {
 	__u8 dst_mac[6];
 	__u8 src_mac[6];
@@ -426,9 +442,13 @@ struct gs_hop_value {
 	__u32 mtu;     /* of the path to the backend: largest outer IP packet */
 	__u32 flags;   /* GS_HOP_* */
 	__be32 src4;   /* source of outer IPv4 headers */
-	__u32 _pad;
+	__u8 tags;     /* used of tag[] */
+	__u8 spread4;  /* low bits of src4 that differ from flow to flow; 0 in src4 */
+	__u8 spread6;
+	__u8 _pad;
 	__be32 src6[4]; /* source of outer IPv6 headers */
-	__u8 _pad2[16];
+	struct gs_tag tag[GS_TAGS_MAX];
+	__u8 _pad2[8];
 };
 
 /* ---- paths of tunnels ------------------------------------------------------------------------
@@ -452,6 +472,21 @@ struct gs_tunnel_told {
 };
 #define GS_TUNNEL_MTU4_MIN 576u	 /* less is not believed (RFC 1122: every host takes it) */
 #define GS_TUNNEL_MTU6_MIN 1280u /* less does not exist (RFC 8200) */
+
+/*
+ * `asked`, for each CPU: the next hop the kernel gave for the packet at hand.
+ *
+ * `links`: what a packet leaves by whose route is by the interface of this ifindex: a VLAN
+ * interface sends nothing itself, its NIC does. Only interfaces in here may be sent by when the
+ * kernel gives the next hop.
+ */
+struct gs_link_value {
+	__u32 ifindex;
+	__u8 tags;
+	__u8 _pad[3];
+	struct gs_tag tag[GS_TAGS_MAX];
+};
+#define GS_MAX_LINKS 256u
 
 /* ---- flows -----------------------------------------------------------------------------------
  *
@@ -683,6 +718,8 @@ GS_ASSERT_OFFSET(gs_hop_value, src6, 32);
 GS_ASSERT_SIZE(gs_tunnel_key, 16);
 GS_ASSERT_SIZE(gs_tunnel_value, 8);
 GS_ASSERT_SIZE(gs_tunnel_told, 8);
+GS_ASSERT_OFFSET(gs_hop_value, tag, 48);
+GS_ASSERT_SIZE(gs_link_value, 16);
 GS_ASSERT_SIZE(gs_flow_entry, 8);
 GS_ASSERT_SIZE(gs_flow_bucket, GS_BLOCK_BYTES);
 _Static_assert(GS_MAX_BACKENDS <= 0x4000, "ids of backends leave bit 15 to GS_FLOW_CLOSED");

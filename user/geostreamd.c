@@ -67,7 +67,7 @@ static int open_adapters(struct daemon *d, struct gs_error *error)
 	if (!err)
 		err = gs_probe_open(d->loop, &d->prober, error);
 	if (!err)
-		err = gs_neighbour_open(d->loop, &d->nexthop, error);
+		err = gs_neighbour_open(d->loop, &d->config.outer_sources, &d->nexthop, error);
 	if (!err)
 		err = gs_pg_open(d->loop, d->config.database, d->config.edge, &d->store, error);
 	return err;

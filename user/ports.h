@@ -148,16 +148,28 @@ struct gs_prober {
 
 /* ---- nexthop: how an address is reached (adapters/neighbour.c) ------------------------------- */
 
+enum { GS_HOP_TAGS = 2 };
+
+struct gs_vlan {
+	uint16_t protocol; /* 0x8100, 0x88a8 */
+	uint16_t tci;	   /* priority and VID */
+};
+
 struct gs_hop {
 	uint8_t dst_mac[6];
 	uint8_t src_mac[6];
-	uint32_t ifindex;    /* egress */
-	uint32_t mtu;	     /* 0: no way there; packets are dropped, with a reason */
-	uint32_t told_mtu;   /* a router on the way told so; 0: none did */
-	bool reflect;	     /* MACs unknown: answer to whoever sent the packet */
-	bool has_gateway;    /* dst_mac is a router's, not the backend's own */
-	struct gs_addr src4; /* outer sources; all zero: none */
+	uint32_t ifindex; /* egress: what really sends, never a VLAN interface */
+	uint32_t link;	  /* the route's own interface, if MACs are known */
+	uint8_t tag_count;
+	struct gs_vlan tags[GS_HOP_TAGS]; /* the outer one first */
+	uint32_t mtu;			  /* 0: no way there; packets are dropped, with a reason */
+	uint32_t told_mtu;		  /* a router on the way told so; 0: none did */
+	bool reflect;			  /* MACs unknown: answer to whoever sent the packet */
+	bool has_gateway;		  /* dst_mac is a router's, not the backend's own */
+	struct gs_addr src4;		  /* outer sources; all zero: none */
 	struct gs_addr src6;
+	uint8_t spread4; /* low bits of them, zero there, that differ from flow to flow */
+	uint8_t spread6;
 };
 
 struct gs_nexthop_events {

@@ -152,7 +152,7 @@ static struct gs_nexthop open_ok(void)
 	struct gs_nexthop nexthop = {0};
 	struct gs_error error = {{0}};
 
-	if (gs_neighbour_open(loop, &nexthop, &error))
+	if (gs_neighbour_open(loop, NULL, &nexthop, &error))
 		fail_msg("%s", error.text);
 	return nexthop;
 }

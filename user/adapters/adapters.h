@@ -15,7 +15,9 @@ int gs_pg_open(struct gs_loop *loop, const char *conninfo, const char *edge,
 int gs_pg_check_conninfo(const char *conninfo, struct gs_error *error);
 int gs_mmdb_open(struct gs_geodb *ret_geodb);
 int gs_probe_open(struct gs_loop *loop, struct gs_prober *ret_prober, struct gs_error *error);
-int gs_neighbour_open(struct gs_loop *loop, struct gs_nexthop *ret_nexthop, struct gs_error *error);
+/* sources: NULL for the edge's own addresses. */
+int gs_neighbour_open(struct gs_loop *loop, const struct gs_outer_sources *sources,
+		      struct gs_nexthop *ret_nexthop, struct gs_error *error);
 /* pin_dir: where the loader pinned the maps. Refuses maps of another GS_MAPS_VERSION. */
 int gs_dataplane_open(const char *pin_dir, struct gs_dataplane *ret_dataplane,
 		      struct gs_error *error);

@@ -8,6 +8,7 @@
 
 #include "user/base/cleanup.h"
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <stdio.h>
@@ -33,11 +34,63 @@ static struct gs_hop_value hop_value(const struct gs_hop *hop)
 		memcpy(value.dst_mac, hop->dst_mac, sizeof(value.dst_mac));
 		memcpy(value.src_mac, hop->src_mac, sizeof(value.src_mac));
 		value.ifindex = hop->ifindex;
+		value.tags = hop->tag_count;
+		for (uint32_t i = 0; i < hop->tag_count && i < GS_TAGS_MAX; i++)
+			value.tag[i] = (struct gs_tag){.protocol = htons(hop->tags[i].protocol),
+						       .tci = htons(hop->tags[i].tci)};
 	}
+	value.spread4 = hop->spread4;
+	value.spread6 = hop->spread6;
 	memcpy(&value.src4, &hop->src4.bytes[12], sizeof(value.src4));
 	memcpy(value.src6, hop->src6.bytes, sizeof(value.src6));
 	return value;
 }
+
+/* ---- what the packet path needs when it asks the kernel -------------------------------------- */
+
+/* How packets leave by the interface of a route, as the hop does. */
+static int link_note(const struct gs_dataplane_state *state, const struct gs_hop_value *value,
+		     uint32_t link, struct gs_error *error)
+{
+	int fd = state->maps.fd[GS_DATAPLANE_LINKS];
+	struct gs_link_value now = {.ifindex = value->ifindex, .tags = value->tags}, before;
+
+	if (link == 0 || value->flags & GS_HOP_REFLECT)
+		return 0;
+	memcpy(now.tag, value->tag, sizeof(now.tag));
+	if (bpf_map_lookup_elem(fd, &link, &before) == 0 && memcmp(&before, &now, sizeof(now)) == 0)
+		return 0;
+	/* A full map is of links long gone; the kernel's hops by new ones are not taken then. */
+	if (bpf_map_update_elem(fd, &link, &now, BPF_ANY) && errno != E2BIG)
+		return gs_dataplane_refuse(error, -errno, GS_DATAPLANE_LINKS, "writing a link");
+	return 0;
+}
+
+/* The edge's sources, for hops that have none: entry 0. Those of the hop written last. */
+static int sources_note(struct gs_dataplane_state *state, const struct gs_hop_value *value,
+			struct gs_error *error)
+{
+	static const __be32 none[4];
+	struct gs_hop_value *edge = &state->backends.hop[0].value, now = *edge;
+	uint32_t id = 0;
+
+	if (value->src4) {
+		now.src4 = value->src4;
+		now.spread4 = value->spread4;
+	}
+	if (memcmp(value->src6, none, sizeof(none)) != 0) {
+		memcpy(now.src6, value->src6, sizeof(now.src6));
+		now.spread6 = value->spread6;
+	}
+	if (memcmp(&now, edge, sizeof(now)) == 0)
+		return 0;
+	if (bpf_map_update_elem(state->maps.fd[GS_DATAPLANE_HOPS], &id, &now, BPF_ANY))
+		return gs_dataplane_refuse(error, -errno, GS_DATAPLANE_HOPS, "writing the sources");
+	*edge = now;
+	return 0;
+}
+
+/* ---- hops ------------------------------------------------------------------------------------ */
 
 /* The entry that says this, written if none did; one more user. */
 static int hop_hold(struct gs_dataplane_state *state, const struct gs_hop *hop, uint64_t now_ms,
@@ -45,7 +98,12 @@ static int hop_hold(struct gs_dataplane_state *state, const struct gs_hop *hop, 
 {
 	struct gs_hop_value value = hop_value(hop);
 	uint32_t free_id = 0;
+	int result = link_note(state, &value, hop->link, error);
 
+	if (result == 0)
+		result = sources_note(state, &value, error);
+	if (result)
+		return result;
 	for (uint32_t id = 1; id < GS_MAX_HOPS; id++) {
 		struct gs_dataplane_hop_slot *slot = &state->backends.hop[id];
 
@@ -100,7 +158,7 @@ int gs_dataplane_backends_read(struct gs_dataplane_state *state, uint64_t now_ms
 	static const struct gs_hop_value no_hop;
 	struct gs_dataplane_backends *backends = &state->backends;
 
-	for (uint32_t id = 1; id < GS_MAX_HOPS; id++) {
+	for (uint32_t id = 0; id < GS_MAX_HOPS; id++) {
 		struct gs_dataplane_hop_slot *slot = &backends->hop[id];
 
 		if (bpf_map_lookup_elem(state->maps.fd[GS_DATAPLANE_HOPS], &id, &slot->value))

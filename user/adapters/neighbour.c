@@ -87,13 +87,13 @@ static int find_entry(struct gs_neighbour *self, const struct gs_neighbour_route
 /*
  * Packets are sent as they came (XDP_TX) by the link they came in by, and handed to any other one
  * (a redirect), whose driver must be able to take them. A link with a program is taken to be the
- * former.
+ * former, but for a bond: its packets come in by another link, a slave.
  */
 static void check_xmit(struct gs_neighbour_link_slot *slot)
 {
 	char name[IF_NAMESIZE] = "?";
 
-	if (slot->is_xmit_checked || slot->link.has_program)
+	if (slot->is_xmit_checked || (slot->link.has_program && !slot->link.is_bond))
 		return;
 	slot->is_xmit_checked = true;
 	if (gs_neighbour_ask_xmit(slot->ifindex))
@@ -114,6 +114,31 @@ static void fill_source(const struct gs_neighbour_route *route, struct gs_hop *h
 		hop->src4 = route->source;
 	else
 		hop->src6 = route->source;
+}
+
+enum { SPREAD_MAX = 24 };
+
+static uint8_t spread_bits(const struct gs_prefix *prefix)
+{
+	int host = (prefix->is_v4 ? 32 : 128) - prefix->length;
+
+	return (uint8_t)(host < SPREAD_MAX ? host : SPREAD_MAX);
+}
+
+/* Instead of the edge's own addresses, if prefixes of its are configured. */
+static void spread_sources(const struct gs_neighbour *self, struct gs_hop *hop)
+{
+	static const struct gs_addr none;
+	const struct gs_prefix *v4 = &self->sources.v4, *v6 = &self->sources.v6;
+
+	if (gs_addr_compare(&v4->addr, &none) != 0) {
+		hop->src4 = v4->addr;
+		hop->spread4 = spread_bits(v4);
+	}
+	if (gs_addr_compare(&v6->addr, &none) != 0) {
+		hop->src6 = v6->addr;
+		hop->spread6 = spread_bits(v6);
+	}
 }
 
 /* Routes leave with their link: no route, and the link there was is down or gone. */
@@ -146,6 +171,47 @@ static int fill_macs(struct gs_neighbour *self, const struct gs_neighbour_route 
 	return 0;
 }
 
+/*
+ * The link that sends what leaves by *slot, and the tags it does that with. 0; -ENETDOWN; 1: by
+ * more tags than a packet may have.
+ */
+static int find_sender(struct gs_neighbour *self, struct gs_neighbour_link_slot **slot,
+		       struct gs_hop *hop)
+{
+	while ((*slot)->link.below != 0) {
+		struct gs_neighbour_link upper = (*slot)->link;
+		int result;
+
+		if (hop->tag_count == GS_HOP_TAGS)
+			return 1;
+		memmove(&hop->tags[1], &hop->tags[0], sizeof(hop->tags[0]));
+		hop->tags[0] = upper.vlan;
+		hop->tag_count++;
+		result = find_link(self, upper.below, slot);
+		if (result)
+			return result;
+		if (!(*slot)->link.is_up)
+			return -ENETDOWN;
+		hop->ifindex = upper.below;
+	}
+	return 0;
+}
+
+static int fill_by_link(struct gs_neighbour *self, const struct gs_neighbour_route *route,
+			struct gs_neighbour_link_slot *slot, struct gs_hop *hop)
+{
+	struct gs_neighbour_link link = slot->link; /* finding another one may take the slot */
+	int result = find_sender(self, &slot, hop);
+
+	if (result > 0)
+		return 0;
+	if (result)
+		return result;
+	check_xmit(slot);
+	hop->link = route->ifindex;
+	return fill_macs(self, route, &link, hop);
+}
+
 static int fill_hop(struct gs_neighbour *self, const struct gs_addr *addr, uint32_t was_ifindex,
 		    struct gs_hop *hop)
 {
@@ -171,8 +237,7 @@ static int fill_hop(struct gs_neighbour *self, const struct gs_addr *addr, uint3
 		hop->mtu = IP_BYTES_MAX;
 	if (!slot->link.is_ethernet || route.type != RTN_UNICAST)
 		return 0;
-	check_xmit(slot);
-	return fill_macs(self, &route, &slot->link, hop);
+	return fill_by_link(self, &route, slot, hop);
 }
 
 static int resolve(void *context, const struct gs_addr *addr, uint32_t was_ifindex,
@@ -183,6 +248,7 @@ static int resolve(void *context, const struct gs_addr *addr, uint32_t was_ifind
 
 	gs_neighbour_hear(context);
 	result = fill_hop(context, addr, was_ifindex, &hop);
+	spread_sources(context, &hop);
 	if (result)
 		hop.mtu = 0;
 	*ret_hop = hop;
@@ -226,13 +292,16 @@ static int open_neighbour(struct gs_neighbour *self)
 static const struct gs_nexthop_ops ops = {
 	.start = start, .resolve = resolve, .close = close_neighbour};
 
-int gs_neighbour_open(struct gs_loop *loop, struct gs_nexthop *ret_nexthop, struct gs_error *error)
+int gs_neighbour_open(struct gs_loop *loop, const struct gs_outer_sources *sources,
+		      struct gs_nexthop *ret_nexthop, struct gs_error *error)
 {
 	struct gs_neighbour *self = calloc(1, sizeof(*self));
 	int result = -ENOMEM;
 
 	if (self) {
 		self->loop = loop;
+		if (sources)
+			self->sources = *sources;
 		result = open_neighbour(self);
 	}
 	if (result) {

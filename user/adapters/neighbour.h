@@ -35,8 +35,11 @@ struct gs_neighbour_link {
 	bool is_up; /* administratively, and it has a carrier */
 	bool is_ethernet;
 	bool has_program; /* of XDP */
+	bool is_bond;
 	uint8_t mac[6];
 	uint32_t mtu;
+	uint32_t below;	     /* the interface it is a VLAN of; 0: it is none */
+	struct gs_vlan vlan; /* if so */
 };
 
 struct gs_neighbour_entry {
@@ -73,6 +76,7 @@ enum gs_neighbour_change {
 
 struct gs_neighbour {
 	struct gs_neighbour_asker asker;
+	struct gs_outer_sources sources;
 	struct gs_neighbour_link_slot *links;	 /* GS_NEIGHBOUR_LINKS, by ifindex */
 	struct gs_neighbour_entry_slot *entries; /* GS_NEIGHBOUR_ENTRIES, by a hash */
 
@@ -108,6 +112,8 @@ void gs_neighbour_have_resolved(struct gs_neighbour_asker *asker, uint32_t ifind
 /* Whether the driver sends what a program on another link redirects; not known: yes. */
 bool gs_neighbour_ask_xmit(uint32_t ifindex);
 
+/* An RTM_NEWLINK. */
+struct gs_neighbour_link gs_neighbour_read_link(const struct nlmsghdr *message);
 /* An RTM_NEWNEIGH or RTM_DELNEIGH as an entry, and whose; false: it has no address. */
 bool gs_neighbour_read_entry(const struct nlmsghdr *message, uint32_t *ret_ifindex,
 			     struct gs_addr *ret_via, struct gs_neighbour_entry *ret_entry);

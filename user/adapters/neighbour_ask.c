@@ -10,8 +10,10 @@
 #include "user/base/cleanup.h"
 #include "user/core/cidr.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/genetlink.h>
+#include <linux/if_ether.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
@@ -229,16 +231,104 @@ static bool read_has_program(const struct nlattr *xdp)
 	return has;
 }
 
+/* What priority 0 becomes on the way out. */
+static uint16_t read_priority(const struct nlattr *map)
+{
+	const struct nlattr *attribute;
+	uint16_t priority = 0;
+
+	mnl_attr_for_each_nested(attribute, map)
+	{
+		const struct ifla_vlan_qos_mapping *rule = mnl_attr_get_payload(attribute);
+
+		if (mnl_attr_get_type(attribute) == IFLA_VLAN_QOS_MAPPING &&
+		    mnl_attr_get_payload_len(attribute) >= sizeof(*rule) && rule->from == 0)
+			priority = (uint16_t)(rule->to & 7);
+	}
+	return priority;
+}
+
+static void read_vlan(const struct nlattr *data, struct gs_vlan *vlan)
+{
+	const struct nlattr *attribute;
+	uint16_t vid = 0, priority = 0;
+
+	vlan->protocol = ETH_P_8021Q;
+	mnl_attr_for_each_nested(attribute, data)
+	{
+		if (mnl_attr_get_type(attribute) == IFLA_VLAN_ID)
+			vid = mnl_attr_get_u16(attribute);
+		if (mnl_attr_get_type(attribute) == IFLA_VLAN_PROTOCOL)
+			vlan->protocol = ntohs(mnl_attr_get_u16(attribute));
+		if (mnl_attr_get_type(attribute) == IFLA_VLAN_EGRESS_QOS)
+			priority = read_priority(attribute);
+	}
+	vlan->tci = (uint16_t)(priority << 13 | (vid & 0xfff));
+}
+
+/* Whether it is a VLAN. */
+static bool read_kind(const struct nlattr *info, struct gs_neighbour_link *link)
+{
+	const struct nlattr *attribute, *data = NULL;
+	const char *kind = "";
+
+	mnl_attr_for_each_nested(attribute, info)
+	{
+		if (mnl_attr_get_type(attribute) == IFLA_INFO_KIND &&
+		    mnl_attr_validate(attribute, MNL_TYPE_NUL_STRING) == 0)
+			kind = mnl_attr_get_str(attribute);
+		if (mnl_attr_get_type(attribute) == IFLA_INFO_DATA)
+			data = attribute;
+	}
+	link->is_bond = strcmp(kind, "bond") == 0;
+	if (strcmp(kind, "vlan") != 0 || !data)
+		return false;
+	read_vlan(data, &link->vlan);
+	return true;
+}
+
+struct gs_neighbour_link gs_neighbour_read_link(const struct nlmsghdr *message)
+{
+	const unsigned int up = IFF_UP | IFF_LOWER_UP;
+	const struct ifinfomsg *body = mnl_nlmsg_get_payload(message);
+	struct gs_neighbour_link link = {.is_up = (body->ifi_flags & up) == up};
+	const struct nlattr *attribute;
+	bool is_vlan = false, is_elsewhere = false;
+
+	mnl_attr_for_each(attribute, message, sizeof(*body))
+	{
+		if (mnl_attr_get_type(attribute) == IFLA_MTU)
+			link.mtu = mnl_attr_get_u32(attribute);
+		if (mnl_attr_get_type(attribute) == IFLA_XDP)
+			link.has_program = read_has_program(attribute);
+		if (mnl_attr_get_type(attribute) == IFLA_LINK)
+			link.below = mnl_attr_get_u32(attribute);
+		if (mnl_attr_get_type(attribute) == IFLA_LINK_NETNSID)
+			is_elsewhere = true;
+		if (mnl_attr_get_type(attribute) == IFLA_LINKINFO)
+			is_vlan = read_kind(attribute, &link);
+		if (mnl_attr_get_type(attribute) == IFLA_ADDRESS &&
+		    mnl_attr_get_payload_len(attribute) == sizeof(link.mac)) {
+			memcpy(link.mac, mnl_attr_get_payload(attribute), sizeof(link.mac));
+			link.is_ethernet =
+				body->ifi_type == ARPHRD_ETHER && !(body->ifi_flags & IFF_NOARP);
+		}
+	}
+	/* A veth names its other end, a VLAN moved to this namespace a link of another one. */
+	if (!is_vlan || is_elsewhere)
+		link.below = 0;
+	if (is_vlan && is_elsewhere)
+		link.is_ethernet = false;
+	return link;
+}
+
 int gs_neighbour_ask_link(struct gs_neighbour_asker *asker, uint32_t ifindex,
 			  struct gs_neighbour_link *ret_link)
 {
-	const unsigned int up = IFF_UP | IFF_LOWER_UP;
 	char buffer[MESSAGE_BYTES];
 	struct nlmsghdr *question = mnl_nlmsg_put_header(buffer);
 	struct ifinfomsg *message;
 	const struct nlmsghdr *answer = NULL;
-	const struct nlattr *attribute;
-	struct gs_neighbour_link link = {0};
 	int result;
 
 	question->nlmsg_type = RTM_GETLINK;
@@ -249,24 +339,10 @@ int gs_neighbour_ask_link(struct gs_neighbour_asker *asker, uint32_t ifindex,
 	result = ask(asker, question, &answer);
 	if (result)
 		return result;
-	if (!answer || answer->nlmsg_type != RTM_NEWLINK)
+	if (!answer || answer->nlmsg_type != RTM_NEWLINK ||
+	    mnl_nlmsg_get_payload_len(answer) < sizeof(*message))
 		return -EPROTO;
-	message = mnl_nlmsg_get_payload(answer);
-	link.is_up = (message->ifi_flags & up) == up;
-	mnl_attr_for_each(attribute, answer, sizeof(*message))
-	{
-		if (mnl_attr_get_type(attribute) == IFLA_MTU)
-			link.mtu = mnl_attr_get_u32(attribute);
-		if (mnl_attr_get_type(attribute) == IFLA_XDP)
-			link.has_program = read_has_program(attribute);
-		if (mnl_attr_get_type(attribute) == IFLA_ADDRESS &&
-		    mnl_attr_get_payload_len(attribute) == sizeof(link.mac)) {
-			memcpy(link.mac, mnl_attr_get_payload(attribute), sizeof(link.mac));
-			link.is_ethernet = message->ifi_type == ARPHRD_ETHER &&
-					   !(message->ifi_flags & IFF_NOARP);
-		}
-	}
-	*ret_link = link;
+	*ret_link = gs_neighbour_read_link(answer);
 	return 0;
 }
 

@@ -4,6 +4,7 @@
 #include "user/base/cleanup.h"
 #include "user/base/error.h"
 #include "user/base/suggest.h"
+#include "user/core/cidr.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -12,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum setting_type { TEXT, NAME, PATH, LEVEL, FORMAT, MILLISECONDS };
+enum setting_type { TEXT, NAME, PATH, LEVEL, FORMAT, MILLISECONDS, SOURCES4, SOURCES6 };
 
 enum { FILE_MAX_BYTES = 65536, VALUE_MAX_BYTES = 1024 };
 
@@ -40,6 +41,8 @@ static const struct setting SETTINGS[] = {
 	{"log_level", LEVEL, FIELD(log_level), true, "info"},
 	{"log_format", FORMAT, FIELD(log_format), true, "logfmt"},
 	{"failover_budget_ms", MILLISECONDS, FIELD(failover_budget_ms), true, "1000"},
+	{"outer_source4", SOURCES4, FIELD(outer_sources.v4), false, NO_VALUE},
+	{"outer_source6", SOURCES6, FIELD(outer_sources.v6), false, NO_VALUE},
 };
 
 static const char *const LEVELS[] = {"error", "warning", "info", "debug"};
@@ -92,6 +95,24 @@ static int store_milliseconds(const struct setting *setting, void *field, const 
 	return 0;
 }
 
+/* Unicast prefixes only: /8 to /32, /64 to /128. "": the edge's own address. */
+static int store_sources(const struct setting *setting, void *field, const char *value,
+			 struct gs_error *error)
+{
+	bool is_v4 = setting->type == SOURCES4;
+	struct gs_prefix prefix = {.length = 0};
+
+	if (*value && (gs_prefix_parse(value, &prefix) || prefix.is_v4 != is_v4 ||
+		       prefix.length < (is_v4 ? 8 : 64) || prefix.addr.bytes[is_v4 ? 12 : 0] == 0 ||
+		       prefix.addr.bytes[is_v4 ? 12 : 0] == (is_v4 ? 127 : 0xff) ||
+		       (is_v4 && prefix.addr.bytes[12] >= 224)))
+		return gs_error_set(-EINVAL, error, "%s: '%.60s' is no unicast prefix %s",
+				    setting->key, value,
+				    is_v4 ? "of IPv4, /8 to /32" : "of IPv6, /64 to /128");
+	memcpy(field, &prefix, sizeof(prefix));
+	return 0;
+}
+
 static int store(struct gs_config *config, const struct setting *setting, const char *value,
 		 struct gs_error *error)
 {
@@ -114,6 +135,9 @@ static int store(struct gs_config *config, const struct setting *setting, const 
 					    setting->key, value);
 		*(enum gs_log_format *)field = (enum gs_log_format)word;
 		return 0;
+	case SOURCES4:
+	case SOURCES6:
+		return store_sources(setting, field, value, error);
 	case MILLISECONDS:
 		return store_milliseconds(setting, field, value, error);
 	default:

@@ -23,6 +23,7 @@ struct gs_config {
 	enum gs_log_level log_level;
 	enum gs_log_format log_format;
 	uint32_t failover_budget_ms;
+	struct gs_outer_sources outer_sources;
 };
 
 /* Told of each problem; place: "FILE:LINE", "GEOSTREAM_EDGE", "--set". */

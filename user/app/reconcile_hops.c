@@ -24,7 +24,9 @@ static bool is_known(const struct gs_hop *hop)
 
 static bool is_equal(const struct gs_hop *a, const struct gs_hop *b)
 {
-	return a->ifindex == b->ifindex && a->mtu == b->mtu && a->reflect == b->reflect &&
+	return a->ifindex == b->ifindex && a->link == b->link && a->mtu == b->mtu &&
+	       a->reflect == b->reflect && a->tag_count == b->tag_count &&
+	       memcmp(a->tags, b->tags, sizeof(a->tags)) == 0 &&
 	       memcmp(a->dst_mac, b->dst_mac, sizeof(a->dst_mac)) == 0 &&
 	       memcmp(a->src_mac, b->src_mac, sizeof(a->src_mac)) == 0 &&
 	       gs_addr_compare(&a->src4, &b->src4) == 0 && gs_addr_compare(&a->src6, &b->src6) == 0;

@@ -45,6 +45,11 @@ struct gs_prefix {
 	bool is_v4;
 };
 
+/* Prefixes that the sources of outer headers are spread over; addr all zero: not that family. */
+struct gs_outer_sources {
+	struct gs_prefix v4, v6;
+};
+
 /* Degrees, WGS 84; latitude -90 .. 90 north positive, longitude -180 .. 180 east positive. */
 struct gs_coord {
 	double lat_deg;
