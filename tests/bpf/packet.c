@@ -187,6 +187,20 @@ struct packet packet_build(const struct packet_spec *spec)
 	return packet;
 }
 
+struct packet packet_tag(const struct packet *packet, const uint32_t *tags, uint32_t count)
+{
+	struct packet out = *packet;
+
+	memmove(out.bytes + 12 + 4 * count, packet->bytes + 12, packet->length - 12);
+	for (uint32_t i = 0; i < count; i++) {
+		packet_put16(out.bytes + 12 + 4 * i, (uint16_t)(tags[i] >> 16));
+		packet_put16(out.bytes + 14 + 4 * i, (uint16_t)tags[i]);
+	}
+	out.length += 4 * count;
+	out.l4 += 4 * count;
+	return out;
+}
+
 static uint8_t ds_of(const uint8_t *ip)
 {
 	return ip[0] >> 4 == 4 ? ip[1] : (uint8_t)(ip[0] << 4 | ip[1] >> 4);

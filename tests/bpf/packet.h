@@ -46,6 +46,9 @@ void packet_case(void);
  */
 void packet_case_done(void);
 
+/* The same frame with these VLAN tags (protocol << 16 | TCI), the outer one first. */
+struct packet packet_tag(const struct packet *packet, const uint32_t *tags, uint32_t count);
+
 /* What an outer header says besides what it takes from the packet inside. */
 struct packet_outer {
 	uint8_t dst_mac[6];

@@ -25,6 +25,7 @@
 #include <bpf/libbpf.h>
 #include <linux/bpf.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,6 +75,8 @@ static struct gs_usable_word random_word(void)
 				       .accept = below(4) ? 0xffff : (uint16_t)draw()};
 }
 
+static uint32_t hop_tags[GS_TAGS_MAX];
+
 static void random_hop(void)
 {
 	uint32_t id = EDGE_HOP;
@@ -82,6 +85,13 @@ static void random_hop(void)
 	config.hop.mtu = below(10) ? 1300 + below(300) : below(2) * 600;
 	if (below(8) == 0)
 		config.hop.flags = GS_HOP_REFLECT;
+	config.hop.tags = (uint8_t)below(GS_TAGS_MAX + 1);
+	for (uint32_t i = 0; i < config.hop.tags; i++) {
+		hop_tags[i] = (below(2) ? 0x81000000u : 0x88a80000u) | below(0x10000);
+		config.hop.tag[i] =
+			(struct gs_tag){.protocol = htons((uint16_t)(hop_tags[i] >> 16)),
+					.tci = htons((uint16_t)hop_tags[i])};
+	}
 	xdp_edge_set(&edge, GS_MAP_HOPS, &id, &config.hop);
 }
 
@@ -396,15 +406,14 @@ static struct outcome leave(const struct made *made, struct outcome outcome, uin
 	if (mode < GS_FORWARD_IPIP || mode > GS_FORWARD_L2 ||
 	    (mode == GS_FORWARD_L2 && outer != made->family))
 		return (struct outcome){GS_REASON_drop_mode, 0};
-	if (config.hop.mtu == 0)
+	/* and no kernel that knows one: setup */
+	if (config.hop.mtu == 0 || (mode == GS_FORWARD_L2 && config.hop.flags & GS_HOP_REFLECT))
 		return (struct outcome){GS_REASON_drop_no_hop, 0};
 	if (ip_length(&made->packet) + room > config.hop.mtu)
 		return too_big(made, config.hop.mtu - room, ret_out);
 	memcpy(to.dst_mac, config.hop.dst_mac, 6);
 	memcpy(to.src_mac, config.hop.src_mac, 6);
 	if (config.hop.flags & GS_HOP_REFLECT) {
-		if (mode == GS_FORWARD_L2)
-			return (struct outcome){GS_REASON_drop_no_hop, 0};
 		memcpy(to.dst_mac, made->packet.bytes + 6, 6);
 		memcpy(to.src_mac, made->packet.bytes, 6);
 	}
@@ -665,9 +674,13 @@ static _Noreturn void differ(const struct made *made, const char *what, enum gs_
 static bool compare(const struct made *made, bool first_was_kept)
 {
 	static struct packet got;
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = made->packet.bytes,
-		    .data_size_in = made->packet.length, .data_out = got.bytes,
-		    .data_size_out = sizeof(got.bytes), .repeat = 1);
+	const uint32_t in_tags[] = {0x88a80000u | below(0x10000), 0x81000000u | below(0x10000)};
+	const uint32_t in_count = below(3);
+	const struct packet in = packet_tag(&made->packet, in_tags, in_count);
+	const bool is_back = config.hop.flags & GS_HOP_REFLECT;
+	const uint32_t sport_at = is_back ? in_count : config.hop.tags;
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in.bytes, .data_size_in = in.length,
+		    .data_out = got.bytes, .data_size_out = sizeof(got.bytes), .repeat = 1);
 	struct packet want;
 	struct outcome outcome;
 	uint16_t sport;
@@ -675,8 +688,13 @@ static bool compare(const struct made *made, bool first_was_kept)
 
 	reset_answers();
 	assert_int_equal(bpf_prog_test_run_opts(edge.prog_fd, &opts), 0);
-	sport = packet_get16(got.bytes + (got.bytes[12] == 0x86 ? 54 : 34));
+	sport = packet_get16(got.bytes + 4 * sport_at +
+			     (got.bytes[12 + 4 * sport_at] == 0x86 ? 54 : 34));
 	outcome = predict(made, first_was_kept, sport, &want);
+	if (outcome.backend && !is_back)
+		want = packet_tag(&want, hop_tags, config.hop.tags);
+	else
+		want = packet_tag(&want, in_tags, in_count);
 	tally[outcome.reason]++;
 	if (counted(outcome.reason) != tally[outcome.reason])
 		differ(made, "another reason", outcome.reason);
@@ -738,6 +756,9 @@ static void the_program_is_its_model(void **state)
 static int setup(void **state)
 {
 	(void)state;
+	/* The kernel has no next hops of its own here. */
+	assert_int_equal(unshare(CLONE_NEWNET), 0);
+	assert_int_equal(system("echo 0 >/proc/sys/net/ipv4/ip_forward"), 0);
 	xdp_edge_open_with(&edge, BUCKETS);
 	return 0;
 }

@@ -233,8 +233,6 @@ static const struct packet_case refused[] = {
 	{"ARP", {.ethertype = 0x0806}, {}, GS_REASON_pass_not_ip, 0},
 	{"LLDP", {.ethertype = 0x88cc}, {}, GS_REASON_pass_not_ip, 0},
 	{"802.3 length", {.ethertype = 46}, {}, GS_REASON_pass_not_ip, 0},
-	{"802.1Q", {.ethertype = 0x8100}, {}, GS_REASON_pass_vlan, 0},
-	{"802.1ad", {.ethertype = 0x88a8}, {}, GS_REASON_pass_vlan, 0},
 	/* neither TCP nor UDP */
 	{"ICMP to the VIP", {}, {PATCH(9, IPPROTO_ICMP)}, GS_REASON_pass_protocol, 0},
 	{"ICMP elsewhere", {NOT_OURS4}, {PATCH(9, IPPROTO_ICMP)}, GS_REASON_pass_protocol, 0},
