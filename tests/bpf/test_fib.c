@@ -194,10 +194,12 @@ static void sources_are_spread(void **state)
 	for (uint32_t flow = 0; flow < FLOWS; flow++) {
 		struct packet_spec spec = {.flags = SYN, .sport = (uint16_t)(1024 + flow)};
 		struct packet packet = packet_build(&spec);
-		struct xdp_result first = xdp_edge_send(&edge, &packet), again;
+		struct xdp_result first, again;
 		const uint8_t *ip = first.out.bytes + PACKET_L3;
 		bool is_new = true;
 
+		xdp_edge_forget(&edge);
+		first = xdp_edge_send(&edge, &packet);
 		assert_int_equal(first.reason, GS_REASON_tx_new);
 		assert_memory_equal(ip + 12, "\xc0\0\x02", 3);
 		assert_int_equal(packet_checksum(ip, 20), 0);

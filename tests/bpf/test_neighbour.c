@@ -157,6 +157,79 @@ static struct gs_nexthop open_ok(void)
 	return nexthop;
 }
 
+/* ---- VLANs: by the link below, with their tags ---- */
+
+static void test_vlan(void **state)
+{
+	static const struct {
+		const char *to;
+		uint32_t mtu, count;
+		struct gs_vlan tags[2];
+	} cases[] = {
+		{"10.8.0.2", 1400, 1, {{0x8100, 100}}},
+		{"10.8.1.2", 1480, 1, {{0x88a8, 0xa000 | 7}}},
+		{"10.8.2.2", 1400, 2, {{0x8100, 100}, {0x8100, 200}}},
+	};
+	struct gs_nexthop nexthop = open_ok();
+	struct gs_hop hop;
+
+	(void)state;
+	run("ip link add link gs-near name v100 mtu 1400 type vlan id 100; "
+	    "ip link add link gs-near name v7 type vlan proto 802.1ad id 7 egress-qos-map 0:5 1:6; "
+	    "ip link add link v100 name v200 type vlan id 200; "
+	    "ip link add link v200 name v300 type vlan id 300; "
+	    "ip link set v100 up; ip link set v7 up; ip link set v200 up; ip link set v300 up; "
+	    "ip addr add 10.8.0.1/24 dev v100; ip addr add 10.8.1.1/24 dev v7; "
+	    "ip addr add 10.8.2.1/24 dev v200; ip addr add 10.8.3.1/24 dev v300");
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char command[160];
+
+		snprintf(command, sizeof(command),
+			 "ip neigh add %s lladdr 02:00:00:00:00:22 nud permanent dev %s",
+			 cases[i].to,
+			 i == 0	  ? "v100"
+			 : i == 1 ? "v7"
+				  : "v200");
+		run(command);
+		hop = resolve_to(&nexthop, cases[i].to, far_mac);
+		assert_int_equal(hop.ifindex, if_nametoindex("gs-near"));
+		assert_int_not_equal(hop.link, hop.ifindex);
+		assert_int_equal(hop.mtu, cases[i].mtu);
+		assert_int_equal(hop.tag_count, cases[i].count);
+		assert_memory_equal(hop.tags, cases[i].tags, sizeof(hop.tags));
+	}
+	/* three tags are too many: back to whoever sent it */
+	run("ip neigh add 10.8.3.2 lladdr 02:00:00:00:00:22 nud permanent dev v300");
+	assert_int_equal(resolve(&nexthop, "10.8.3.2", &hop), 0);
+	assert_true(hop.reflect);
+	/* untagged beside them, and a VLAN that goes down alone */
+	hop = resolve_to(&nexthop, "192.0.2.2", far_mac);
+	assert_int_equal(hop.tag_count, 0);
+	assert_int_equal(hop.link, hop.ifindex);
+	run("ip link set v100 down");
+	assert_int_not_equal(resolve(&nexthop, "10.8.0.2", &hop), 0);
+	assert_int_equal(hop.mtu, 0);
+	nexthop.ops->close(nexthop.self);
+}
+
+static void test_sources(void **state)
+{
+	struct gs_outer_sources sources = {0};
+	struct gs_nexthop nexthop = {0};
+	struct gs_error error;
+	struct gs_hop hop;
+
+	(void)state;
+	assert_int_equal(gs_prefix_parse("203.0.113.0/28", &sources.v4), 0);
+	assert_int_equal(gs_prefix_parse("2001:db8:e::/64", &sources.v6), 0);
+	assert_int_equal(gs_neighbour_open(loop, &sources, &nexthop, &error), 0);
+	assert_int_equal(resolve(&nexthop, "192.0.2.2", &hop), 0);
+	assert_int_equal(gs_addr_to_v4(&hop.src4), 0xcb007100u);
+	assert_int_equal(hop.spread4, 4);
+	assert_int_equal(hop.spread6, 24);
+	nexthop.ops->close(nexthop.self);
+}
+
 /* ---- what is reached ------------------------------------------------------------------------- */
 
 static void test_reached(void **state)
@@ -600,6 +673,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_reached),
+		cmocka_unit_test(test_vlan),
+		cmocka_unit_test(test_sources),
 		cmocka_unit_test(test_unknown_neighbour_reflects),
 		cmocka_unit_test(test_changed_mac),
 		cmocka_unit_test(test_not_reached),

@@ -69,6 +69,7 @@ static void good_files(void **state)
 				   "\tgeoip\t=\t/x/y z.mmdb\t\n"
 				   "log_level = debug\n"
 				   "log_format = json\n"
+				   "outer_source4 = 192.0.2.0/24\nouter_source6 =\n"
 				   "failover_budget_ms = 3600000",
 				   &c),
 			 0);
@@ -79,6 +80,8 @@ static void good_files(void **state)
 	assert_int_equal(config.log_level, GS_LOG_DEBUG);
 	assert_int_equal(config.log_format, GS_LOG_JSON);
 	assert_int_equal(config.failover_budget_ms, 3600000);
+	assert_int_equal(config.outer_sources.v4.length, 24);
+	assert_int_equal(config.outer_sources.v6.addr.bytes[0], 0);
 	assert_int_equal(read_text(&config, "", &c), 0);
 }
 
@@ -106,6 +109,18 @@ static void bad_lines(void **state)
 		{"failover_budget_ms = 99999999999999999999\n",
 		 "g.conf:1: failover_budget_ms: '99999999999999999999' is no number of "
 		 "milliseconds (1 to 3600000)\n"},
+		{"outer_source4 = 10.0.0.0/7\n",
+		 "g.conf:1: outer_source4: '10.0.0.0/7' is no unicast prefix of IPv4, /8 to /32\n"},
+		{"outer_source4 = 192.0.2.1/24\n",
+		 "g.conf:1: outer_source4: '192.0.2.1/24' is no unicast prefix of IPv4, /8 to /32\n"},
+		{"outer_source4 = 224.0.0.0/8\n",
+		 "g.conf:1: outer_source4: '224.0.0.0/8' is no unicast prefix of IPv4, /8 to /32\n"},
+		{"outer_source4 = 2001:db8::/64\n",
+		 "g.conf:1: outer_source4: '2001:db8::/64' is no unicast prefix of IPv4, "
+		 "/8 to /32\n"},
+		{"outer_source6 = 2001:db8::/63\n",
+		 "g.conf:1: outer_source6: '2001:db8::/63' is no unicast prefix of IPv6, "
+		 "/64 to /128\n"},
 		{"edge = a\x01z\n", "g.conf:1: edge: has a control character\n"},
 		{"x\ny\n", "g.conf:1: expected `key = value`\ng.conf:2: expected `key = value`\n"},
 	};
