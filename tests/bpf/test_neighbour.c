@@ -14,11 +14,16 @@
 #include <cmocka.h>
 
 #include "user/adapters/adapters.h"
+#include "user/adapters/neighbour.h"
 #include "user/base/cleanup.h"
 #include "user/core/cidr.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -157,58 +162,108 @@ static struct gs_nexthop open_ok(void)
 	return nexthop;
 }
 
-/* ---- VLANs: by the link below, with their tags ---- */
+/* ---- VLANs: what the kernel says of one, and the link below, with its tags ------------------- */
+
+/* As `ip -d link` has it: id, protocol, priority 0 becomes 5. */
+static struct nlmsghdr *put_vlan(char *buffer, const char *kind, bool is_elsewhere)
+{
+	static const uint8_t mac[6] = {2, 0, 0, 0, 0, 0x33};
+	struct ifla_vlan_qos_mapping rules[] = {{.from = 1, .to = 6}, {.from = 0, .to = 5}};
+	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
+	struct ifinfomsg *body = mnl_nlmsg_put_extra_header(message, sizeof(*body));
+	struct nlattr *info, *data, *map;
+
+	message->nlmsg_type = RTM_NEWLINK;
+	body->ifi_type = ARPHRD_ETHER;
+	body->ifi_flags = IFF_UP | 1 << 16;
+	mnl_attr_put_u32(message, IFLA_MTU, 1400);
+	mnl_attr_put(message, IFLA_ADDRESS, sizeof(mac), mac);
+	mnl_attr_put_u32(message, IFLA_LINK, 77);
+	if (is_elsewhere)
+		mnl_attr_put_u32(message, IFLA_LINK_NETNSID, 0);
+	info = mnl_attr_nest_start(message, IFLA_LINKINFO);
+	mnl_attr_put_strz(message, IFLA_INFO_KIND, kind);
+	data = mnl_attr_nest_start(message, IFLA_INFO_DATA);
+	mnl_attr_put_u16(message, IFLA_VLAN_ID, 100);
+	mnl_attr_put_u16(message, IFLA_VLAN_PROTOCOL, htons(0x88a8));
+	map = mnl_attr_nest_start(message, IFLA_VLAN_EGRESS_QOS);
+	for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
+		mnl_attr_put(message, IFLA_VLAN_QOS_MAPPING, sizeof(rules[i]), &rules[i]);
+	mnl_attr_nest_end(message, map);
+	mnl_attr_nest_end(message, data);
+	mnl_attr_nest_end(message, info);
+	return message;
+}
+
+static void test_vlan_message(void **state)
+{
+	char buffer[1024];
+	struct gs_neighbour_link link = gs_neighbour_read_link(put_vlan(buffer, "vlan", false));
+
+	(void)state;
+	assert_true(link.is_up && link.is_ethernet);
+	assert_int_equal(link.mtu, 1400);
+	assert_int_equal(link.below, 77);
+	assert_int_equal(link.vlan.protocol, 0x88a8);
+	assert_int_equal(link.vlan.tci, 5 << 13 | 100);
+	/* its NIC is in another namespace: nobody here can send by it */
+	link = gs_neighbour_read_link(put_vlan(buffer, "vlan", true));
+	assert_true(link.below == 0 && !link.is_ethernet);
+	/* a veth names its other end, too */
+	link = gs_neighbour_read_link(put_vlan(buffer, "veth", true));
+	assert_true(link.below == 0 && link.is_ethernet && !link.is_bond);
+	link = gs_neighbour_read_link(put_vlan(buffer, "bond", false));
+	assert_true(link.below == 0 && link.is_bond);
+}
+
+/* Pretends that the kernel has just said this of a link. */
+static void tell_link(struct gs_neighbour *self, uint32_t ifindex, struct gs_neighbour_link link)
+{
+	*gs_neighbour_link_slot(self, ifindex) =
+		(struct gs_neighbour_link_slot){.ifindex = ifindex,
+						.asked_ms = gs_now_us() / 1000,
+						.is_xmit_checked = true,
+						.link = link};
+}
 
 static void test_vlan(void **state)
 {
-	static const struct {
-		const char *to;
-		uint32_t mtu, count;
-		struct gs_vlan tags[2];
-	} cases[] = {
-		{"10.8.0.2", 1400, 1, {{0x8100, 100}}},
-		{"10.8.1.2", 1480, 1, {{0x88a8, 0xa000 | 7}}},
-		{"10.8.2.2", 1400, 2, {{0x8100, 100}, {0x8100, 200}}},
-	};
 	struct gs_nexthop nexthop = open_ok();
-	struct gs_hop hop;
+	struct gs_neighbour *self = nexthop.self;
+	uint32_t near = if_nametoindex("gs-near");
+	struct gs_neighbour_link nic = {.is_up = true, .is_ethernet = true, .mtu = 9000};
+	struct gs_neighbour_link vlan = nic, inner;
+	struct gs_hop hop = resolve_to(&nexthop, "192.0.2.2", far_mac);
 
 	(void)state;
-	run("ip link add link gs-near name v100 mtu 1400 type vlan id 100; "
-	    "ip link add link gs-near name v7 type vlan proto 802.1ad id 7 egress-qos-map 0:5 1:6; "
-	    "ip link add link v100 name v200 type vlan id 200; "
-	    "ip link add link v200 name v300 type vlan id 300; "
-	    "ip link set v100 up; ip link set v7 up; ip link set v200 up; ip link set v300 up; "
-	    "ip addr add 10.8.0.1/24 dev v100; ip addr add 10.8.1.1/24 dev v7; "
-	    "ip addr add 10.8.2.1/24 dev v200; ip addr add 10.8.3.1/24 dev v300");
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		char command[160];
-
-		snprintf(command, sizeof(command),
-			 "ip neigh add %s lladdr 02:00:00:00:00:22 nud permanent dev %s",
-			 cases[i].to,
-			 i == 0	  ? "v100"
-			 : i == 1 ? "v7"
-				  : "v200");
-		run(command);
-		hop = resolve_to(&nexthop, cases[i].to, far_mac);
-		assert_int_equal(hop.ifindex, if_nametoindex("gs-near"));
-		assert_int_not_equal(hop.link, hop.ifindex);
-		assert_int_equal(hop.mtu, cases[i].mtu);
-		assert_int_equal(hop.tag_count, cases[i].count);
-		assert_memory_equal(hop.tags, cases[i].tags, sizeof(hop.tags));
-	}
-	/* three tags are too many: back to whoever sent it */
-	run("ip neigh add 10.8.3.2 lladdr 02:00:00:00:00:22 nud permanent dev v300");
-	assert_int_equal(resolve(&nexthop, "10.8.3.2", &hop), 0);
-	assert_true(hop.reflect);
-	/* untagged beside them, and a VLAN that goes down alone */
-	hop = resolve_to(&nexthop, "192.0.2.2", far_mac);
 	assert_int_equal(hop.tag_count, 0);
-	assert_int_equal(hop.link, hop.ifindex);
-	run("ip link set v100 down");
-	assert_int_not_equal(resolve(&nexthop, "10.8.0.2", &hop), 0);
+	assert_true(hop.link == near && hop.ifindex == near);
+	vlan.below = near + 2;
+	vlan.vlan = (struct gs_vlan){0x88a8, 100};
+	inner = vlan;
+	inner.below = near + 1;
+	inner.mtu = 1400;
+	inner.vlan = (struct gs_vlan){0x8100, 200};
+	tell_link(self, near, inner);
+	tell_link(self, near + 1, vlan);
+	tell_link(self, near + 2, nic);
+	assert_int_equal(resolve(&nexthop, "192.0.2.2", &hop), 0);
+	assert_true(!hop.reflect && hop.link == near && hop.ifindex == near + 2);
+	assert_int_equal(hop.mtu, 1400);
+	assert_int_equal(hop.tag_count, 2);
+	assert_int_equal((uint32_t)hop.tags[0].protocol << 16 | hop.tags[0].tci, 0x88a80064);
+	assert_int_equal((uint32_t)hop.tags[1].protocol << 16 | hop.tags[1].tci, 0x810000c8);
+	/* the NIC is down */
+	nic.is_up = false;
+	tell_link(self, near + 2, nic);
+	assert_int_equal(resolve(&nexthop, "192.0.2.2", &hop), -ENETDOWN);
 	assert_int_equal(hop.mtu, 0);
+	/* three tags are too many: back to whoever sent it */
+	nic.is_up = true;
+	nic.below = near + 3;
+	tell_link(self, near + 2, nic);
+	assert_int_equal(resolve(&nexthop, "192.0.2.2", &hop), 0);
+	assert_true(hop.reflect);
 	nexthop.ops->close(nexthop.self);
 }
 
@@ -673,6 +728,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_reached),
+		cmocka_unit_test(test_vlan_message),
 		cmocka_unit_test(test_vlan),
 		cmocka_unit_test(test_sources),
 		cmocka_unit_test(test_unknown_neighbour_reflects),
