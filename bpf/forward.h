@@ -202,10 +202,11 @@ GS_INLINE int gs_is_resolved(const struct gs_backend_value *backend, const struc
 
 /*
  * NONE and tx_fib: the packet is ready to leave, and *outcome says where it goes. Another tx_
- * reason: something else is ready to leave, back where the packet came from.
+ * reason: something else is ready to leave, back where the packet came from. A function of its own
+ * for the verifier and for the stack, of which all frames together have 512 bytes.
  */
-GS_INLINE enum gs_reason gs_forward(struct xdp_md *ctx, const struct gs_packet *packet, __u32 id,
-				    __u64 table_hash, struct gs_outcome *outcome)
+__attribute__((noinline)) int gs_forward(struct xdp_md *ctx, const struct gs_packet *packet,
+					 __u32 id, __u64 table_hash, struct gs_outcome *outcome)
 {
 	const struct gs_backend_value *backend = bpf_map_lookup_elem(&backends, &id);
 	const struct gs_hop_value *hop = NULL;
@@ -213,7 +214,7 @@ GS_INLINE enum gs_reason gs_forward(struct xdp_md *ctx, const struct gs_packet *
 	int is_resolved;
 	__u32 hop_id;
 
-	if (!backend)
+	if (!backend || !packet || !outcome)
 		return GS_REASON_drop_no_backend;
 	if (backend->mode < GS_FORWARD_IPIP || backend->mode > GS_FORWARD_L2 ||
 	    (backend->family != 4 && backend->family != 6) ||

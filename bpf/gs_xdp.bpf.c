@@ -90,8 +90,7 @@ GS_INLINE enum gs_reason gs_process(struct xdp_md *ctx, struct gs_packet *packet
 
 	fault = gs_parse((const void *)(long)ctx->data, (const void *)(long)ctx->data_end, packet);
 	if (packet->shape == GS_SHAPE_ECHO)
-		return gs_match_concerns(packet) ? (enum gs_reason)gs_echo(ctx, packet)
-						 : fault;
+		return gs_match_concerns(packet) ? (enum gs_reason)gs_echo(ctx, packet) : fault;
 	if (fault != GS_REASON_NONE && packet->shape != GS_SHAPE_QUOTES &&
 	    !(packet->shape == GS_SHAPE_LATER && gs_fragment_find(packet)))
 		return gs_refuse(packet, fault, outcome);
@@ -117,7 +116,7 @@ GS_INLINE enum gs_reason gs_process(struct xdp_md *ctx, struct gs_packet *packet
 	reason = gs_choose(&turn, packet, service, &backend);
 	if (!backend)
 		return reason;
-	fault = gs_forward(ctx, packet, backend, turn.table_hash, outcome);
+	fault = (enum gs_reason)gs_forward(ctx, packet, backend, turn.table_hash, outcome);
 	return fault == GS_REASON_NONE ? reason : fault;
 }
 

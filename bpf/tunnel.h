@@ -5,8 +5,8 @@
  * itself is the kernel's, as ever.
  *
  * Believed is only what quotes a tunnel's packet from the hop's outer source to the backend, and
- * says no more than the hop does: whoever forges one knows both addresses,
- * and gets smaller packets for ten minutes, never less than every path takes.
+ * says no more than the hop does: whoever forges one knows both addresses, and gets smaller packets
+ * for ten minutes, never less than every path takes.
  */
 #pragma once
 
@@ -52,9 +52,11 @@ GS_INLINE __u32 gs_told6(const __u8 *ip, const void *end)
 	return GS_BE32(*(const gs_wire32 *)(icmp + 4));
 }
 
-GS_INLINE __u32 gs_told_mtu(const struct xdp_md *ctx, __u32 family)
+GS_INLINE __u32 gs_told_mtu(const struct xdp_md *ctx, const struct gs_packet *packet)
 {
-	const __u8 *ip = (const __u8 *)(long)ctx->data + ETH_HLEN;
+	const __u8 *ip =
+		(const __u8 *)(long)ctx->data + ETH_HLEN + (packet->tag_bytes & GS_TAG_BYTES_MASK);
+	__u32 family = packet->family;
 	const void *end = (const void *)(long)ctx->data_end;
 	__u32 mtu;
 
@@ -64,13 +66,21 @@ GS_INLINE __u32 gs_told_mtu(const struct xdp_md *ctx, __u32 family)
 	return mtu < (family == 4 ? GS_TUNNEL_MTU4_MIN : GS_TUNNEL_MTU6_MIN) ? 0 : mtu;
 }
 
+/* The outer source without the low bits that differ from flow to flow. */
+GS_INLINE __be32 gs_tunnel_base(__be32 addr, __u32 spread)
+{
+	return addr & ~(__be32)GS_BE32((1u << (spread & 31)) - 1);
+}
+
 /* Did this edge send what the error quotes? The quote is turned round: its source is `dst`. */
 GS_INLINE int gs_tunnel_is_ours(const struct gs_packet *packet, const struct gs_hop_value *hop)
 {
+	const __be32 *from = packet->tuple.dst;
+
 	if (packet->family == 4)
-		return packet->tuple.dst[3] == hop->src4;
-	return packet->tuple.dst[0] == hop->src6[0] && packet->tuple.dst[1] == hop->src6[1] &&
-	       packet->tuple.dst[2] == hop->src6[2] && packet->tuple.dst[3] == hop->src6[3];
+		return gs_tunnel_base(from[3], hop->spread4) == hop->src4;
+	return from[0] == hop->src6[0] && from[1] == hop->src6[1] && from[2] == hop->src6[2] &&
+	       gs_tunnel_base(from[3], hop->spread6) == hop->src6[3];
 }
 
 GS_INLINE int gs_tunnel_remember(__u32 backend, __u32 mtu)
@@ -117,7 +127,7 @@ __attribute__((noinline)) int gs_tunnel_hear(struct xdp_md *ctx, const struct gs
 	hop = bpf_map_lookup_elem(&hops, &hop_id);
 	if (!hop || !gs_tunnel_is_ours(packet, hop))
 		return 0;
-	mtu = gs_told_mtu(ctx, packet->family);
+	mtu = gs_told_mtu(ctx, packet);
 	if (!mtu || mtu > hop->mtu)
 		return 0;
 	return gs_tunnel_remember(id, mtu);

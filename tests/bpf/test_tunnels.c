@@ -15,6 +15,7 @@
 #include "packet.h"
 #include "xdp_edge.h"
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <linux/bpf.h>
 #include <netinet/in.h>
@@ -162,7 +163,59 @@ static void what_is_told_of_a_tunnel(void **state)
 			fail_msg("%s: told %u", quote->name, told.mtu);
 		assert_int_equal(tellings(), count + (quote->want_mtu ? 1 : 0));
 		assert_int_equal(told.seen == before.seen, quote->want_mtu == 0);
+		packet_case();
 	}
+}
+
+/* Sources that differ from flow to flow are all ours; what lies beyond them is not. */
+static void spread_sources_are_heard(void **state)
+{
+	static const struct {
+		struct quote quote;
+		uint8_t spread4, spread6;
+	} rows[] = {
+		{{"the base", .type = 3, .code = 4, .rest = 1400, .src = "192.0.2.240",
+		  .want_mtu = 1400},
+		 4,
+		 0},
+		{{"the last", .type = 3, .code = 4, .rest = 1400, .src = "192.0.2.255",
+		  .want_mtu = 1400},
+		 4,
+		 0},
+		{{"before the first", .type = 3, .code = 4, .rest = 1400, .src = "192.0.2.239",
+		  .want = GS_REASON_pass_protocol},
+		 4,
+		 0},
+		{{"of IPv6", .is_v6 = true, .type = 2, .rest = 1400, .src = "2001:db8:e::ab",
+		  .want_mtu = 1400},
+		 0,
+		 8},
+		{{"beyond those of IPv6", .is_v6 = true, .type = 2, .rest = 1400,
+		  .src = "2001:db8:e::1ab", .want = GS_REASON_pass_protocol},
+		 0,
+		 8},
+	};
+	const struct gs_hop_value good = edge_hop_value();
+	uint32_t id = EDGE_HOP;
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct quote *quote = &rows[i].quote;
+		struct gs_hop_value hop = good;
+		struct packet error = error_of(quote);
+		struct xdp_result result;
+
+		hop.spread4 = rows[i].spread4;
+		hop.spread6 = rows[i].spread6;
+		inet_pton(AF_INET, "192.0.2.240", &hop.src4);
+		inet_pton(AF_INET6, "2001:db8:e::", hop.src6);
+		xdp_edge_set(&edge, GS_MAP_HOPS, &id, &hop);
+		result = xdp_edge_send(&edge, &error);
+		if (result.reason != (quote->want_mtu ? GS_REASON_pass_tunnel_mtu : quote->want))
+			fail_msg("%s: %s", quote->name, edge_reason_name(result.reason));
+		packet_case();
+	}
+	xdp_edge_set(&edge, GS_MAP_HOPS, &id, &good);
 }
 
 /* Cut anywhere, it is as any ICMP: nobody reads what is not there. */
@@ -258,6 +311,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_told_of_a_tunnel),
+		cmocka_unit_test(spread_sources_are_heard),
 		cmocka_unit_test(cut_ones_say_nothing),
 		cmocka_unit_test(what_is_lowered_goes_on_being_told),
 		cmocka_unit_test(a_services_flow_to_the_tunnels_port),
