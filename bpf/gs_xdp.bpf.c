@@ -45,6 +45,8 @@ GS_INLINE enum gs_reason gs_choose(struct gs_turn *turn, const struct gs_packet 
 
 	if (packet->shape == GS_SHAPE_QUOTES) {
 		quoted = gs_pick_quoted(packet, turn);
+		if (quoted == 0)
+			quoted = gs_pick_new(packet, turn);
 		if (quoted <= 0)
 			return (enum gs_reason) - quoted;
 		*ret_backend = (__u32)quoted & ~GS_PICK_TRIAL;

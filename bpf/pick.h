@@ -609,8 +609,10 @@ GS_INLINE enum gs_reason gs_pick(struct gs_turn *turn, const struct gs_packet *p
 }
 
 /*
- * Where the flow is that an ICMP error quotes: the backend, or minus the reason why there is none.
- * Anybody can send one: it opens no flow, keeps none alive and takes no trial.
+ * Where the flow is that an ICMP error quotes: the backend, or minus the reason to drop it; 0: the
+ * table does not know, and gs_pick_new does. Anybody can send one: it opens no flow, keeps none
+ * alive and takes no trial. Does not ask gs_pick_new itself: each call more is stack, of which there
+ * are 512 bytes for all.
  */
 __attribute__((noinline)) int gs_pick_quoted(const struct gs_packet *packet, struct gs_turn *turn)
 {
@@ -626,5 +628,5 @@ __attribute__((noinline)) int gs_pick_quoted(const struct gs_packet *packet, str
 		limited = gs_pick_limit_known(turn, backend);
 		return limited ? -limited : (int)id;
 	}
-	return gs_pick_new(packet, turn);
+	return 0;
 }
