@@ -23,17 +23,17 @@ struct gs_turn {
 	__u32 at;	  /* slot of the generation in force: read once, so that two never mix */
 	__u32 service;
 	__u32 flow_mask;
-	__u32 now;	  /* ktime in units of 2^30 ns, 15 bits */
-	__u32 may_try;	  /* 1: begins a connection, and may be a half-open breaker's trial */
-	__u32 asks;	  /* the generation's */
-	__u32 is_allowed; /* 1: by an access rule, so under no limit of clients */
-	__u32 is_new;	  /* 1: of a flow that counts as new for limits */
-	__u32 watch;	  /* GS_WATCH_* */
-	__u32 demand;	  /* policy * locations + location, once the flow was picked anew */
-	__u8 affinity;	  /* enum gs_affinity, and its bits: of the service */
+	__u32 now;    /* ktime in units of 2^30 ns, 15 bits */
+	__u32 demand; /* policy * locations + location, once the flow was picked anew */
+	/* small, because the stack is: 512 bytes for a packet's whole way */
+	__u8 may_try;	 /* 1: begins a connection, and may be a half-open breaker's trial */
+	__u8 asks;	 /* the generation's */
+	__u8 is_allowed; /* 1: by an access rule, so under no limit of clients */
+	__u8 is_new;	 /* 1: of a flow that counts as new for limits */
+	__u8 watch;	 /* GS_WATCH_* */
+	__u8 affinity;	 /* enum gs_affinity, and its bits: of the service */
 	__u8 affinity4;
 	__u8 affinity6;
-	__u8 _pad;
 };
 
 /* NULL: no such slot. */
@@ -513,7 +513,7 @@ GS_INLINE int gs_turn_init(struct gs_turn *turn, const struct gs_packet *packet)
 	generation = gs_generation(turn->at);
 	if (!generation || generation->number == 0)
 		return -1;
-	turn->asks = generation->asks;
+	turn->asks = (__u8)generation->asks;
 	turn->flow_mask = found->flow_mask;
 	turn->table_hash = gs_hash_flow(&packet->tuple, found->table_seed);
 	turn->now = (__u32)(bpf_ktime_get_coarse_ns() >> 30) & GS_SEEN_TIME;
@@ -611,8 +611,8 @@ GS_INLINE enum gs_reason gs_pick(struct gs_turn *turn, const struct gs_packet *p
 /*
  * Where the flow is that an ICMP error quotes: the backend, or minus the reason to drop it; 0: the
  * table does not know, and gs_pick_new does. Anybody can send one: it opens no flow, keeps none
- * alive and takes no trial. Does not ask gs_pick_new itself: each call more is stack, of which there
- * are 512 bytes for all.
+ * alive and takes no trial. Does not ask gs_pick_new itself: each call more is stack, of which
+ * there are 512 bytes for all.
  */
 __attribute__((noinline)) int gs_pick_quoted(const struct gs_packet *packet, struct gs_turn *turn)
 {
