@@ -15,9 +15,11 @@
 #include "limit.h"
 #include "locate.h"
 #include "match.h"
+#include "neighbour.h"
 #include "parse.h"
 #include "pick.h"
 #include "sample.h"
+#include "stale.h"
 #include "tunnel.h"
 
 _Static_assert(GS_REASON__COUNT <= 64, "gs_action: one bit a reason");
@@ -34,6 +36,15 @@ GS_INLINE int gs_action(const struct xdp_md *ctx, enum gs_reason reason, __u32 i
 	if (ifindex && ifindex != ctx->ingress_ifindex)
 		return bpf_redirect(ifindex, 0);
 	return XDP_TX;
+}
+
+/* packet: zeroed. A function of its own: the verifier goes through what follows once, and not once
+ * for every way a packet can be parsed. */
+__attribute__((noinline)) int gs_take_apart(struct xdp_md *ctx, struct gs_packet *packet)
+{
+	if (!packet)
+		return GS_REASON_pass_truncated;
+	return gs_parse((const void *)(long)ctx->data, (const void *)(long)ctx->data_end, packet);
 }
 
 /* Of a packet that is for a service: where to, and why. 0 in *ret_backend: nowhere. */
@@ -72,6 +83,24 @@ GS_INLINE enum gs_reason gs_refuse(const struct gs_packet *packet, enum gs_reaso
 	return judged & GS_FAULT_REASON;
 }
 
+/* fault: what to count if it is for nobody here. */
+GS_INLINE enum gs_reason gs_answer_echo(struct xdp_md *ctx, const struct gs_packet *packet,
+					enum gs_reason fault)
+{
+	const struct gs_service_value *address;
+	enum gs_reason reason;
+
+	if (!gs_match_concerns(packet))
+		return fault;
+	address = gs_match_find(packet, 0, 0, 1);
+	if (address && address->stale) {
+		reason = (enum gs_reason)gs_stale(address->stale, address->stale_after_s);
+		if (reason != GS_REASON_NONE)
+			return reason;
+	}
+	return (enum gs_reason)gs_echo(ctx, packet);
+}
+
 /* Of what is for nobody here. */
 GS_INLINE enum gs_reason gs_pass_reason(const struct gs_packet *packet)
 {
@@ -90,9 +119,11 @@ GS_INLINE enum gs_reason gs_process(struct xdp_md *ctx, struct gs_packet *packet
 	__u32 backend = 0;
 	int limited;
 
-	fault = gs_parse((const void *)(long)ctx->data, (const void *)(long)ctx->data_end, packet);
+	fault = (enum gs_reason)gs_take_apart(ctx, packet);
 	if (packet->shape == GS_SHAPE_ECHO)
-		return gs_match_concerns(packet) ? (enum gs_reason)gs_echo(ctx, packet) : fault;
+		return gs_answer_echo(ctx, packet, fault);
+	if (gs_neighbour_may_ask(packet, fault))
+		return (enum gs_reason)gs_neighbour(ctx, fault);
 	if (fault != GS_REASON_NONE && packet->shape != GS_SHAPE_QUOTES &&
 	    !(packet->shape == GS_SHAPE_LATER && gs_fragment_find(packet)))
 		return gs_refuse(packet, fault, outcome);
@@ -106,6 +137,12 @@ GS_INLINE enum gs_reason gs_process(struct xdp_md *ctx, struct gs_packet *packet
 	turn.affinity = service->affinity;
 	turn.affinity4 = service->affinity4;
 	turn.affinity6 = service->affinity6;
+	if (service->stale) {
+		reason = (enum gs_reason)gs_stale(service->stale, service->stale_after_s);
+		outcome->service = turn.service;
+		if (reason != GS_REASON_NONE)
+			return reason;
+	}
 	if (gs_turn_init(&turn, packet))
 		return GS_REASON_pass_no_meta;
 	outcome->service = turn.service;

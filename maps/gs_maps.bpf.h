@@ -82,6 +82,13 @@ struct {
 	__type(value, struct gs_syn_count);
 } count_syn SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, GS_MAX_OWN_MACS);
+	__type(key, __u32);
+	__type(value, struct gs_own_mac_value);
+} own_macs SEC(".maps");
+
 GS_COUNTERS(count_reason, GS_REASON__COUNT);
 GS_COUNTERS(count_service, GS_MAX_SERVICES);
 GS_COUNTERS(count_region, GS_MAX_REGIONS);

@@ -53,6 +53,7 @@
 #define GS_MAP_HANDSHAKES "handshakes"
 #define GS_MAP_EVENTS "events"
 #define GS_MAP_DEMAND "demand"
+#define GS_MAP_OWN_MACS "own_macs"
 #define GS_MAP_COUNT_REASON "count_reason"
 #define GS_MAP_COUNT_SERVICE "count_service"
 #define GS_MAP_COUNT_REGION "count_region"
@@ -65,12 +66,13 @@
 
 #define GS_GENERATIONS 3u	       /* slots: in force, kept for rollback, being built */
 #define GS_MAX_SERVICES 1024u	       /* ids 1 .. 1023 */
-#define GS_MAX_SERVICE_KEYS 4096u      /* keys of `services`: up to two a service */
+#define GS_MAX_SERVICE_KEYS 4096u      /* keys of `services`: up to three a service */
 #define GS_MAX_REGIONS 256u	       /* ids 1 .. 255 */
 #define GS_MAX_POLICIES 256u	       /* ids 1 .. 255 */
 #define GS_MAX_ROUTE_ROWS 1024u	       /* rows 0 .. 1023: (policy, set of regions) pairs */
 #define GS_MAX_BACKENDS 16384u	       /* ids 1 .. 16383 */
 #define GS_MAX_HOPS 4096u	       /* ids 1 .. 4095 */
+#define GS_MAX_OWN_MACS 64u	       /* interfaces the edge answers on */
 #define GS_MAX_LOCATIONS 65536u	       /* ids 0 (unknown) .. 65535 */
 #define GS_MAX_PLANS 65536u	       /* ids 1 .. 65535; 0: no plan */
 #define GS_MAX_OVERRIDES 65536u	       /* prefixes per family and generation */
@@ -104,6 +106,7 @@
 	X(pass_fragment, PASS, "fragment, for no service")                                   \
 	X(pass_not_service, PASS, "no service at this address, port and protocol")           \
 	X(pass_no_meta, PASS, "maps are not initialised")                                    \
+	X(pass_stale, PASS, "the controller is away too long for this service")              \
 	X(drop_bad_ip, DROP, "malformed IP header, for a service address")                   \
 	X(drop_truncated, DROP, "transport header cut short, for a service address")         \
 	X(drop_bad_l4, DROP, "malformed transport header, for a service address")            \
@@ -118,7 +121,8 @@
 	X(drop_mode, DROP, "forward mode unknown to this program")                           \
 	X(drop_too_big, DROP, "too large once encapsulated, and its sender cannot be told")  \
 	X(drop_would_fragment, DROP, "too large once encapsulated, without DF")              \
-	X(drop_answer_limit, DROP, "echo request to a service address, beyond the limit")    \
+	X(drop_answer_limit, DROP, "asked about a service address, beyond the limit")        \
+	X(drop_stale, DROP, "the controller is away too long for this service")              \
 	X(drop_headroom, DROP, "no room in front of the packet for the outer header")        \
 	X(drop_denied, DROP, "an access rule denies the client")                             \
 	X(drop_client_packets, DROP, "the client prefix is beyond its limit of packets")     \
@@ -138,6 +142,8 @@
 	X(tx_fragment, TX, "forwarded: later fragment, to where its first went")             \
 	X(tx_icmp, TX, "forwarded: ICMP error, to the backend of the flow it quotes")        \
 	X(tx_echo, TX, "answered: echo request to a service address")                        \
+	X(tx_arp, TX, "answered: ARP request for a service address")                         \
+	X(tx_nd, TX, "answered: neighbour solicitation for a service address")               \
 	X(tx_too_big, TX, "answered: too large once encapsulated, so much fits")
 
 #define GS_REASON_ENUM_(name, verdict, text) GS_REASON_##name,
@@ -193,7 +199,7 @@ struct gs_meta_value {
  * Key of `services`. addr is an IPv6 address, or an IPv4 one as ::ffff:a.b.c.d. port is 0 for
  * "every port". Besides its services every (VIP, protocol) has a marker, "this address has services
  * of this protocol": port 0, marker 1, service id 0. It is asked for packets whose port cannot be
- * read.
+ * read. And every VIP has a marker with protocol 0, of the address itself.
  */
 struct gs_service_key {
 	__be32 addr[4];
@@ -217,9 +223,13 @@ enum gs_stale {
 	GS_STALE_DROP = 2,
 };
 
-#define GS_SERVICE_ON_LINK 1u /* marker: the edge answers for this address on its link */
+#define GS_SERVICE_ON_LINK 1u /* address marker: the edge answers for it on its link */
 
-/* Of a service. A marker has its own flags, service 0, and nothing else. Limits: 0 is none. */
+/*
+ * Of a service. A marker has service 0 and its own flags, and an address marker the stale policy of
+ * its services: KEEP unless none of them is kept, then PASS if one of them is passed, after the
+ * longest time of all. Limits: 0 is none.
+ */
 struct gs_service_value {
 	__u16 service; /* id; 0: marker */
 	__u16 flags;   /* GS_SERVICE_* */
@@ -532,7 +542,7 @@ struct gs_fragment_bucket {
  * (ktime, ns) at which the limit will be used up no more (the "theoretical arrival time" of the
  * generic cell rate algorithm, ITU-T I.371).
  */
-enum gs_answer { GS_ANSWER_ECHO, GS_ANSWER_TOO_BIG, GS_ANSWER__COUNT };
+enum gs_answer { GS_ANSWER_ECHO, GS_ANSWER_TOO_BIG, GS_ANSWER_NEIGHBOUR, GS_ANSWER__COUNT };
 #define GS_ANSWER_INTERVAL_NS 1000000u /* 1,000 a second, ... */
 #define GS_ANSWER_BURST 100u	       /* ... and so many at once */
 
@@ -667,6 +677,17 @@ struct gs_demand_block {
 	__u64 flows[GS_DEMAND_WAYS];
 };
 
+/* ---- own MACs ------------------------------------------------------------------------------
+ *
+ * `own_macs`: interface index -> who the edge is there. ARP and neighbour solicitations for on-link
+ * addresses (GS_SERVICE_ON_LINK) are answered with this MAC; where there is no entry, by nobody.
+ */
+#define GS_OWN_MAC_ANSWERS 1u /* not set: the edge is drained */
+struct gs_own_mac_value {
+	__u8 mac[6];
+	__u16 flags; /* GS_OWN_MAC_* */
+};
+
 /* ---- counters --------------------------------------------------------------------------------*/
 
 struct gs_count {
@@ -729,6 +750,7 @@ GS_ASSERT_SIZE(gs_monitor_value, 64);
 GS_ASSERT_SIZE(gs_monitor_count, 40);
 GS_ASSERT_SIZE(gs_sample, 64);
 _Static_assert(GS_REASON__COUNT <= 64, "gs_monitor_value.reasons: one bit a reason");
+GS_ASSERT_SIZE(gs_own_mac_value, 8);
 GS_ASSERT_SIZE(gs_count, 16);
 GS_ASSERT_SIZE(gs_handshake_block, GS_BLOCK_BYTES);
 GS_ASSERT_SIZE(gs_handshake_event, 24);

@@ -29,6 +29,7 @@ static const char *const SHARED[] = {
 	GS_MAP_POOLS,	       GS_MAP_RINGS,	 GS_MAP_USABLE_POOL,   GS_MAP_USABLE_REGION,
 	GS_MAP_USABLE_BACKEND, GS_MAP_BACKENDS,	 GS_MAP_HOPS,	       GS_MAP_TUNNELS,
 	GS_MAP_ACCESS4,	       GS_MAP_ACCESS6,	 GS_MAP_REGION_LIMITS, GS_MAP_LINKS,
+	GS_MAP_OWN_MACS,
 };
 
 /* Maps it reads and writes: copied before each packet. All others begin empty. */
