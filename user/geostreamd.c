@@ -28,7 +28,9 @@ struct daemon {
 	struct gs_geodb geodb;
 	struct gs_prober prober;
 	struct gs_nexthop nexthop;
+	struct gs_announcer announcer;
 	struct gs_dataplane dataplane;
+	struct gs_reach *reach;
 	struct gs_reconcile *reconcile;
 	struct gs_api api;
 	struct gs_reload reload;
@@ -68,6 +70,8 @@ static int open_adapters(struct daemon *d, struct gs_error *error)
 		err = gs_probe_open(d->loop, &d->prober, error);
 	if (!err)
 		err = gs_neighbour_open(d->loop, &d->config.outer_sources, &d->nexthop, error);
+	if (!err)
+		err = gs_announcer_open(&d->announcer);
 	if (!err)
 		err = gs_pg_open(d->loop, d->config.database, d->config.edge, &d->store, error);
 	return err;
@@ -135,9 +139,22 @@ static void on_request(void *context, uint64_t token, const char *text, size_t l
 	gs_api_handle(&d->api, text, length, on_reply, request);
 }
 
+static int wire_reach(struct daemon *d)
+{
+	const struct gs_reach_ports ports = {
+		.loop = d->loop,
+		.dataplane = &d->dataplane,
+		.announcer = &d->announcer,
+	};
+	char drain_file[GS_PATH_MAX + 16];
+
+	snprintf(drain_file, sizeof(drain_file), "%s/drained", d->config.state_dir);
+	return gs_reach_new(&ports, d->config.announce, drain_file, &d->reach);
+}
+
 static int wire(struct daemon *d, struct gs_error *error)
 {
-	const struct gs_reconcile_ports ports = {
+	struct gs_reconcile_ports ports = {
 		.loop = d->loop,
 		.store = &d->store,
 		.geodb = &d->geodb,
@@ -157,7 +174,10 @@ static int wire(struct daemon *d, struct gs_error *error)
 	strcpy(settings.edge, d->config.edge);
 	snprintf(settings.last_good, sizeof(settings.last_good), "%s/last-good.json",
 		 d->config.state_dir);
-	err = gs_reconcile_new(&ports, &settings, &d->reconcile);
+	err = wire_reach(d);
+	ports.reach = d->reach;
+	if (!err)
+		err = gs_reconcile_new(&ports, &settings, &d->reconcile);
 	if (err)
 		return err;
 	d->reload = (struct gs_reload){
@@ -167,6 +187,7 @@ static int wire(struct daemon *d, struct gs_error *error)
 	};
 	d->api = (struct gs_api){
 		.reconcile = d->reconcile,
+		.reach = d->reach,
 		.dataplane = &d->dataplane,
 		.loop = d->loop,
 		.config = &d->config,
@@ -223,7 +244,10 @@ static int run(struct daemon *d)
 		gs_loop_end_worker(d->loop);
 	gs_httpd_close(d->httpd);
 	gs_reconcile_free(d->reconcile); /* may still answer somebody */
+	gs_reach_free(d->reach);
 	gs_control_close(d->control);
+	if (d->announcer.ops)
+		d->announcer.ops->close(d->announcer.self);
 	if (d->store.ops)
 		d->store.ops->close(d->store.self);
 	if (d->nexthop.ops)

@@ -196,6 +196,43 @@ struct gs_nexthop {
 	void *self;
 };
 
+/* ---- announcer: the links this machine is on (adapters/announce.c) --------------------------- */
+
+enum { GS_LINKS_MAX = 64, GS_LINK_ADDRS_MAX = 1024 };
+
+struct gs_link {
+	uint32_t ifindex;
+	char name[16];
+	uint8_t mac[6]; /* all zero: no Ethernet, and nobody asks for addresses there */
+	bool is_up;	/* and has a carrier */
+};
+
+/* An address of this machine, and how much of it is the link's prefix. */
+struct gs_link_addr {
+	uint32_t ifindex;
+	struct gs_addr addr;
+	uint8_t length;
+};
+
+/* What is too much is left out. */
+struct gs_link_set {
+	struct gs_link links[GS_LINKS_MAX];
+	struct gs_link_addr addrs[GS_LINK_ADDRS_MAX];
+	uint32_t link_count, addr_count;
+};
+
+struct gs_announcer_ops {
+	int (*look)(void *self, struct gs_link_set *ret_set);
+	/* Tells everybody on the link that the VIP is at the link's MAC. */
+	int (*announce)(void *self, const struct gs_link *link, const struct gs_addr *vip);
+	void (*close)(void *self);
+};
+
+struct gs_announcer {
+	const struct gs_announcer_ops *ops;
+	void *self;
+};
+
 /* ---- dataplane: the pinned maps (adapters/dataplane.c) --------------------------------------- */
 
 struct gs_usable {
@@ -246,6 +283,14 @@ struct gs_syns {
 	uint64_t lost;	   /* and lost on the way here */
 };
 
+/* How the edge is reached on its links. Borrowed. */
+struct gs_reach_set {
+	const struct gs_link *links; /* that carry the program */
+	const struct gs_addr *vips;  /* on-link: the program answers for them */
+	uint32_t link_count, vip_count;
+	bool is_silent; /* it answers for none: the edge is drained */
+};
+
 struct gs_dataplane_ops {
 	/*
 	 * On the worker: writes backends and hops, fills the free slot, removes services, flips,
@@ -263,6 +308,11 @@ struct gs_dataplane_ops {
 	int (*set_hop)(void *self, gs_id backend, const struct gs_hop *hop);
 	/* What is new since the last call, `max` at most; the rest comes with the next. Cheap. */
 	uint32_t (*told)(void *self, struct gs_told *ret_told, uint32_t max);
+	/* Does this interface run the program of these maps? */
+	bool (*carries)(void *self, uint32_t ifindex);
+	/* In place of what was set before; holds over restarts. Markers of VIPs that are not in
+	 * force follow with their publish. */
+	int (*set_reach)(void *self, const struct gs_reach_set *reach, struct gs_error *error);
 	/* In force, counters (caller frees the arrays), and "I am alive". */
 	void (*info)(void *self, struct gs_dataplane_info *ret_info);
 	int (*count)(void *self, struct gs_counters *ret_counters);

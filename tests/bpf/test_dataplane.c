@@ -19,6 +19,7 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <net/if.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -420,7 +421,7 @@ static uint32_t count_keys(const struct pinned_edge *edge)
 	return count;
 }
 
-/* One marker for every address and protocol, and only as long as it has services. */
+/* A marker for every address and protocol and for every address, as long as it has services. */
 static void test_markers(void **state)
 {
 	struct pinned_edge *edge = *state;
@@ -447,13 +448,106 @@ static void test_markers(void **state)
 		assert_int_equal(value.service, 0);
 		assert_false(has_key(edge, &services[i], 0, false, &value));
 	}
-	assert_int_equal(count_keys(edge), 5);
+	assert_int_equal(count_keys(edge), 6);
 	snapshot->service_count = 2;
 	scene_rebuild(&scene);
 	publish_ok(&dataplane, &scene);
 	assert_true(has_key(edge, &services[0], 0, true, &value));
 	assert_false(has_key(edge, &services[2], 0, true, &value));
-	assert_int_equal(count_keys(edge), 3);
+	assert_int_equal(count_keys(edge), 4);
+	dataplane.ops->close(dataplane.self);
+	scene_free(&scene);
+}
+
+static struct gs_service_value address_of(const struct pinned_edge *edge, const struct gs_addr *vip)
+{
+	struct gs_service_key key = {.marker = 1};
+	struct gs_service_value value;
+
+	memcpy(key.addr, vip->bytes, sizeof(key.addr));
+	assert_int_equal(bpf_map_lookup_elem(pinned_edge_map(edge, GS_MAP_SERVICES), &key, &value),
+			 0);
+	return value;
+}
+
+/* An address is as stale as the most patient of its services. */
+static void test_stale_addresses(void **state)
+{
+	static const struct {
+		struct gs_stale_spec one, other;
+		uint8_t want;
+		uint32_t after_s;
+	} rows[] = {
+		{{GS_STALE_IS_DROPPED, 30}, {GS_STALE_IS_DROPPED, 60}, GS_STALE_DROP, 60},
+		{{GS_STALE_IS_DROPPED, 60}, {GS_STALE_IS_PASSED, 30}, GS_STALE_PASS, 60},
+		{{GS_STALE_IS_KEPT, 300}, {GS_STALE_IS_DROPPED, 30}, GS_STALE_KEEP, 0},
+		{{GS_STALE_IS_PASSED, 30}, {GS_STALE_IS_KEPT, 300}, GS_STALE_KEEP, 0},
+	};
+	struct pinned_edge *edge = *state;
+	struct gs_dataplane dataplane = open_ok(edge);
+	struct scene scene = scene_new(3);
+	struct gs_snapshot *snapshot = &scene.world->snapshot;
+	struct gs_service *services = snapshot->services;
+
+	snapshot->backend_count = 0;
+	snapshot->service_count = 2;
+	services[1].vip = services[0].vip;
+	services[0].port = 80;
+	services[1].port = 81;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct gs_service_value value;
+
+		services[0].stale = rows[i].one;
+		services[1].stale = rows[i].other;
+		scene_rebuild(&scene);
+		publish_ok(&dataplane, &scene);
+		value = address_of(edge, &services[0].vip);
+		assert_int_equal(value.stale, rows[i].want);
+		assert_int_equal(value.stale_after_s, rows[i].after_s);
+	}
+	dataplane.ops->close(dataplane.self);
+	scene_free(&scene);
+}
+
+/* What is set of links and on-link VIPs stands until it is set again: over publishes, restarts. */
+static void test_reach(void **state)
+{
+	const struct gs_link links[] = {{.ifindex = 7, .mac = {2, 0, 0, 0, 0, 7}},
+					{.ifindex = 8, .mac = {2, 0, 0, 0, 0, 8}}};
+	struct pinned_edge *edge = *state;
+	struct gs_dataplane dataplane = open_ok(edge);
+	struct scene scene = scene_new(3);
+	struct gs_service *services = scene.world->snapshot.services;
+	struct gs_reach_set reach = {.links = links, .link_count = 2};
+	int fd = pinned_edge_map(edge, GS_MAP_OWN_MACS);
+	struct gs_addr vips[1] = {services[0].vip};
+	struct gs_own_mac_value value;
+	uint32_t seven = 7, eight = 8;
+	struct gs_error error;
+
+	reach.vips = vips;
+	reach.vip_count = 1;
+	assert_int_equal(dataplane.ops->set_reach(dataplane.self, &reach, &error), 0);
+	assert_int_equal(bpf_map_lookup_elem(fd, &eight, &value), 0);
+	assert_memory_equal(value.mac, links[1].mac, sizeof(value.mac));
+	assert_int_equal(value.flags, GS_OWN_MAC_ANSWERS);
+	publish_ok(&dataplane, &scene); /* the VIP comes after it was said to be on-link */
+	assert_int_equal(address_of(edge, &services[0].vip).flags, GS_SERVICE_ON_LINK);
+	dataplane.ops->close(dataplane.self);
+
+	dataplane = open_ok(edge);
+	publish_ok(&dataplane, &scene);
+	assert_int_equal(address_of(edge, &services[0].vip).flags, GS_SERVICE_ON_LINK);
+	reach.link_count = 1;
+	reach.is_silent = true;
+	assert_int_equal(dataplane.ops->set_reach(dataplane.self, &reach, &error), 0);
+	assert_int_equal(bpf_map_lookup_elem(fd, &eight, &value), -ENOENT);
+	assert_int_equal(bpf_map_lookup_elem(fd, &seven, &value), 0);
+	assert_int_equal(value.flags, 0);
+	reach.vip_count = 0;
+	assert_int_equal(dataplane.ops->set_reach(dataplane.self, &reach, &error), 0);
+	assert_int_equal(address_of(edge, &services[0].vip).flags, 0);
+	assert_false(dataplane.ops->carries(dataplane.self, if_nametoindex("lo")));
 	dataplane.ops->close(dataplane.self);
 	scene_free(&scene);
 }
@@ -1403,6 +1497,8 @@ int main(void)
 		EDGE_TEST(test_inner_maps_have_types),
 		EDGE_TEST(test_vanished_service_is_nobodys),
 		EDGE_TEST(test_markers),
+		EDGE_TEST(test_stale_addresses),
+		EDGE_TEST(test_reach),
 		EDGE_TEST(test_retired_backend_stays_down),
 		EDGE_TEST(test_usable_words),
 		EDGE_TEST(test_trials),

@@ -285,6 +285,27 @@ static int dataplane_heartbeat(void *self)
 	return fake->heartbeat_result;
 }
 
+static bool dataplane_carries(void *self, uint32_t ifindex)
+{
+	const struct fake_dataplane *fake = self;
+
+	return ifindex < 64 && fake->carriers >> ifindex & 1;
+}
+
+static int dataplane_set_reach(void *self, const struct gs_reach_set *reach, struct gs_error *error)
+{
+	struct fake_dataplane *fake = self;
+
+	(void)error;
+	fake->reach_sets++;
+	fake->reach_links = reach->link_count;
+	fake->reach_silent = reach->is_silent;
+	fake->reach_vip_count = reach->vip_count;
+	for (uint32_t i = 0; i < reach->vip_count && i < FAKE_VIPS_MAX; i++)
+		fake->reach_vips[i] = reach->vips[i];
+	return 0;
+}
+
 void fake_dataplane_init(struct fake_dataplane *fake, struct gs_dataplane *ret_dataplane)
 {
 	static const struct gs_dataplane_ops ops = {
@@ -292,6 +313,8 @@ void fake_dataplane_init(struct fake_dataplane *fake, struct gs_dataplane *ret_d
 		.set_usable = dataplane_set_usable,
 		.get_usable = dataplane_get_usable,
 		.set_hop = dataplane_set_hop,
+		.carries = dataplane_carries,
+		.set_reach = dataplane_set_reach,
 		.info = dataplane_info,
 		.count = dataplane_count,
 		.told = dataplane_told,
@@ -306,6 +329,37 @@ void fake_dataplane_init(struct fake_dataplane *fake, struct gs_dataplane *ret_d
 	pthread_mutexattr_destroy(&recursive);
 	pthread_mutex_init(&fake->gate, NULL);
 	*ret_dataplane = (struct gs_dataplane){.ops = &ops, .self = fake};
+}
+
+/* ---- announcer ------------------------------------------------------------------------------- */
+
+static int announcer_look(void *self, struct gs_link_set *ret_set)
+{
+	const struct fake_announcer *fake = self;
+
+	*ret_set = fake->set;
+	return 0;
+}
+
+static int announcer_announce(void *self, const struct gs_link *link, const struct gs_addr *vip)
+{
+	struct fake_announcer *fake = self;
+
+	if (fake->told_count < FAKE_TOLD_MAX)
+		fake->told[fake->told_count] = (struct fake_told){link->ifindex, *vip};
+	fake->told_count++;
+	return fake->error;
+}
+
+void fake_announcer_init(struct fake_announcer *fake, struct gs_announcer *ret_announcer)
+{
+	static const struct gs_announcer_ops ops = {
+		.look = announcer_look,
+		.announce = announcer_announce,
+		.close = nothing_to_close,
+	};
+
+	*ret_announcer = (struct gs_announcer){.ops = &ops, .self = fake};
 }
 
 /* ---- a world of three regions ---------------------------------------------------------------- */

@@ -9,7 +9,13 @@
 
 #include <pthread.h>
 
-enum { FAKE_LOG_MAX = 65536, FAKE_TRANSITIONS_MAX = 256, FAKE_MINUTES_MAX = 64 };
+enum {
+	FAKE_LOG_MAX = 65536,
+	FAKE_TRANSITIONS_MAX = 256,
+	FAKE_MINUTES_MAX = 64,
+	FAKE_VIPS_MAX = 16,
+	FAKE_TOLD_MAX = 256,
+};
 
 /* ---- store: the test calls events->on_snapshot and on_connection itself ---------------------- */
 
@@ -89,9 +95,32 @@ struct fake_dataplane {
 	uint32_t heartbeats;
 	int heartbeat_result;
 	int count_error;
+
+	uint64_t carriers; /* a bit an ifindex: it has the program */
+	uint32_t reach_sets;
+	uint32_t reach_links; /* of the last set_reach, as all of these */
+	bool reach_silent;
+	uint32_t reach_vip_count;
+	struct gs_addr reach_vips[FAKE_VIPS_MAX];
 };
 
 void fake_dataplane_init(struct fake_dataplane *fake, struct gs_dataplane *ret_dataplane);
+
+/* ---- announcer: the links a test says there are, and what was told on them ------------------- */
+
+struct fake_told {
+	uint32_t ifindex;
+	struct gs_addr vip;
+};
+
+struct fake_announcer {
+	struct gs_link_set set;
+	struct fake_told told[FAKE_TOLD_MAX];
+	uint32_t told_count; /* may exceed the array */
+	int error;	     /* what announcing returns */
+};
+
+void fake_announcer_init(struct fake_announcer *fake, struct gs_announcer *ret_announcer);
 
 /* ---- a desired state: one service, policy "nearest" of kind geo, two backends in each region - */
 

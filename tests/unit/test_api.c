@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { LIMIT_MS = 20000 };
 
@@ -652,6 +653,8 @@ static void rest_reads_its_query(void **state)
 		{"/api/v1/status", {{"a", "b"}}, 1, 400, "no parameter 'a'"},
 		{"/api/v1/breakers", {{"a", "b"}}, 1, 400, "no parameter 'a'"},
 		{"/health", {{"t", "1764"}}, 1, 200, "\"live\":true"}, /* balancers add such */
+		{"/health", {{"vip", "nonsense"}}, 1, 400, "no IPv4 or IPv6"},
+		{"/health/ready", {{"vip", "192.0.2.99"}}, 1, 503, "no service has the address"},
 	};
 	struct scene *scene = *state;
 
@@ -671,6 +674,78 @@ static void rest_reads_its_query(void **state)
 				 response.body);
 		free(response.body);
 	}
+}
+
+/* ---- readiness ------------------------------------------------------------------------------- */
+
+/* What edge.ready says; "": ready. */
+static const char *why_not_ready(struct scene *scene, const char *vip)
+{
+	char request[128];
+	json_t *reply;
+
+	snprintf(request, sizeof(request), "{\"command\":\"edge.ready\"%s%s%s}",
+		 vip ? ",\"vip\":\"" : "", vip ? vip : "", vip ? "\"" : "");
+	reply = ask(scene, request);
+	assert_int_equal(json_is_true(json_object_get(reply, "ready")),
+			 json_array_size(json_object_get(reply, "why")) == 0);
+	return json_is_true(json_object_get(reply, "ready")) ? "" : text_at(reply, "why.0");
+}
+
+static void an_edge_is_ready_or_says_why_not(void **state)
+{
+	struct scene *scene = *state;
+	struct fake_announcer announcer_fake = {.set.link_count = 1};
+	struct gs_announcer announcer;
+	const struct gs_reach_ports ports = {scene->loop, &scene->dataplane, &announcer};
+	struct gs_link *link = &announcer_fake.set.links[0];
+	char vip[GS_ADDR_TEXT_MAX], file[64];
+	const struct gs_snapshot *snapshot;
+	struct gs_usable_view *view;
+
+	assert_string_equal(why_not_ready(scene, NULL), "no generation is in force");
+	start(scene);
+	assert_string_equal(why_not_ready(scene, NULL), ""); /* a daemon without links to judge */
+
+	*link = (struct gs_link){.ifindex = 2, .mac = {2, 0, 0, 0, 0, 2}, .is_up = true};
+	fake_announcer_init(&announcer_fake, &announcer);
+	snprintf(file, sizeof(file), "/tmp/test_api-drained-%d", getpid());
+	unlink(file);
+	assert_int_equal(gs_reach_new(&ports, GS_ANNOUNCE_ON, file, &scene->api.reach), 0);
+	snapshot = gs_reconcile_look(scene->reconcile)->snapshot;
+	gs_reach_follow(scene->api.reach, snapshot);
+	assert_string_equal(why_not_ready(scene, NULL),
+			    "no interface has the program of these maps");
+	scene->dataplane_fake.carriers = 1u << 2;
+	gs_reach_look(scene->api.reach);
+	assert_string_equal(why_not_ready(scene, NULL), "");
+	link->is_up = false;
+	gs_reach_look(scene->api.reach);
+	assert_string_equal(why_not_ready(scene, NULL), "no interface with the program is up");
+	link->is_up = true;
+	gs_reach_look(scene->api.reach);
+
+	ask(scene, "{\"command\":\"edge.drain\",\"reason\":\"new kernel\"}");
+	assert_string_equal(why_not_ready(scene, NULL), "the edge is drained: new kernel");
+	assert_true(scene->dataplane_fake.reach_silent);
+	assert_true(json_is_true(at(ask(scene, "{\"command\":\"status\"}"), "reach.drained")));
+	ask(scene, "{\"command\":\"edge.drain\",\"reason\":7}");
+	assert_non_null(strstr(text_at(scene->reply, "error"), "reason"));
+	ask(scene, "{\"command\":\"edge.resume\"}");
+	assert_string_equal(why_not_ready(scene, NULL), "");
+
+	gs_addr_format(&snapshot->services[0].vip, vip);
+	assert_string_equal(why_not_ready(scene, vip), "");
+	assert_string_equal(why_not_ready(scene, "192.0.2.99"),
+			    "no service has the address 192.0.2.99");
+	view = (struct gs_usable_view *)gs_reconcile_look(scene->reconcile)->view;
+	for (uint32_t i = 0; i < view->pool_count; i++)
+		view->pools[i].word.state = GS_USABLE_DRAIN;
+	assert_non_null(strstr(why_not_ready(scene, vip), "has a usable backend in any region"));
+	assert_string_equal(why_not_ready(scene, NULL), ""); /* others may be fine */
+	view->pools[0].word.state = GS_USABLE_UP;
+	assert_string_equal(why_not_ready(scene, vip), "");
+	gs_reach_free(scene->api.reach);
 }
 
 /* Any bytes as a body: an answer of 200 or a problem, never anything else (sanitizers). */
@@ -745,6 +820,7 @@ int main(void)
 		SCENE(geo_load_answers_when_done),
 		SCENE(rest_knows_its_calls),
 		SCENE(rest_reads_its_query),
+		SCENE(an_edge_is_ready_or_says_why_not),
 		SCENE(rest_takes_any_body),
 		SCENE(metrics_have_their_heads),
 	};

@@ -15,6 +15,7 @@ int gs_pg_open(struct gs_loop *loop, const char *conninfo, const char *edge,
 int gs_pg_check_conninfo(const char *conninfo, struct gs_error *error);
 int gs_mmdb_open(struct gs_geodb *ret_geodb);
 int gs_probe_open(struct gs_loop *loop, struct gs_prober *ret_prober, struct gs_error *error);
+int gs_announcer_open(struct gs_announcer *ret_announcer);
 /* sources: NULL for the edge's own addresses. */
 int gs_neighbour_open(struct gs_loop *loop, const struct gs_outer_sources *sources,
 		      struct gs_nexthop *ret_nexthop, struct gs_error *error);

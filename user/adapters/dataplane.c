@@ -70,6 +70,23 @@ static int set_hop(void *self, gs_id backend, const struct gs_hop *hop)
 	return result;
 }
 
+static bool carries(void *self, uint32_t ifindex)
+{
+	return gs_dataplane_links_carry(self, ifindex);
+}
+
+static int set_reach(void *self, const struct gs_reach_set *reach, struct gs_error *error)
+{
+	struct gs_dataplane_state *state = self;
+	struct gs_error ignored;
+	int result;
+
+	pthread_mutex_lock(&state->lock);
+	result = gs_dataplane_links_set(state, reach, error ? error : &ignored);
+	pthread_mutex_unlock(&state->lock);
+	return result;
+}
+
 static int count(void *self, struct gs_counters *ret_counters)
 {
 	return gs_dataplane_count(self, ret_counters);
@@ -138,6 +155,8 @@ static const struct gs_dataplane_ops ops = {
 	.set_usable = set_usable,
 	.get_usable = get_usable,
 	.set_hop = set_hop,
+	.carries = carries,
+	.set_reach = set_reach,
 	.info = info,
 	.count = count,
 	.told = told,

@@ -40,6 +40,7 @@ enum gs_dataplane_map {
 	GS_DATAPLANE_TUNNELS,
 	GS_DATAPLANE_TUNNEL_TOLD,
 	GS_DATAPLANE_LINKS,
+	GS_DATAPLANE_OWN_MACS,
 	GS_DATAPLANE_COUNT_REASON,
 	GS_DATAPLANE_COUNT_SERVICE,
 	GS_DATAPLANE_COUNT_REGION,
@@ -134,10 +135,12 @@ struct gs_dataplane_state {
 	struct gs_dataplane_maps maps;
 	pthread_mutex_t lock;
 	pthread_mutex_t words_lock;
-	struct gs_dataplane_backends backends; /* lock */
-	bool has_service[GS_MAX_SERVICES];     /* lock; those worth counting */
-	bool retired[GS_MAX_BACKENDS];	       /* words_lock: words are kept DOWN */
-	uint64_t held[GS_MAX_BACKENDS];	       /* words_lock: what was set meanwhile */
+	struct gs_dataplane_backends backends;	 /* lock */
+	bool has_service[GS_MAX_SERVICES];	 /* lock; those worth counting */
+	struct gs_addr on_link[GS_MAX_SERVICES]; /* lock; VIPs answered for, sorted */
+	uint32_t on_link_count;
+	bool retired[GS_MAX_BACKENDS];	/* words_lock: words are kept DOWN */
+	uint64_t held[GS_MAX_BACKENDS]; /* words_lock: what was set meanwhile */
 	/* Loop only: of `tunnel_told`, what was passed on already. */
 	uint64_t told[GS_MAX_BACKENDS];
 	uint32_t told_at; /* the next entry to look at, if one call could not take all */
@@ -230,6 +233,20 @@ int gs_dataplane_services_add(const struct gs_dataplane_state *state,
 			      struct gs_error *error);
 /* Which services there are to count, after a restart. */
 int gs_dataplane_services_read(struct gs_dataplane_state *state, struct gs_error *error);
+
+/* ---- links and on-link VIPs (dataplane_links.c) ---------------------------------------------- */
+
+/* Does the interface, of this network namespace, run the program of these maps? */
+bool gs_dataplane_links_carry(const struct gs_dataplane_state *state, uint32_t ifindex);
+/* With the lock held. */
+int gs_dataplane_links_set(struct gs_dataplane_state *state, const struct gs_reach_set *reach,
+			   struct gs_error *error);
+/* Address markers in the list say on-link as the last set has it, and nothing otherwise. Lock. */
+void gs_dataplane_links_mark(const struct gs_dataplane_state *state,
+			     struct gs_dataplane_service_list *list);
+/* What the map says is what was set last, after a restart. */
+void gs_dataplane_links_adopt(struct gs_dataplane_state *state,
+			      const struct gs_dataplane_service_list *list);
 
 /* ---- generations (dataplane_slots.c, dataplane_publish.c) ------------------------------------ */
 

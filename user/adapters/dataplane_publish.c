@@ -64,6 +64,7 @@ static int switch_over(struct gs_dataplane_state *state, const struct gs_tables 
 	int result = gs_dataplane_backends_write(state, tables->snapshot, hops, change->now_ms,
 						 &change->undo, error);
 
+	gs_dataplane_links_mark(state, &change->wanted);
 	if (result)
 		return result;
 	gs_dataplane_backends_revive(state, tables->snapshot, true);

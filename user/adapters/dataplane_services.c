@@ -67,12 +67,23 @@ static struct gs_service_value service_value(const struct gs_service *service)
 	};
 }
 
+/* Of an address: what holds for all of its services, as gs_maps.h has it. */
+static void share_stale(struct gs_service_value *address, const struct gs_service_value *other)
+{
+	if (other->stale < address->stale) /* keep < pass < drop */
+		address->stale = other->stale;
+	if (other->stale_after_s > address->stale_after_s)
+		address->stale_after_s = other->stale_after_s;
+	if (address->stale == GS_STALE_KEEP)
+		address->stale_after_s = 0;
+}
+
 int gs_dataplane_services_want(const struct gs_snapshot *snapshot,
 			       struct gs_dataplane_service_list *ret_list, struct gs_error *error)
 {
 	GS_CLEANUP(gs_dataplane_services_done)
 	struct gs_dataplane_service_list list = {
-		.entries = calloc(2 * snapshot->service_count + 1, sizeof(*list.entries))};
+		.entries = calloc(3 * snapshot->service_count + 1, sizeof(*list.entries))};
 	uint32_t unique = 0;
 
 	if (!list.entries)
@@ -81,13 +92,19 @@ int gs_dataplane_services_want(const struct gs_snapshot *snapshot,
 		const struct gs_service *service = &snapshot->services[i];
 		struct gs_dataplane_service *entry = &list.entries[list.count++];
 		struct gs_dataplane_service *marker = &list.entries[list.count++];
+		struct gs_dataplane_service *address = &list.entries[list.count++];
 
 		memcpy(entry->key.addr, service->vip.bytes, sizeof(entry->key.addr));
 		entry->key.protocol = (__u8)service->protocol;
 		marker->key = entry->key;
 		marker->key.marker = 1;
+		address->key = marker->key;
+		address->key.protocol = 0;
 		entry->key.port = (__be16)__builtin_bswap16(service->port);
 		entry->value = service_value(service);
+		address->value.stale = entry->value.stale;
+		address->value.stale_after_s =
+			entry->value.stale == GS_STALE_KEEP ? 0 : entry->value.stale_after_s;
 	}
 	qsort(list.entries, list.count, sizeof(*list.entries), compare_entries);
 	for (uint32_t i = 0; i < list.count; i++) {
@@ -96,6 +113,7 @@ int gs_dataplane_services_want(const struct gs_snapshot *snapshot,
 				return gs_dataplane_refuse(
 					error, -EEXIST, GS_DATAPLANE_SERVICES,
 					"two services at one address, port and protocol");
+			share_stale(&list.entries[unique - 1].value, &list.entries[i].value);
 			continue;
 		}
 		list.entries[unique++] = list.entries[i];
@@ -148,6 +166,7 @@ int gs_dataplane_services_read(struct gs_dataplane_state *state, struct gs_error
 	for (uint32_t i = 0; i < list.count; i++)
 		if (list.entries[i].value.service < GS_MAX_SERVICES)
 			state->has_service[list.entries[i].value.service] = true;
+	gs_dataplane_links_adopt(state, &list);
 	return 0;
 }
 

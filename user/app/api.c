@@ -119,6 +119,10 @@ static const struct {
 	{"route.get", gs_api_route, NULL},
 	{"breaker.list", gs_api_breaker_list, NULL},
 	{"geo.show", gs_api_geo_show, NULL},
+	{"edge.show", gs_api_edge_show, NULL},
+	{"edge.ready", gs_api_edge_ready, NULL},
+	{"edge.drain", gs_api_edge_drain, NULL},
+	{"edge.resume", gs_api_edge_resume, NULL},
 	{"geo.load", NULL, geo_load},
 };
 

@@ -21,6 +21,7 @@ struct gs_http_counts {
 
 struct gs_api {
 	struct gs_reconcile *reconcile;
+	struct gs_reach *reach; /* NULL: never drained, and no link is judged */
 	const struct gs_dataplane *dataplane;
 	struct gs_loop *loop;
 	const struct gs_config *config;
@@ -42,6 +43,13 @@ json_t *gs_api_route(const struct gs_api *api, const json_t *request);
 json_t *gs_api_route_of(const struct gs_reconcile_state *state, const json_t *request);
 json_t *gs_api_geo_show(const struct gs_api *api, const json_t *request);
 json_t *gs_api_breaker_list(const struct gs_api *api, const json_t *request);
+/* api_edge.c */
+json_t *gs_api_edge_show(const struct gs_api *api, const json_t *request);
+json_t *gs_api_edge_ready(const struct gs_api *api, const json_t *request);
+json_t *gs_api_edge_drain(const struct gs_api *api, const json_t *request);
+json_t *gs_api_edge_resume(const struct gs_api *api, const json_t *request);
+/* How the edge is reached, drained or not; api->reach is there. */
+json_t *gs_api_reach(const struct gs_api *api);
 /* One breaker as an object. */
 json_t *gs_api_breaker(const struct gs_api *api, const struct gs_breakers_status *status);
 

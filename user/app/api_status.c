@@ -219,6 +219,8 @@ json_t *gs_api_status(const struct gs_api *api, const json_t *request)
 		return NULL;
 	if (state->publish_problem[0])
 		json_object_set_new(json, "publish_problem", json_string(state->publish_problem));
+	if (api->reach)
+		json_object_set_new(json, "reach", gs_api_reach(api));
 	if (err)
 		json_object_set_new(json, "counters_problem", json_string("cannot be read"));
 	json_object_set_new(json, "reasons", reasons_json(&counters));

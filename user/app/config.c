@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum setting_type { TEXT, NAME, PATH, LEVEL, FORMAT, MILLISECONDS, SOURCES4, SOURCES6 };
+enum setting_type { TEXT, NAME, PATH, LEVEL, FORMAT, MILLISECONDS, SOURCES4, SOURCES6, ANNOUNCE };
 
 enum { FILE_MAX_BYTES = 65536, VALUE_MAX_BYTES = 1024 };
 
@@ -43,10 +43,12 @@ static const struct setting SETTINGS[] = {
 	{"failover_budget_ms", MILLISECONDS, FIELD(failover_budget_ms), true, "1000"},
 	{"outer_source4", SOURCES4, FIELD(outer_sources.v4), false, NO_VALUE},
 	{"outer_source6", SOURCES6, FIELD(outer_sources.v6), false, NO_VALUE},
+	{"announce", ANNOUNCE, FIELD(announce), false, "auto"},
 };
 
 static const char *const LEVELS[] = {"error", "warning", "info", "debug"};
 static const char *const FORMATS[] = {"logfmt", "json"};
+static const char *const ANNOUNCES[] = {"auto", "on", "off"};
 
 /* ---- one value ------------------------------------------------------------------------------- */
 
@@ -138,6 +140,13 @@ static int store(struct gs_config *config, const struct setting *setting, const 
 	case SOURCES4:
 	case SOURCES6:
 		return store_sources(setting, field, value, error);
+	case ANNOUNCE:
+		word = find_word(ANNOUNCES, ARRAY_SIZE(ANNOUNCES), value);
+		if (word < 0)
+			return gs_error_set(-EINVAL, error, "%s: '%s' is none of auto, on, off",
+					    setting->key, value);
+		*(enum gs_announce *)field = (enum gs_announce)word;
+		return 0;
 	case MILLISECONDS:
 		return store_milliseconds(setting, field, value, error);
 	default:

@@ -12,6 +12,13 @@
 
 #define GS_CONFIG_PATH_DEFAULT "/etc/geostream/geostream.conf"
 
+/* Which VIPs the edge answers for on its links, by ARP and neighbour discovery. */
+enum gs_announce {
+	GS_ANNOUNCE_AUTO, /* those in a prefix of a link that carries the program */
+	GS_ANNOUNCE_ON,	  /* all, on all such links */
+	GS_ANNOUNCE_OFF,
+};
+
 struct gs_config {
 	char database[1024]; /* anything libpq takes; "": libpq's own PG* variables */
 	char edge[GS_NAME_MAX];
@@ -24,6 +31,7 @@ struct gs_config {
 	enum gs_log_format log_format;
 	uint32_t failover_budget_ms;
 	struct gs_outer_sources outer_sources;
+	enum gs_announce announce;
 };
 
 /* Told of each problem; place: "FILE:LINE", "GEOSTREAM_EDGE", "--set". */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What Prometheus scrapes. Never a client's address: labels are the configuration's names. */
+#include "ready.h"
 #include "rest.h"
 
 #include "user/base/cleanup.h"
@@ -47,6 +48,7 @@ static void print_daemon(const struct text *t)
 {
 	const struct gs_reconcile_state *state = t->state;
 	uint64_t now_ms = gs_loop_now_ms(t->api->loop);
+	struct gs_ready ready;
 
 	head(t, "geostream_build_info", "gauge", "The running program.");
 	fputs("geostream_build_info{version=\"" GS_VERSION "\",edge=\"", t->file);
@@ -57,6 +59,12 @@ static void print_daemon(const struct text *t)
 	gauge(t, "geostream_loop_lag_seconds",
 	      "Worst delay of the loop's timers in this minute and the one before.",
 	      gs_monitor_worst_lag_ms(state->monitor) / 1000.0);
+	gs_ready_judge(t->api, NULL, &ready);
+	gauge(t, "geostream_edge_ready", "1 while routers may send clients to this edge.",
+	      ready.count == 0);
+	if (t->api->reach)
+		gauge(t, "geostream_edge_drained", "1 while an operator has the edge drained.",
+		      gs_reach_state(t->api->reach)->drain.is_drained);
 	gauge(t, "geostream_database_connected", "1 while PostgreSQL is connected.",
 	      state->connected);
 	gauge(t, "geostream_database_state_seconds", "How long it has been so.",

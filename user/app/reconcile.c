@@ -115,6 +115,7 @@ static void reopen(struct gs_reconcile *r)
 	gs_log(GS_LOG_WARNING, "dataplane_reopened", "generation=%lu why=%s",
 	       (unsigned long)r->state.info.generation, "the pinned maps are new ones");
 	r->is_warm = r->state.info.generation != 0;
+	r->state.maps_are_others = false;
 	gs_usable_view_free(gs_take_ptr(r->view));
 	gs_reconcile_apply_words(r, 0, "new maps");
 	r->again = true;
@@ -126,6 +127,7 @@ static void on_heartbeat(struct gs_timer *timer)
 	struct gs_reconcile *r = timer->context;
 	int err = r->ports.dataplane->ops->heartbeat(r->ports.dataplane->self);
 
+	r->state.maps_are_others = err != 0;
 	if (err == -ESTALE && !r->publishing)
 		reopen(r);
 	gs_loop_timer_set(r->ports.loop, timer, HEARTBEAT_MS);

@@ -8,6 +8,7 @@
 
 #include "breakers.h"
 #include "monitor.h"
+#include "reach.h"
 #include "tables.h"
 #include "usable.h"
 #include "user/base/loop.h"
@@ -23,6 +24,7 @@ struct gs_reconcile_ports {
 	const struct gs_dataplane *dataplane;
 	const struct gs_nexthop *nexthop;
 	const struct gs_prober *prober;
+	struct gs_reach *reach; /* NULL: nobody looks after how the edge is reached */
 	/*
 	 * The loader may have made new maps under a running daemon: puts the dataplane port on
 	 * those, in *dataplane. 0 or -errno, and the port is what it was.
@@ -52,6 +54,7 @@ struct gs_reconcile_state {
 	struct gs_dataplane_info info;		  /* the generation in force */
 	bool connected;				  /* to the store */
 	bool from_last_good;			  /* the snapshot is the file's, not the store's */
+	bool maps_are_others;			  /* the pins are not the maps that are written */
 	bool working;				  /* a build or a load goes on */
 	char connection_why[GS_ERROR_MAX];	  /* why not; connected: what is refused, or "" */
 	uint64_t connection_since_ms;		  /* gs_loop_now_ms */

@@ -125,7 +125,10 @@ void gs_reconcile_hops_look(struct gs_reconcile *r, const char *why)
 
 static void on_change(void *context, const char *why)
 {
-	gs_reconcile_hops_look(context, why);
+	struct gs_reconcile *r = context;
+
+	gs_reconcile_hops_look(r, why);
+	gs_reach_look(r->ports.reach);
 }
 
 static void on_poll(struct gs_timer *timer)
@@ -135,6 +138,7 @@ static void on_poll(struct gs_timer *timer)
 
 	if (!r->walk.is_walking)
 		gs_reconcile_hops_look(r, "looked at again");
+	gs_reach_look(r->ports.reach);
 	gs_loop_timer_set(r->ports.loop, timer, poll_ms);
 }
 

@@ -206,6 +206,7 @@ static void publish_succeeded(struct gs_reconcile *r)
 	gs_retry_reset(&r->retry);
 	follow_breakers(r);
 	gs_reconcile_apply_words(r, 0, "configuration");
+	gs_reach_follow(r->ports.reach, r->snapshot);
 	gs_log(GS_LOG_INFO, is_new ? "generation_in_force" : "generation_unchanged",
 	       "generation=%lu revision=%lu digest=%016lx plans=%u locations=%u slot=%u from=%s",
 	       (unsigned long)p->info.generation, (unsigned long)p->snapshot->revision,

@@ -2,6 +2,7 @@
 #include "rest.h"
 
 #include "fields.h"
+#include "ready.h"
 #include "user/base/cleanup.h"
 #include "user/base/suggest.h"
 #include "user/core/cidr.h"
@@ -137,34 +138,33 @@ static bool knows_parameters(struct call *call, const char *const *names, size_t
 
 /* ---- health ---------------------------------------------------------------------------------- */
 
-/* Why the edge is not ready, or NULL. Ready: it steers by a generation and knows its backends. */
-static const char *why_not_ready(const struct gs_reconcile_state *state)
-{
-	if (state->info.generation == 0)
-		return "no generation is in force";
-	if (!state->snapshot || !state->view)
-		return "no configuration has been read yet";
-	if (gs_monitor_unknown_count(state->monitor) > 0)
-		return "not every backend has been probed yet";
-	return NULL;
-}
-
 static void get_live(struct call *call)
 {
 	answer(call, 200, json_pack("{s:b}", "live", true));
 }
 
+/* Parameters that are not known are left alone: balancers add such. */
 static void get_health(struct call *call)
 {
-	const char *why = why_not_ready(call->state);
-	json_t *json = json_pack("{s:b, s:b, s:s, s:I, s:b}", "live", true, "ready", !why, "edge",
-				 call->api->config->edge, "generation",
-				 (json_int_t)call->state->info.generation, "database",
-				 call->state->connected);
+	const char *text = parameter(call, "vip");
+	char why[GS_READY_REASONS_MAX * GS_ERROR_MAX];
+	struct gs_ready ready;
+	struct gs_addr vip;
+	json_t *json;
 
-	if (why)
-		json_object_set_new(json, "why", json_string(why));
-	answer(call, why ? 503 : 200, json);
+	if (text && gs_addr_parse(text, &vip) != 0) {
+		refuse(call, 400, "No address", "vip", "vip is no IPv4 or IPv6 address");
+		return;
+	}
+	gs_ready_judge(call->api, text ? &vip : NULL, &ready);
+	json = json_pack("{s:b, s:b, s:s, s:I, s:b}", "live", true, "ready", ready.count == 0,
+			 "edge", call->api->config->edge, "generation",
+			 (json_int_t)call->state->info.generation, "database",
+			 call->state->connected);
+	if (ready.count > 0)
+		json_object_set_new(json, "why",
+				    json_string(gs_ready_why(&ready, why, sizeof(why))));
+	answer(call, ready.count > 0 ? 503 : 200, json);
 }
 
 /* ---- route ----------------------------------------------------------------------------------- */

@@ -67,6 +67,25 @@ static void print_drain(const json_t *object)
 	gs_ctl_printf("%s%s\n", *until ? "  drained until " : "", until);
 }
 
+static void print_reach(const json_t *reach)
+{
+	const char *reason = gs_ctl_text(reach, "reason");
+
+	if (!reach)
+		return;
+	gs_ctl_printf("reach       %lld of %lld interfaces with the program up, answers for %lld "
+		      "on-link VIPs\n",
+		      gs_ctl_number(reach, "interfaces_up"), gs_ctl_number(reach, "interfaces"),
+		      json_is_true(json_object_get(reach, "drained"))
+			      ? 0
+			      : gs_ctl_number(reach, "vips_on_link"));
+	if (json_is_true(json_object_get(reach, "drained")))
+		gs_ctl_printf("            DRAINED for %lld s%s%s\n",
+			      gs_ctl_number(reach, "drained_s"), *reason ? ": " : "", reason);
+	if (*gs_ctl_text(reach, "problem"))
+		gs_ctl_printf("            %s\n", gs_ctl_text(reach, "problem"));
+}
+
 static void print_objects(const json_t *status)
 {
 	const json_t *object;
@@ -122,6 +141,7 @@ static int status(const struct gs_ctl *ctl, int argc, char **argv)
 	print_database(json_object_get(reply, "database"));
 	print_generation(reply);
 	print_geoip(json_object_get(reply, "geoip"));
+	print_reach(json_object_get(reply, "reach"));
 	print_objects(reply);
 	print_reasons(json_object_get(reply, "reasons"));
 	return GS_CTL_DONE;
