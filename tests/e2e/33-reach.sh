@@ -72,9 +72,10 @@ need "the VIPs are on the link" ip -n "$router" -batch - <<-IP
 	route add 2001:db8:100::/64 dev edge
 IP
 refuses "the kernel does not answer for them" served
+# Not preferred: backends take tunnels from the edge's other address only.
 need "the edge has addresses of their prefixes" ip -n "$LAB_PREFIX-edge" -batch - <<-IP
 	addr add 198.51.100.1/24 dev $LAB_UPLINK
-	addr add 2001:db8:100::1/64 dev $LAB_UPLINK nodad
+	addr add 2001:db8:100::1/64 dev $LAB_UPLINK nodad preferred_lft 0
 IP
 # Its own addresses are its kernel's to announce, when its MAC changes below.
 need "a kernel that announces its own" lab_in edge sh -c \
