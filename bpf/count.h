@@ -11,7 +11,8 @@ struct gs_outcome {
 	__u32 service;
 	__u32 region;
 	__u32 backend;
-	__u32 ifindex; /* leave by this interface; 0: the one it came in by */
+	__u32 ifindex;	/* leave by this interface; 0: the one it came in by */
+	__u32 is_asked; /* 1: the next hop is one the kernel gave (fib.h) */
 };
 
 GS_INLINE void gs_count_add(void *map, __u32 index, __u32 bytes)

@@ -137,3 +137,24 @@ __attribute__((noinline)) int gs_fib(struct xdp_md *ctx, const struct gs_backend
 		return (int)reason;
 	return hop->mtu && gs_fib_has_source(backend, hop) ? GS_REASON_NONE : GS_REASON_drop_no_hop;
 }
+
+/* L2 back to whoever sent it, with the address it was sent to, would go round and round. */
+GS_INLINE int gs_is_resolved(const struct gs_backend_value *backend, const struct gs_hop_value *hop)
+{
+	return hop && hop->mtu != 0 &&
+	       !(hop->flags & GS_HOP_REFLECT && backend->mode == GS_FORWARD_L2);
+}
+
+/* The backend's hop, or the one gs_fib has found for it; NULL: none. */
+GS_INLINE const struct gs_hop_value *gs_hop_of(const struct gs_backend_value *backend, int is_asked)
+{
+	const struct gs_hop_value *hop = NULL;
+	__u32 id = 0;
+
+	if (is_asked)
+		return bpf_map_lookup_elem(&asked, &id);
+	id = *(const volatile __u32 *)&backend->hop;
+	if (id)
+		hop = bpf_map_lookup_elem(&hops, &id);
+	return gs_is_resolved(backend, hop) ? hop : NULL;
+}

@@ -4,8 +4,8 @@
  * 2473), addressed to the backend and, on the wire, to its next hop. GUE: the same behind UDP, with
  * a source port that differs from flow to flow, so that routers on the way spread them
  * (draft-ietf-intarea-gue, variant 1: the packet follows the UDP header at once). L2: as it came,
- * to the backend's own MAC. The inner packet stays as it came, TTL and checksums included: the edge
- * stands for the backend, it is no router on the way.
+ * to the backend's own MAC. NAT: nat.h. The inner packet stays as it came, TTL and checksums
+ * included: the edge stands for the backend, it is no router on the way.
  */
 #pragma once
 
@@ -13,8 +13,11 @@
 #include "count.h"
 #include "fib.h"
 #include "head.h"
+#include "nat.h"
+#include "spread.h"
 
 #define GS_OUTER_TTL 64
+#define GS_WAY_NAT (GS_REASON_NONE + 1) /* of gs_way: as NONE, and to be translated */
 
 /* The one's complement sum of RFC 1071 over the outer header's fields that are not constant 0. */
 GS_INLINE __be16 gs_outer_checksum(__be16 version_ds, __be16 length, __be16 ttl_protocol,
@@ -75,23 +78,6 @@ GS_INLINE void gs_write_gue(__u8 *udp, const struct gs_packet *packet, __u64 tab
 	*(gs_wire16 *)udp = GS_BE16(gs_gue_port(table_hash));
 	*(gs_wire16 *)(udp + 2) = GS_BE16(GS_GUE_PORT);
 	*(gs_wire32 *)(udp + 4) = GS_BE32((__u32)(packet->length + GS_UDP_BYTES) << 16);
-}
-
-/*
- * Bits by which the sources of outer headers differ from flow to flow, for routers and NICs that
- * spread by addresses. Seen on the way, like the port, and so from a fold of the hash.
- */
-GS_INLINE __u32 gs_spread(__u64 table_hash, __u32 bits)
-{
-	__u32 mixed = (__u32)(table_hash ^ table_hash >> 32) * 0x85ebca6bu;
-
-	return mixed >> 8 & ((1u << (bits & 31)) - 1);
-}
-
-/* The low 32 bits of an outer source. */
-GS_INLINE __be32 gs_outer_src(__be32 base, __u32 bits, __u64 table_hash)
-{
-	return bits ? base | GS_BE32(gs_spread(table_hash, bits)) : base;
 }
 
 /* Of the frame to send. 0; -1: the frame has no head after all. */
@@ -167,37 +153,77 @@ GS_INLINE enum gs_reason gs_encapsulate6(struct xdp_md *ctx, const struct gs_pac
 /* Bytes in front of the packet; 0 for what has no outer header. */
 GS_INLINE __u32 gs_outer_size(const struct gs_backend_value *backend)
 {
-	if (backend->mode == GS_FORWARD_L2)
+	if (backend->mode == GS_FORWARD_L2 || backend->mode == GS_FORWARD_NAT)
 		return 0;
 	return (backend->family == 4 ? GS_IP4_BYTES : GS_IP6_BYTES) +
 	       (backend->mode == GS_FORWARD_GUE ? GS_UDP_BYTES : 0);
 }
 
-GS_INLINE enum gs_reason gs_send(struct xdp_md *ctx, const struct gs_packet *packet,
-				 const struct gs_backend_value *backend,
-				 const struct gs_hop_value *hop, __u64 table_hash)
+/*
+ * The way to backend `id`. NONE: it is there, and the packet fits. A reason why it is not sent, or
+ * what is sent instead, back where the packet came from. It and gs_send are functions of their own:
+ * the stack has not room for all of them at once.
+ */
+__attribute__((noinline)) int gs_way(struct xdp_md *ctx, const struct gs_packet *packet, __u32 id,
+				     struct gs_outcome *outcome)
 {
-	__u32 outer = gs_outer_size(backend);
-	struct gs_head head;
+	const struct gs_backend_value *backend = bpf_map_lookup_elem(&backends, &id);
+	const struct gs_hop_value *hop;
+	enum gs_reason reason;
+	__u32 outer;
 
+	if (!packet || !outcome || !backend)
+		return GS_REASON_drop_no_backend;
+	if (backend->mode < GS_FORWARD_IPIP || backend->mode > GS_FORWARD_NAT ||
+	    (backend->family != 4 && backend->family != 6) ||
+	    (backend->mode >= GS_FORWARD_L2 && backend->family != packet->family))
+		return GS_REASON_drop_mode;
+	hop = gs_hop_of(backend, 0);
+	if (!hop) {
+		reason = (enum gs_reason)gs_fib(ctx, backend);
+		if (reason != GS_REASON_NONE)
+			return reason;
+		outcome->is_asked = 1;
+		hop = gs_hop_of(backend, 1);
+		if (!hop)
+			return GS_REASON_drop_no_hop;
+	}
+	outer = gs_outer_size(backend);
 	if (!gs_fits(packet->length, outer, hop->mtu))
-		return (enum gs_reason)gs_too_big(ctx, packet, gs_most(hop->mtu) - outer);
+		return gs_too_big(ctx, packet, gs_most(hop->mtu) - outer);
+	return backend->mode == GS_FORWARD_NAT ? GS_WAY_NAT : GS_REASON_NONE;
+}
+
+/* NONE: the packet is ready to leave, and *outcome says where it goes. */
+__attribute__((noinline)) int gs_send(struct xdp_md *ctx, const struct gs_packet *packet, __u32 id,
+				      __u64 table_hash, struct gs_outcome *outcome)
+{
+	const struct gs_backend_value *backend = bpf_map_lookup_elem(&backends, &id);
+	const struct gs_hop_value *hop;
+	enum gs_reason reason = GS_REASON_NONE;
+	struct gs_head head;
+	__u32 outer;
+
+	if (!packet || !outcome || !backend)
+		return GS_REASON_drop_no_backend;
+	hop = gs_hop_of(backend, outcome->is_asked != 0);
+	if (!hop)
+		return GS_REASON_drop_no_hop;
+	outer = gs_outer_size(backend);
 	if (gs_forward_head(ctx, packet, hop, &head) || gs_head_room(ctx, packet, &head, outer))
 		return GS_REASON_drop_headroom;
 	if (outer)
-		return backend->family == 4
-			       ? gs_encapsulate4(ctx, packet, backend, hop, &head, table_hash)
-			       : gs_encapsulate6(ctx, packet, backend, hop, &head, table_hash);
-	if (!gs_head_write(ctx, &head, packet->family == 4 ? ETH_P_IP : ETH_P_IPV6, 0))
-		return GS_REASON_drop_headroom;
+		reason = backend->family == 4
+				 ? gs_encapsulate4(ctx, packet, backend, hop, &head, table_hash)
+				 : gs_encapsulate6(ctx, packet, backend, hop, &head, table_hash);
+	else if (!gs_head_write(ctx, &head, packet->family == 4 ? ETH_P_IP : ETH_P_IPV6, 0))
+		reason = GS_REASON_drop_headroom;
+	if (reason != GS_REASON_NONE)
+		return reason;
+	outcome->backend = id;
+	outcome->region = backend->region;
+	outcome->ifindex = hop->ifindex;
 	return GS_REASON_NONE;
-}
-
-/* L2 back to whoever sent it, with the address it was sent to, would go round and round. */
-GS_INLINE int gs_is_resolved(const struct gs_backend_value *backend, const struct gs_hop_value *hop)
-{
-	return hop && hop->mtu != 0 &&
-	       !(hop->flags & GS_HOP_REFLECT && backend->mode == GS_FORWARD_L2);
 }
 
 /*
@@ -208,36 +234,19 @@ GS_INLINE int gs_is_resolved(const struct gs_backend_value *backend, const struc
 __attribute__((noinline)) int gs_forward(struct xdp_md *ctx, const struct gs_packet *packet,
 					 __u32 id, __u64 table_hash, struct gs_outcome *outcome)
 {
-	const struct gs_backend_value *backend = bpf_map_lookup_elem(&backends, &id);
-	const struct gs_hop_value *hop = NULL;
-	enum gs_reason reason;
-	int is_resolved;
-	__u32 hop_id;
+	int reason, slot;
 
-	if (!backend || !packet || !outcome)
+	if (!packet || !outcome)
 		return GS_REASON_drop_no_backend;
-	if (backend->mode < GS_FORWARD_IPIP || backend->mode > GS_FORWARD_L2 ||
-	    (backend->family != 4 && backend->family != 6) ||
-	    (backend->mode == GS_FORWARD_L2 && backend->family != packet->family))
-		return GS_REASON_drop_mode;
-	hop_id = *(const volatile __u32 *)&backend->hop;
-	if (hop_id)
-		hop = bpf_map_lookup_elem(&hops, &hop_id);
-	is_resolved = gs_is_resolved(backend, hop);
-	if (!is_resolved) {
-		reason = (enum gs_reason)gs_fib(ctx, backend);
-		if (reason != GS_REASON_NONE)
-			return reason;
-		hop_id = 0;
-		hop = bpf_map_lookup_elem(&asked, &hop_id);
-		if (!hop)
-			return GS_REASON_drop_no_hop;
+	reason = gs_way(ctx, packet, id, outcome);
+	if (reason == GS_WAY_NAT) {
+		slot = gs_nat_take(ctx, packet, id, outcome->is_asked);
+		reason = slot < 0 ? -slot
+				  : gs_nat_out(ctx, packet, id, outcome->is_asked, (__u32)slot);
 	}
-	reason = gs_send(ctx, packet, backend, hop, table_hash);
-	if (reason != GS_REASON_NONE)
-		return reason;
-	outcome->backend = id;
-	outcome->region = backend->region;
-	outcome->ifindex = hop->ifindex;
-	return is_resolved ? GS_REASON_NONE : GS_REASON_tx_fib;
+	if (reason == GS_REASON_NONE)
+		reason = gs_send(ctx, packet, id, table_hash, outcome);
+	if (reason == GS_REASON_NONE && outcome->is_asked)
+		return GS_REASON_tx_fib;
+	return (enum gs_reason)reason;
 }

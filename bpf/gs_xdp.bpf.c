@@ -15,6 +15,7 @@
 #include "limit.h"
 #include "locate.h"
 #include "match.h"
+#include "nat.h"
 #include "neighbour.h"
 #include "parse.h"
 #include "pick.h"
@@ -110,6 +111,17 @@ GS_INLINE enum gs_reason gs_pass_reason(const struct gs_packet *packet)
 					       : GS_REASON_pass_not_service;
 }
 
+/* Of what is for no service: a reply to NAT, or for nobody here. */
+GS_INLINE enum gs_reason gs_return(struct xdp_md *ctx, const struct gs_packet *packet,
+				   struct gs_outcome *outcome)
+{
+	int reason = gs_nat_back(ctx, packet, &outcome->ifindex);
+
+	if (reason < 0)
+		return gs_pass_reason(packet);
+	return reason == GS_REASON_NONE ? GS_REASON_tx_nat_reply : (enum gs_reason)reason;
+}
+
 GS_INLINE enum gs_reason gs_process(struct xdp_md *ctx, struct gs_packet *packet,
 				    struct gs_outcome *outcome)
 {
@@ -132,7 +144,7 @@ GS_INLINE enum gs_reason gs_process(struct xdp_md *ctx, struct gs_packet *packet
 		return GS_REASON_pass_tunnel_mtu;
 	service = gs_match(packet);
 	if (!service)
-		return gs_pass_reason(packet);
+		return gs_return(ctx, packet, outcome);
 	turn.service = service->service;
 	turn.affinity = service->affinity;
 	turn.affinity4 = service->affinity4;

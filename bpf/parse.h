@@ -60,6 +60,7 @@ struct gs_packet {
 	__u8 has_df;	   /* the sender does not want it fragmented; IPv6: always */
 	__u32 id;	   /* of the datagram; only of fragments */
 	__u16 tag_bytes;   /* of VLAN tags between MACs and type: 4 each */
+	__u16 l4; /* bytes from the IP header to TCP, UDP or ICMP; not of later fragments */
 };
 
 /* IPv4 options, Ethernet and extension headers put fields at any even address. */
@@ -180,6 +181,7 @@ GS_INLINE enum gs_reason gs_parse_l4(const __u8 *ip, const void *end, __u32 head
 	/* IPv6 can claim more than 65,535 bytes with its own header; no frame is that long. */
 	if (length <= gs_behind_head(packet) && length <= 0xffff) {
 		packet->length = (__u16)length;
+		packet->l4 = (__u16)header;
 		if (protocol == IPPROTO_TCP)
 			reason = gs_parse_tcp(l4, end, length - header, packet);
 		else
@@ -259,6 +261,7 @@ GS_INLINE enum gs_reason gs_parse_icmp(const __u8 *ip, const void *end, __u32 he
 	    room < GS_ICMP_BYTES || (const void *)(icmp + GS_ICMP_BYTES) > end)
 		return GS_REASON_pass_protocol;
 	packet->length = (__u16)length;
+	packet->l4 = (__u16)header;
 	if (packet->family == 4) {
 		if (icmp[0] == 8 && icmp[1] == 0)
 			packet->shape = GS_SHAPE_ECHO;

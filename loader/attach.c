@@ -279,6 +279,7 @@ static int load_and_attach(const struct gs_attach_request *request, const struct
 		.object_path = request->object_path,
 		.pins = pins,
 		.flow_buckets = request->flow_buckets,
+		.nat_planes = request->nat_planes,
 		.offload_ifindex = request->mode == GS_XDP_OFFLOAD ? nic->ifindex : 0,
 	};
 	int ret = gs_loader_open(&options, &loader, error);
@@ -378,6 +379,7 @@ static int load_and_replace(const struct gs_attach_request *request, const struc
 		.object_path = request->object_path,
 		.pins = pins,
 		.flow_buckets = request->flow_buckets,
+		.nat_planes = request->nat_planes,
 		.offload_ifindex = nic->mode == GS_XDP_OFFLOAD ? nic->ifindex : 0,
 	};
 	int ret = gs_loader_check_version(pins, error);

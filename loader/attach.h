@@ -24,6 +24,7 @@ struct gs_attach_request {
 	bool force;		 /* attach only: take off what another put there */
 	bool purge;		 /* detach only: maps and program go too */
 	uint32_t flow_buckets;	 /* as in gs_loader_options */
+	uint32_t nat_planes;	 /* the same */
 };
 
 /* What was done, for people. */

@@ -30,6 +30,7 @@ enum flag {
 	OPTION_FORCE,
 	OPTION_PURGE,
 	OPTION_FLOWS,
+	OPTION_NAT_PLANES,
 	OPTION_BACKEND,
 	OPTION_VIP,
 	OPTION_EDGE,
@@ -68,9 +69,11 @@ static int run_decap_detach(const struct settings *settings);
 static int run_decap_status(const struct settings *settings);
 
 static const struct command commands[] = {
-	{"attach", "INTERFACE --mode MODE [--beside | --force] [--flows N] [-o FILE]",
+	{"attach",
+	 "INTERFACE --mode MODE [--beside | --force] [--flows N] [--nat-planes N] [-o FILE]",
 	 "load the packet path and put it on the interface",
-	 (const int[]){OPTION_MODE, OPTION_BESIDE, OPTION_FORCE, OPTION_FLOWS, OPTION_OBJECT, 0},
+	 (const int[]){OPTION_MODE, OPTION_BESIDE, OPTION_FORCE, OPTION_FLOWS, OPTION_NAT_PLANES,
+		       OPTION_OBJECT, 0},
 	 run_attach},
 	{"replace", "INTERFACE [-o FILE]", "exchange the program; maps, mode and link stay",
 	 (const int[]){OPTION_OBJECT, 0}, run_replace},
@@ -110,6 +113,7 @@ static const struct option long_options[] = {
 	{"force", no_argument, NULL, OPTION_FORCE},
 	{"purge", no_argument, NULL, OPTION_PURGE},
 	{"flows", required_argument, NULL, OPTION_FLOWS},
+	{"nat-planes", required_argument, NULL, OPTION_NAT_PLANES},
 	{"backend", no_argument, NULL, OPTION_BACKEND},
 	{"vip", required_argument, NULL, OPTION_VIP},
 	{"edge", required_argument, NULL, OPTION_EDGE},
@@ -139,6 +143,7 @@ static void print_usage(FILE *out)
 	      "      --force         take off the XDP program that another put there\n"
 	      "      --flows N       buckets of 8 flows for a new flow table, a power of two\n"
 	      "                      (65536)\n"
+	      "      --nat-planes N  planes of 31744 flows for a new NAT table, a power of two (4)\n"
 	      "      --purge         unpin maps and program too: tables and flows are lost\n"
 	      "      --backend       doctor: judge a backend, INTERFACE is the one edges send to\n"
 	      "      --forward MODE  doctor: how edges send to it: ipip, gue, l2 or nat (ipip)\n"
@@ -386,18 +391,17 @@ static int run_decap_status(const struct settings *settings)
 
 /* ---- command line ----------------------------------------------------------------------------*/
 
-static int parse_flows(const char *text, uint32_t *ret_buckets)
+static int parse_size(const char *option, const char *text, uint32_t most, uint32_t *ret_size)
 {
 	char *end;
 	unsigned long value;
 
 	errno = 0;
 	value = strtoul(text, &end, 10);
-	if (errno || *end || text[0] < '0' || text[0] > '9' || value < 1 ||
-	    value > GS_FLOW_BUCKETS_MAX || (value & (value - 1)))
-		return fail_usage("--flows '%s': wanted a power of two up to %u", text,
-				  GS_FLOW_BUCKETS_MAX);
-	*ret_buckets = (uint32_t)value;
+	if (errno || *end || text[0] < '0' || text[0] > '9' || value < 1 || value > most ||
+	    (value & (value - 1)))
+		return fail_usage("%s '%s': wanted a power of two up to %u", option, text, most);
+	*ret_size = (uint32_t)value;
 	return 0;
 }
 
@@ -474,7 +478,9 @@ static int take_option(int option, struct settings *settings)
 		request->purge = true;
 		return 0;
 	case OPTION_FLOWS:
-		return parse_flows(optarg, &request->flow_buckets);
+		return parse_size("--flows", optarg, GS_FLOW_BUCKETS_MAX, &request->flow_buckets);
+	case OPTION_NAT_PLANES:
+		return parse_size("--nat-planes", optarg, GS_NAT_PLANES_MAX, &request->nat_planes);
 	case OPTION_BACKEND:
 		settings->facts.is_backend = true;
 		return 0;

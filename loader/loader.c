@@ -99,27 +99,58 @@ static int open_object(struct gs_loader *loader, struct gs_loader_error *error)
 
 /* ---- sizes, and the maps that are there ------------------------------------------------------*/
 
+static bool is_power_of_two(uint32_t value)
+{
+	return value && !(value & (value - 1));
+}
+
+static int set_entries(struct gs_loader *loader, const char *name, uint32_t entries,
+		       struct gs_loader_error *error)
+{
+	int ret = bpf_map__set_max_entries(bpf_object__find_map_by_name(loader->object, name),
+					   entries);
+
+	return ret ? gs_loader_fail(error, ret, "map %s: %s", name, strerror(-ret)) : 0;
+}
+
+static int set_nat_planes(struct gs_loader *loader, uint32_t planes, struct gs_loader_error *error)
+{
+	int ret;
+
+	if (planes > GS_NAT_PLANES_MAX || !is_power_of_two(planes))
+		return gs_loader_fail(error, -EINVAL,
+				      "%u planes for NAT: wanted a power of two up to %u", planes,
+				      GS_NAT_PLANES_MAX);
+	ret = set_entries(loader, GS_MAP_NAT_FLOWS, planes * GS_NAT_BUCKETS, error);
+	return ret ? ret : set_entries(loader, GS_MAP_NAT_DETAILS, planes * GS_NAT_SLOTS, error);
+}
+
+static int set_flow_buckets(struct gs_loader *loader, uint32_t buckets,
+			    struct gs_loader_error *error)
+{
+	if (buckets > GS_FLOW_BUCKETS_MAX || !is_power_of_two(buckets))
+		return gs_loader_fail(error, -EINVAL,
+				      "%u flow buckets: wanted a power of two up to %u", buckets,
+				      GS_FLOW_BUCKETS_MAX);
+	return set_entries(loader, GS_MAP_FLOWS, buckets, error);
+}
+
 static int set_sizes(struct gs_loader *loader, const struct gs_loader_options *options,
 		     struct gs_loader_error *error)
 {
-	uint32_t buckets = options->flow_buckets;
 	struct bpf_map *map;
-	int ret;
+	int ret = 0;
 
 	if (options->offload_ifindex) {
 		bpf_program__set_ifindex(loader->program, options->offload_ifindex);
 		bpf_object__for_each_map(map, loader->object)
 			bpf_map__set_ifindex(map, options->offload_ifindex);
 	}
-	if (!buckets)
-		return 0;
-	if (buckets > GS_FLOW_BUCKETS_MAX || (buckets & (buckets - 1)))
-		return gs_loader_fail(error, -EINVAL,
-				      "%u flow buckets: wanted a power of two up to %u", buckets,
-				      GS_FLOW_BUCKETS_MAX);
-	map = bpf_object__find_map_by_name(loader->object, GS_MAP_FLOWS);
-	ret = bpf_map__set_max_entries(map, buckets);
-	return ret ? gs_loader_fail(error, ret, "map " GS_MAP_FLOWS ": %s", strerror(-ret)) : 0;
+	if (options->flow_buckets)
+		ret = set_flow_buckets(loader, options->flow_buckets, error);
+	if (!ret && options->nat_planes)
+		ret = set_nat_planes(loader, options->nat_planes, error);
+	return ret;
 }
 
 /* What to type when the maps there are of no use; ends every refusal. */
@@ -226,6 +257,15 @@ static int take_over(struct gs_loader *loader, struct bpf_map *map, bool keep_en
 	return ret ? gs_loader_fail(error, ret, "map %s: %s", name, strerror(-ret)) : 0;
 }
 
+/* Of the size they are pinned with, whatever that is. */
+static bool keeps_entries(const char *name, const struct gs_loader_options *options)
+{
+	if (!strcmp(name, GS_MAP_FLOWS))
+		return !options->flow_buckets;
+	return (!strcmp(name, GS_MAP_NAT_FLOWS) || !strcmp(name, GS_MAP_NAT_DETAILS)) &&
+	       !options->nat_planes;
+}
+
 static int take_over_all(struct gs_loader *loader, const struct gs_loader_options *options,
 			 struct gs_loader_error *error)
 {
@@ -235,9 +275,8 @@ static int take_over_all(struct gs_loader *loader, const struct gs_loader_option
 		return ret;
 	for (const char *const *name = gs_pins_maps; *name; name++) {
 		struct bpf_map *map = bpf_object__find_map_by_name(loader->object, *name);
-		bool keep_entries = !strcmp(*name, GS_MAP_FLOWS) && !options->flow_buckets;
 
-		ret = take_over(loader, map, keep_entries, error);
+		ret = take_over(loader, map, keeps_entries(*name, options), error);
 		if (ret)
 			return ret;
 	}
@@ -283,9 +322,11 @@ static int load(struct gs_loader *loader, struct gs_loader_error *error)
 static int init_meta(const struct gs_loader *loader, struct gs_loader_error *error)
 {
 	const struct bpf_map *flows = bpf_object__find_map_by_name(loader->object, GS_MAP_FLOWS);
+	const struct bpf_map *nat = bpf_object__find_map_by_name(loader->object, GS_MAP_NAT_FLOWS);
 	struct gs_meta_value meta = {
 		.layout_version = GS_MAPS_VERSION,
 		.flow_mask = bpf_map__max_entries(flows) - 1,
+		.nat_mask = bpf_map__max_entries(nat) / GS_NAT_BUCKETS - 1,
 	};
 	uint32_t key = 0;
 	int ret;

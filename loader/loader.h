@@ -34,6 +34,8 @@ struct gs_loader_options {
 	const struct gs_pins *pins;
 	/* A power of two; 0: as pinned, GS_FLOW_BUCKETS_DEFAULT for new maps. */
 	uint32_t flow_buckets;
+	/* The same of NAT; GS_NAT_PLANES_DEFAULT, at most GS_NAT_PLANES_MAX. */
+	uint32_t nat_planes;
 	/* Not 0: program and maps are made for that NIC's own processor. */
 	uint32_t offload_ifindex;
 };
@@ -41,11 +43,11 @@ struct gs_loader_options {
 /*
  * Loads the program. If the pins hold maps, these are used: they must be complete, of this
  * GS_MAPS_VERSION and of the object's sizes. Otherwise maps are made, `meta` initialised (version,
- * secret table seed, flow mask), and all pinned, `meta` last.
+ * secret table seed, flow and NAT mask), and all pinned, `meta` last.
  *
  * 0; -ENOENT: no object; -ESTALE: pinned maps of another layout or size, or incomplete; -EINVAL:
- * flow_buckets, or no object of ours; -EACCES: refused by the verifier; another -errno. On failure
- * the pins are as they were (leftovers apart, which are removed).
+ * flow_buckets, nat_planes, or no object of ours; -EACCES: refused by the verifier; another -errno.
+ * On failure the pins are as they were (leftovers apart, which are removed).
  */
 int gs_loader_open(const struct gs_loader_options *options, struct gs_loader **ret_loader,
 		   struct gs_loader_error *error);

@@ -56,6 +56,7 @@ static void read_our_meta(const struct gs_meta_value *meta, struct gs_status *st
 	if (meta->active < GS_GENERATIONS)
 		status->generation = meta->generation[meta->active].number;
 	status->flow_buckets = meta->flow_mask + 1;
+	status->nat_planes = meta->nat_mask + 1;
 	status->controller_pid = meta->controller_pid;
 	status->heartbeat_age_ms = age_ms(meta->heartbeat_ns);
 }
@@ -164,6 +165,7 @@ static void print_meta(const struct gs_status *status, FILE *out)
 	else
 		fprintf(out, "    %-11s none in force yet\n", "generation");
 	fprintf(out, "    %-11s %u buckets\n", "flows", status->flow_buckets);
+	fprintf(out, "    %-11s %u planes\n", "nat", status->nat_planes);
 	if (status->heartbeat_age_ms < 0)
 		fprintf(out, "    %-11s none yet\n", "controller");
 	else
@@ -248,6 +250,7 @@ static void add_meta(json_t *json, const struct gs_status *status)
 	json_object_set_new(json, "generation", json_integer((json_int_t)status->generation));
 	json_object_set_new(json, "slot", json_integer(status->slot));
 	json_object_set_new(json, "flow_buckets", json_integer(status->flow_buckets));
+	json_object_set_new(json, "nat_planes", json_integer(status->nat_planes));
 	json_object_set_new(json, "controller_pid", json_integer(status->controller_pid));
 	json_object_set_new(json, "heartbeat_age_ms", age);
 }

@@ -23,6 +23,7 @@ struct gs_status {
 	uint64_t generation; /* in force; 0: none yet */
 	uint32_t slot;
 	uint32_t flow_buckets;
+	uint32_t nat_planes;
 	uint32_t controller_pid;
 	int64_t heartbeat_age_ms; /* -1: no controller yet */
 };

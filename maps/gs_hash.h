@@ -129,3 +129,33 @@ static inline __attribute__((always_inline)) __u32 gs_hash_slot(__u64 h, __u32 n
 
 	return (__u32)(((draw >> 32) * slots) >> 32);
 }
+
+/* ---- NAT -------------------------------------------------------------------------------------
+ *
+ * Both under the table seed; what they answer is of one edge only.
+ */
+
+/* Of an address, and what else there is to say. */
+static inline __attribute__((always_inline)) __u64 gs_hash_addr(const __be32 addr[4], __u32 more,
+								__u64 seed)
+{
+	__u64 h = gs_hash_step(seed, gs_hash_pair(addr[0], addr[1]));
+
+	h = gs_hash_step(h, gs_hash_pair(addr[2], addr[3]));
+	return gs_hash_mix(gs_hash_step(h, more));
+}
+
+/* The plane of what is sent to this address and port. mask: planes - 1. */
+static inline __attribute__((always_inline)) __u32
+gs_nat_plane(const __be32 addr[4], __be16 port, __u8 protocol, __u64 seed, __u32 mask)
+{
+	return (__u32)(gs_hash_addr(addr, (__u32)(__u16)port << 8 | protocol, seed) >> 32) & mask;
+}
+
+/* One of a flow's two buckets in its plane. hash: gs_hash_flow's; choice: 0, 1. */
+static inline __attribute__((always_inline)) __u32 gs_nat_bucket(__u64 hash, __u32 choice)
+{
+	__u64 draw = choice ? gs_hash_mix(hash + 0x9e3779b97f4a7c15ULL) : hash;
+
+	return (__u32)((draw & 0xffffffff) * GS_NAT_BUCKETS >> 32);
+}

@@ -44,6 +44,9 @@ GS_ARRAY(hops, GS_MAX_HOPS, gs_hop_value, 0);
 GS_ARRAY(flows, GS_FLOW_BUCKETS_DEFAULT, gs_flow_bucket, BPF_F_MMAPABLE);
 
 GS_ARRAY(fragments, GS_FRAGMENT_BUCKETS, gs_fragment_bucket, 0);
+/* The loader may choose another power of two of planes; meta.nat_mask says which. */
+GS_ARRAY(nat_flows, GS_NAT_PLANES_DEFAULT *GS_NAT_BUCKETS, gs_flow_bucket, 0);
+GS_ARRAY(nat_details, GS_NAT_PLANES_DEFAULT *GS_NAT_SLOTS, gs_nat_detail, 0);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

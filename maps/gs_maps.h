@@ -40,6 +40,8 @@
 #define GS_MAP_ASKED "asked"
 #define GS_MAP_FLOWS "flows"
 #define GS_MAP_FRAGMENTS "fragments"
+#define GS_MAP_NAT_FLOWS "nat_flows"
+#define GS_MAP_NAT_DETAILS "nat_details"
 #define GS_MAP_ANSWERS "answers"
 #define GS_MAP_TUNNELS "tunnels"
 #define GS_MAP_TUNNEL_TOLD "tunnel_told"
@@ -84,6 +86,12 @@
 #define GS_FRAGMENT_BUCKETS 4096u /* 256 KB, 32,768 datagrams within 2 s; a power of two */
 #define GS_RING_TRIES 8u	  /* hashes tried before a pool's fallback backend is taken */
 #define GS_SAMPLES_BYTES 1048576u /* ring of `samples`: 14,563 of them */
+
+#define GS_NAT_PORT_FIRST 1024u /* a slot's port on the backend's side is this plus its number */
+#define GS_NAT_BUCKETS 3968u	/* of a plane; its last port is 32767: below the kernel's own */
+#define GS_NAT_SLOTS (GS_NAT_BUCKETS * GS_FLOW_WAYS) /* of a plane */
+#define GS_NAT_PLANES_DEFAULT 4u		     /* 9 MB, 126,976 flows; a power of two */
+#define GS_NAT_PLANES_MAX 256u
 
 #define GS_BLOCK_BYTES 64u
 #define GS_BLOCK_U16 32u
@@ -131,6 +139,9 @@
 	X(drop_service_flows, DROP, "the service is beyond its limit of new flows")          \
 	X(drop_region_packets, DROP, "the region is beyond its limit of packets")            \
 	X(drop_region_flows, DROP, "the region is beyond its limit of new flows")            \
+	X(drop_ttl, DROP, "TTL or hop limit used up, where NAT would send it on")            \
+	X(drop_nat_full, DROP, "NAT: both places for the new flow hold only flows in use")   \
+	X(drop_nat_unknown, DROP, "NAT: ICMP error or fragment of an unknown flow")          \
 	X(tx_flow, TX, "forwarded: known flow")                                              \
 	X(tx_new, TX, "forwarded: new flow, remembered")                                     \
 	X(tx_trial, TX, "forwarded: new flow, a trial of a half-open breaker")               \
@@ -141,6 +152,7 @@
 	X(tx_fib, TX, "forwarded: to a next hop the kernel gave, none was in the maps")      \
 	X(tx_fragment, TX, "forwarded: later fragment, to where its first went")             \
 	X(tx_icmp, TX, "forwarded: ICMP error, to the backend of the flow it quotes")        \
+	X(tx_nat_reply, TX, "forwarded: NAT, a backend's reply, to the client")              \
 	X(tx_echo, TX, "answered: echo request to a service address")                        \
 	X(tx_arp, TX, "answered: ARP request for a service address")                         \
 	X(tx_nd, TX, "answered: neighbour solicitation for a service address")               \
@@ -189,7 +201,9 @@ struct gs_meta_value {
 				 */
 	__u32 monitor_mask;	/* one packet in mask + 1 */
 	__u32 handshake_one_in; /* new TCP flow is watched, a power of two; 0: none is */
-	__u64 _pad[2];
+	__u32 nat_mask;		/* planes of `nat_flows` - 1 */
+	__u32 _pad;
+	__u64 _pad2;
 	struct gs_generation_value generation[GS_GENERATIONS];
 };
 
@@ -536,6 +550,43 @@ struct gs_fragment_bucket {
 	struct gs_fragment_entry entry[GS_FRAGMENT_WAYS];
 };
 
+/* ---- NAT -------------------------------------------------------------------------------------
+ *
+ * A client's flow C:cp -> V:vp leaves as S:np -> B:bp; a reply B:bp -> S:np leaves as V:vp -> C:cp.
+ * S is the hop's source address, bp the backend's port (or vp), np the number of the flow's slot,
+ * plus GS_NAT_PORT_FIRST. Slots come in planes, one for all that is sent to (B, bp, protocol):
+ *
+ *   plane	gs_nat_plane(B, bp, protocol)
+ *   bucket	plane * GS_NAT_BUCKETS + one of two that the keyed hash of C:cp, V:vp, protocol
+ * names slot	bucket * GS_FLOW_WAYS + way; np = GS_NAT_PORT_FIRST + slot % GS_NAT_SLOTS
+ *
+ * so a reply finds its slot by its own source and destination port. `nat_flows` has the entries,
+ * like those of `flows` (same hash, same tag), `nat_details` what must be put back, by slot.
+ * Entries change by compare-and-swap only: a slot, and so a port, is never two flows'. Details are
+ * good if the tuple in them hashes to the entry's tag: half-written ones do not.
+ */
+#define GS_NAT_BACKEND 0x3fffu	   /* in `backend` */
+#define GS_NAT_CLIENT_DONE 0x4000u /* the client sent FIN */
+/* The backend sent FIN; of UDP: it has answered, and the client's next packet proves the flow. */
+#define GS_NAT_BACKEND_DONE 0x8000u
+#define GS_NAT_OVER (GS_NAT_CLIENT_DONE | GS_NAT_BACKEND_DONE) /* or somebody sent RST */
+#define GS_NAT_IN_USE \
+	168u /* units of 2^30 ns, 180 s: so long a silent proven flow keeps its slot */
+
+struct gs_nat_detail {
+	__be32 client[4];
+	__be32 vip[4];
+	__be16 client_port;
+	__be16 vip_port;
+	__u32 source; /* hash of S and protocol */
+	/* Of replies: MACs and VLAN tags to where the client's last packet came from; no tag is 0.
+	 */
+	__u8 dst_mac[6];
+	__u8 src_mac[6];
+	struct gs_tag tag[GS_TAGS_MAX];
+	__u32 ifindex;
+};
+
 /* ---- answers ---------------------------------------------------------------------------------
  *
  * What the edge answers by itself is limited, for each CPU: `answers` has, by kind, the time
@@ -751,6 +802,9 @@ GS_ASSERT_SIZE(gs_monitor_count, 40);
 GS_ASSERT_SIZE(gs_sample, 64);
 _Static_assert(GS_REASON__COUNT <= 64, "gs_monitor_value.reasons: one bit a reason");
 GS_ASSERT_SIZE(gs_own_mac_value, 8);
+GS_ASSERT_SIZE(gs_nat_detail, GS_BLOCK_BYTES);
+_Static_assert(GS_MAX_BACKENDS <= GS_NAT_BACKEND + 1, "ids of backends leave two bits to NAT");
+_Static_assert(GS_NAT_PORT_FIRST + GS_NAT_SLOTS <= 32768, "the kernel's own ports");
 GS_ASSERT_SIZE(gs_count, 16);
 GS_ASSERT_SIZE(gs_handshake_block, GS_BLOCK_BYTES);
 GS_ASSERT_SIZE(gs_handshake_event, 24);

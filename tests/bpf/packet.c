@@ -347,3 +347,92 @@ void packet_case(void)
 	if (packet_cases++ == 0)
 		atexit(tell_cases);
 }
+
+/* ---- NAT ------------------------------------------------------------------------------------- */
+
+/* Where in the transport header its checksum is. */
+static uint32_t check_offset(uint8_t protocol)
+{
+	switch (protocol) {
+	case IPPROTO_TCP:
+		return 16;
+	case IPPROTO_UDP:
+		return 6;
+	default:
+		return 2;
+	}
+}
+
+static uint32_t is_ip4(const uint8_t *ip)
+{
+	return ip[0] >> 4 == 4;
+}
+
+void packet_fix_l4(struct packet *packet)
+{
+	uint8_t *ip = packet->bytes + ETH, *l4 = packet->bytes + packet->l4;
+	uint8_t *check = l4 + check_offset(packet->protocol);
+	uint32_t end = is_ip4(ip) ? packet_get16(ip + 2) : IP6 + (uint32_t)packet_get16(ip + 4);
+	uint32_t length = end - (packet->l4 - ETH), sum = 0;
+	uint16_t result;
+
+	if (packet->protocol != IPPROTO_ICMP)
+		sum = is_ip4(ip) ? sum_words(ip + 12, 8, packet->protocol + length)
+				 : sum_words(ip + 8, 32, packet->protocol + length);
+	if (packet->protocol == IPPROTO_UDP && packet_get16(check) == 0)
+		return;
+	packet_put16(check, 0);
+	result = fold(sum_words(l4, length, sum));
+	packet_put16(check, packet->protocol == IPPROTO_UDP && !result ? 0xffff : result);
+}
+
+static void put_addrs(struct packet *packet, const char *src, const char *dst)
+{
+	uint8_t *ip = packet->bytes + ETH, addr[16];
+	uint32_t size = is_ip4(ip) ? 4 : 16, at = is_ip4(ip) ? 12 : 8;
+
+	packet_addr(src, addr);
+	memcpy(ip + at, addr + 16 - size, size);
+	packet_addr(dst, addr);
+	memcpy(ip + at + size, addr + 16 - size, size);
+	if (is_ip4(ip))
+		packet_fix_ip4(packet);
+}
+
+struct packet packet_readdress(const struct packet *in, const struct packet_ends *to)
+{
+	struct packet out = *in;
+	uint8_t *ip = out.bytes + ETH;
+
+	memcpy(out.bytes, to->dst_mac, 6);
+	memcpy(out.bytes + 6, to->src_mac, 6);
+	ip[is_ip4(ip) ? 8 : 7]--;
+	put_addrs(&out, to->src, to->dst);
+	return out;
+}
+
+struct packet packet_translate(const struct packet *in, const struct packet_ends *to)
+{
+	struct packet out = packet_readdress(in, to);
+
+	packet_put16(out.bytes + out.l4, to->sport);
+	packet_put16(out.bytes + out.l4 + 2, to->dport);
+	packet_fix_l4(&out);
+	return out;
+}
+
+struct packet packet_translate_error(const struct packet *in, const struct packet *quoted,
+				     const struct packet_ends *to)
+{
+	struct packet out = packet_readdress(in, to), inside = *quoted;
+	const uint8_t *ip = out.bytes + ETH;
+	uint32_t end = is_ip4(ip) ? packet_get16(ip + 2) : IP6 + (uint32_t)packet_get16(ip + 4);
+
+	put_addrs(&inside, to->dst, to->src);
+	packet_put16(inside.bytes + inside.l4, to->dport);
+	packet_put16(inside.bytes + inside.l4 + 2, to->sport);
+	packet_fix_l4(&inside);
+	memcpy(out.bytes + out.l4 + 8, inside.bytes + ETH, end + ETH - out.l4 - 8);
+	packet_fix_l4(&out);
+	return out;
+}

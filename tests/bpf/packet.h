@@ -77,6 +77,24 @@ struct packet_icmp {
 	uint16_t ip_options;
 };
 struct packet packet_icmp(const struct packet_icmp *icmp);
+
+/* ---- NAT, by RFC 3022 and RFC 5508, with all checksums computed anew ---- */
+
+struct packet_ends {
+	const char *src, *dst; /* of the packet's family */
+	uint16_t sport, dport;
+	const uint8_t *dst_mac, *src_mac; /* 6 bytes each */
+};
+/* The frame a translating router must send for `in`: the hop limit one less. */
+struct packet packet_translate(const struct packet *in, const struct packet_ends *to);
+/* The same of what has no ports: a later fragment. */
+struct packet packet_readdress(const struct packet *in, const struct packet_ends *to);
+/* The same of an ICMP error that quotes the beginning of `quoted` (which went the other way). */
+struct packet packet_translate_error(const struct packet *in, const struct packet *quoted,
+				     const struct packet_ends *to);
+/* The checksum of TCP, UDP or ICMP, over all there is of the packet; UDP's 0 stays. */
+void packet_fix_l4(struct packet *packet);
+
 /* Addresses, ports and MACs the other way round: what is sent in answer. No checksum changes. */
 struct packet packet_reverse(const struct packet *packet);
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The packet path against a model of what its README promises, written for this test alone: a
- * thousand random configurations (words, modes, hops), a thousand random packets each. Verdict,
- * reason and every byte must be the model's. MODEL_SEED=N repeats a run.
+ * thousand random configurations (words, modes, hops), a thousand random packets each, and what
+ * NAT's backends reply. Verdict, reason and every byte must be the model's. MODEL_SEED=N repeats a
+ * run.
  *
  * The model knows the packet it has made; it does not parse. What it shares with the program are
  * the hashes and the plan's draw, which are contracts (maps/gs_hash.h, user/core/plan.h).
@@ -107,7 +108,7 @@ static void random_backends(uint32_t service, uint32_t region)
 		uint32_t backend = edge_backend_id(service, region, member);
 		struct gs_backend_value value = edge_backend_value(backend);
 
-		value.mode = below(20) ? (uint8_t)(1 + below(3)) : (uint8_t)below(6);
+		value.mode = below(20) ? (uint8_t)(1 + below(4)) : (uint8_t)below(6);
 		config.mode[backend] = value.mode;
 		xdp_edge_set(&edge, GS_MAP_BACKENDS, &backend, &value);
 		xdp_edge_set_backend(&edge, backend, random_word());
@@ -169,6 +170,46 @@ static struct flow *flow_of(const struct gs_flow_tuple *tuple)
 	return &flows[flow_count++];
 }
 
+/* A flow towards one backend, and the port NAT has chosen for it: any, but its own. */
+struct nat {
+	struct gs_flow_tuple tuple;
+	uint32_t backend;
+	uint16_t port;
+};
+
+static struct nat nats[FLOWS_MAX];
+static uint32_t nat_count;
+static const struct nat *nat_last; /* of the packet compared last; NULL: it was not NAT's */
+
+static const struct nat *nat_find(const struct gs_flow_tuple *tuple, uint32_t backend)
+{
+	for (uint32_t i = 0; i < nat_count; i++)
+		if (nats[i].backend == backend &&
+		    memcmp(&nats[i].tuple, tuple, sizeof(*tuple)) == 0)
+			return &nats[i];
+	return NULL;
+}
+
+/* Towards what a backend listens on, each flow has a port of its own. */
+static bool nat_is_taken(uint32_t backend, const struct gs_flow_tuple *tuple, uint16_t port)
+{
+	for (uint32_t i = 0; i < nat_count; i++)
+		if (nats[i].backend == backend && nats[i].port == port &&
+		    nats[i].tuple.dst_port == tuple->dst_port &&
+		    nats[i].tuple.protocol == tuple->protocol)
+			return true;
+	return false;
+}
+
+static const struct nat *nat_add(const struct gs_flow_tuple *tuple, uint32_t backend, uint16_t port)
+{
+	assert_true(nat_count < FLOWS_MAX);
+	assert_in_range(port, GS_NAT_PORT_FIRST, GS_NAT_PORT_FIRST + GS_NAT_SLOTS - 1);
+	assert_false(nat_is_taken(backend, tuple, port));
+	nats[nat_count] = (struct nat){*tuple, backend, port};
+	return &nats[nat_count++];
+}
+
 /* Hashes of the datagrams whose first piece was sent in this configuration. */
 static uint64_t firsts[PACKETS];
 static uint32_t first_count;
@@ -207,18 +248,23 @@ static void forget_fragments(void)
 	first_count = 0;
 }
 
+static void empty_buckets(const char *map, uint32_t count)
+{
+	static struct gs_flow_bucket empty[EDGE_NAT_PLANES * GS_NAT_BUCKETS];
+	static uint32_t keys[EDGE_NAT_PLANES * GS_NAT_BUCKETS];
+
+	for (uint32_t i = 0; i < count; i++)
+		keys[i] = i;
+	assert_int_equal(bpf_map_update_batch(xdp_edge_map(&edge, map), keys, empty, &count, NULL),
+			 0);
+}
+
 static void forget_flows(void)
 {
-	static struct gs_flow_bucket empty[BUCKETS];
-	static uint32_t keys[BUCKETS];
-	uint32_t count = BUCKETS;
-
-	for (uint32_t i = 0; i < BUCKETS; i++)
-		keys[i] = i;
-	assert_int_equal(
-		bpf_map_update_batch(xdp_edge_map(&edge, GS_MAP_FLOWS), keys, empty, &count, NULL),
-		0);
-	flow_count = 0;
+	empty_buckets(GS_MAP_FLOWS, BUCKETS);
+	empty_buckets(GS_MAP_NAT_FLOWS, EDGE_NAT_PLANES * GS_NAT_BUCKETS);
+	flow_count = nat_count = 0;
+	nat_last = NULL;
 }
 
 /* ---- decisions ------------------------------------------------------------------------------- */
@@ -226,14 +272,14 @@ static void forget_flows(void)
 /* A packet, as its maker knows it. */
 struct made {
 	struct packet packet;
+	struct packet answer;	    /* QUOTES: all of what is quoted */
 	struct gs_flow_tuple tuple; /* of the flow it belongs to, as the client sends it */
 	uint32_t service;	    /* 0: nobody's */
 	uint32_t location;
 	uint8_t family;
 	uint8_t flags; /* of TCP */
 	bool has_df;
-	enum { WHOLE, FIRST, LATER, ORPHAN, QUOTES, ECHO, OTHER } shape;
-	enum gs_reason other; /* OTHER: what it must be */
+	enum { WHOLE, FIRST, LATER, ORPHAN, QUOTES, ECHO, REPLY, STRANGER } shape;
 	const char *src, *dst;
 	bool is_fragment;
 	uint64_t datagram; /* its hash */
@@ -391,20 +437,49 @@ static struct outcome too_big(const struct made *made, uint32_t mtu, struct pack
 	return (struct outcome){GS_REASON_tx_too_big, 0};
 }
 
-/* The frame, or why not. sport: what GUE chose, its own business. */
-static struct outcome leave(const struct made *made, struct outcome outcome, uint16_t sport,
-			    struct packet *ret_out)
+/* Translated; got: where the program chooses the port, any that is free. */
+static struct outcome leave_by_nat(const struct made *made, struct outcome outcome,
+				   struct packet_outer *outer, const struct packet *got,
+				   struct packet *ret_out)
 {
+	const struct nat *nat = nat_find(&made->tuple, outcome.backend);
+	struct packet_ends to = {.src = outer->src,
+				 .dst = outer->dst,
+				 .dport = ntohs(made->tuple.dst_port),
+				 .dst_mac = outer->dst_mac,
+				 .src_mac = outer->src_mac};
+
+	if (!nat && made->shape != WHOLE && made->shape != FIRST)
+		return (struct outcome){GS_REASON_drop_nat_unknown, 0};
+	if (!nat)
+		nat = nat_add(&made->tuple, outcome.backend,
+			      packet_get16(got->bytes + made->packet.l4));
+	nat_last = nat;
+	to.sport = nat->port;
+	if (made->shape == QUOTES)
+		*ret_out = packet_translate_error(&made->packet, &made->answer, &to);
+	else if (made->shape == LATER)
+		*ret_out = packet_readdress(&made->packet, &to);
+	else
+		*ret_out = packet_translate(&made->packet, &to);
+	return outcome;
+}
+
+/* The frame, or why not. got: what left; GUE's and NAT's ports are their own business. */
+static struct outcome leave(const struct made *made, struct outcome outcome,
+			    const struct packet *got, struct packet *ret_out)
+{
+	uint16_t sport = packet_get16(got->bytes + (got->bytes[12] == 0x86 ? 54 : 34));
 	uint8_t mode = config.mode[outcome.backend],
 		outer = edge_backend_value(outcome.backend).family;
-	uint32_t room = mode == GS_FORWARD_L2
+	uint32_t room = mode >= GS_FORWARD_L2
 				? 0
 				: (outer == 4 ? 20u : 40u) + (mode == GS_FORWARD_GUE ? 8u : 0u);
 	struct packet_outer to;
 	char text[64];
 
-	if (mode < GS_FORWARD_IPIP || mode > GS_FORWARD_L2 ||
-	    (mode == GS_FORWARD_L2 && outer != made->family))
+	if (mode < GS_FORWARD_IPIP || mode > GS_FORWARD_NAT ||
+	    (mode >= GS_FORWARD_L2 && outer != made->family))
 		return (struct outcome){GS_REASON_drop_mode, 0};
 	/* and no kernel that knows one: setup */
 	if (config.hop.mtu == 0 || (mode == GS_FORWARD_L2 && config.hop.flags & GS_HOP_REFLECT))
@@ -419,6 +494,8 @@ static struct outcome leave(const struct made *made, struct outcome outcome, uin
 	}
 	to.dst = edge_backend_addr(outcome.backend, text);
 	to.src = outer == 6 ? "2001:db8:e::1" : "192.0.2.254";
+	if (mode == GS_FORWARD_NAT)
+		return leave_by_nat(made, outcome, &to, got, ret_out);
 	if (mode == GS_FORWARD_IPIP) {
 		*ret_out = packet_encapsulate(&made->packet, &to);
 	} else if (mode == GS_FORWARD_GUE) {
@@ -485,6 +562,7 @@ static void make_error(struct made *made)
 	bool is_v6 = made->family == 6;
 	uint32_t header = made->packet.l4 - PACKET_L3;
 
+	made->answer = answer;
 	made->packet = packet_icmp(&(struct packet_icmp){
 		.src = is_v6 ? "2001:db8:77::1" : "192.0.2.77",
 		.dst = made->dst,
@@ -601,6 +679,43 @@ static void make_later(const struct made *first, struct made *later)
 	set_id(later);
 }
 
+/* What the backend sends back, or a stranger that knows all but the port. */
+static void make_reply(const struct made *there, const struct nat *nat, struct made *made)
+{
+	bool is_reply = below(4) != 0, is_v6 = there->family == 6;
+	char text[64];
+	struct packet_spec spec = {.family = there->family,
+				   .src = edge_backend_addr(nat->backend, text),
+				   .dst = is_v6 ? "2001:db8:e::1" : "192.0.2.254",
+				   .protocol = nat->tuple.protocol,
+				   .sport = ntohs(nat->tuple.dst_port),
+				   .dport = is_reply ? nat->port : nat->port ^ 1,
+				   .payload = (uint16_t)below(1400),
+				   .extensions = whole_extensions[below(7)],
+				   .ip_options = (uint8_t)(below(4) ? 0 : 4 * below(11)),
+				   .ds = (uint8_t)draw()};
+
+	*made = *there;
+	made->shape =
+		is_reply || nat_is_taken(nat->backend, &nat->tuple, spec.dport) ? REPLY : STRANGER;
+	spec.dport = made->shape == REPLY ? nat->port : spec.dport;
+	made->service = 0;
+	made->packet = packet_build(&spec);
+}
+
+static struct packet reply_frame(const struct made *made)
+{
+	const struct packet_ends to = {.src = made->dst,
+				       .dst = made->src,
+				       .sport = ntohs(made->tuple.dst_port),
+				       .dport = ntohs(made->tuple.src_port),
+				       .dst_mac = made->packet.bytes + 6,
+				       .src_mac = made->packet.bytes};
+
+	/* all routers of this world have one MAC address */
+	return packet_translate(&made->packet, &to);
+}
+
 /* ---- the comparison -------------------------------------------------------------------------- */
 
 static uint64_t tally[GS_REASON__COUNT];
@@ -626,8 +741,8 @@ static void reset_answers(void)
 }
 
 /* What the model says of it; ret_out: the frame that leaves, if one does. */
-static struct outcome predict(const struct made *made, bool first_was_kept, uint16_t sport,
-			      struct packet *ret_out)
+static struct outcome predict(const struct made *made, bool first_was_kept,
+			      const struct packet *got, struct packet *ret_out)
 {
 	struct outcome outcome;
 
@@ -637,6 +752,10 @@ static struct outcome predict(const struct made *made, bool first_was_kept, uint
 
 		/* its bytes: test_icmp */
 		return (struct outcome){is_ours ? GS_REASON_tx_echo : GS_REASON_pass_protocol, 0};
+	}
+	if (made->shape == REPLY) {
+		*ret_out = reply_frame(made);
+		return (struct outcome){GS_REASON_tx_nat_reply, 0};
 	}
 	if (made->shape == QUOTES && !made->service)
 		return (struct outcome){GS_REASON_pass_protocol, 0};
@@ -654,7 +773,7 @@ static struct outcome predict(const struct made *made, bool first_was_kept, uint
 	outcome = made->shape == QUOTES ? quoted(made) : follow(made);
 	if (made->shape == LATER && outcome.reason == GS_REASON_tx_flow)
 		outcome.reason = GS_REASON_tx_fragment;
-	return outcome.backend ? leave(made, outcome, sport, ret_out) : outcome;
+	return outcome.backend ? leave(made, outcome, got, ret_out) : outcome;
 }
 
 static _Noreturn void differ(const struct made *made, const char *what, enum gs_reason want)
@@ -673,7 +792,8 @@ static _Noreturn void differ(const struct made *made, const char *what, enum gs_
 /* Whether it was given a backend: then the rest of its datagram is known. */
 static bool compare(const struct made *made, bool first_was_kept)
 {
-	static struct packet got;
+	static uint32_t client_tags[GS_TAGS_MAX], client_count;
+	static struct packet got, bare;
 	const uint32_t in_tags[] = {0x88a80000u | below(0x10000), 0x81000000u | below(0x10000)};
 	const uint32_t in_count = below(3);
 	const struct packet in = packet_tag(&made->packet, in_tags, in_count);
@@ -683,18 +803,25 @@ static bool compare(const struct made *made, bool first_was_kept)
 		    .data_out = got.bytes, .data_size_out = sizeof(got.bytes), .repeat = 1);
 	struct packet want;
 	struct outcome outcome;
-	uint16_t sport;
 	bool was_kept;
 
+	nat_last = NULL;
 	reset_answers();
 	assert_int_equal(bpf_prog_test_run_opts(edge.prog_fd, &opts), 0);
-	sport = packet_get16(got.bytes + 4 * sport_at +
-			     (got.bytes[12 + 4 * sport_at] == 0x86 ? 54 : 34));
-	outcome = predict(made, first_was_kept, sport, &want);
-	if (outcome.backend && !is_back)
+	memcpy(bare.bytes, got.bytes, 12);
+	memcpy(bare.bytes + 12, got.bytes + 12 + 4 * sport_at,
+	       sizeof(bare.bytes) - 12 - 4 * sport_at);
+	outcome = predict(made, first_was_kept, &bare, &want);
+	if (made->shape == REPLY)
+		want = packet_tag(&want, client_tags, client_count);
+	else if (outcome.backend && !is_back)
 		want = packet_tag(&want, hop_tags, config.hop.tags);
 	else
 		want = packet_tag(&want, in_tags, in_count);
+	if (nat_last && made->shape != QUOTES) { /* where its replies go */
+		memcpy(client_tags, in_tags, sizeof(client_tags));
+		client_count = in_count;
+	}
 	tally[outcome.reason]++;
 	if (counted(outcome.reason) != tally[outcome.reason])
 		differ(made, "another reason", outcome.reason);
@@ -724,7 +851,7 @@ static void the_program_is_its_model(void **state)
 		random_hop();
 		random_affinities();
 		for (int p = 0; p < PACKETS; p++) {
-			struct made made, later;
+			static struct made made, later, reply;
 			char src[64];
 			bool kept;
 
@@ -736,6 +863,10 @@ static void the_program_is_its_model(void **state)
 			if (made.is_fragment && is_like_another(made.datagram))
 				continue;
 			kept = compare(&made, false);
+			if (nat_last && made.shape != QUOTES) {
+				make_reply(&made, nat_last, &reply);
+				compare(&reply, false);
+			}
 			if (made.shape != FIRST)
 				continue;
 			if (kept)
@@ -750,7 +881,7 @@ static void the_program_is_its_model(void **state)
 	for (uint32_t reason = 0; reason < GS_REASON__COUNT; reason++)
 		seen |= tally[reason] ? 1ull << reason : 0;
 	print_message("# reasons met: %d\n", __builtin_popcountll(seen));
-	assert_int_equal(__builtin_popcountll(seen), 18);
+	assert_int_equal(__builtin_popcountll(seen), 20);
 }
 
 static int setup(void **state)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How a packet leaves: GUE and L2 (IPIP is in test_xdp.c), in every pair of families. */
+/* How a packet leaves: GUE and L2 (IPIP is in test_xdp.c, NAT in test_nat.c), in every pair of
+ * families. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

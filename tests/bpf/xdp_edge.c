@@ -470,7 +470,8 @@ void xdp_edge_load(struct xdp_edge *edge, uint32_t flow_buckets)
 	const char *build = getenv("BUILD");
 	const struct gs_meta_value meta = {.layout_version = GS_MAPS_VERSION,
 					   .table_seed = 0x7ab1e,
-					   .flow_mask = flow_buckets - 1};
+					   .flow_mask = flow_buckets - 1,
+					   .nat_mask = EDGE_NAT_PLANES - 1};
 	char path[256];
 
 	memset(edge, 0, sizeof(*edge));
@@ -481,6 +482,14 @@ void xdp_edge_load(struct xdp_edge *edge, uint32_t flow_buckets)
 		bpf_map__set_max_entries(bpf_object__find_map_by_name(edge->object, GS_MAP_FLOWS),
 					 flow_buckets),
 		0);
+	assert_int_equal(bpf_map__set_max_entries(
+				 bpf_object__find_map_by_name(edge->object, GS_MAP_NAT_FLOWS),
+				 EDGE_NAT_PLANES * GS_NAT_BUCKETS),
+			 0);
+	assert_int_equal(bpf_map__set_max_entries(
+				 bpf_object__find_map_by_name(edge->object, GS_MAP_NAT_DETAILS),
+				 EDGE_NAT_PLANES * GS_NAT_SLOTS),
+			 0);
 	assert_int_equal(bpf_object__load(edge->object), 0);
 	edge->prog_fd = bpf_program__fd(bpf_object__find_program_by_name(edge->object, "gs_xdp"));
 	assert_true(edge->prog_fd >= 0);

@@ -30,6 +30,7 @@ enum {
 	EDGE_POLICY = 2, /* of every service, for what is counted by policy */
 	EDGE_HOP = 1,
 	EDGE_FLOW_BUCKETS = 64,
+	EDGE_NAT_PLANES = 2,
 };
 
 /* Services, and at which VIP. */

@@ -19,7 +19,7 @@ B=gs-ld-b-$$
 PINS=/sys/fs/bpf/gs-loader-$$
 OTHER=/sys/fs/bpf/gs-bystander-$$
 LAYOUT=$(awk '$2 == "GS_MAPS_VERSION" { print $3 + 0 }' maps/gs_maps.h)
-MAPS='access4 access6 answers asked backends count_backend count_reason count_region count_service count_syn demand events flows fragments geo4 geo6 handshakes hops limits links meta monitor monitor_cpu override4 override6 own_macs plans pools prog region_limits rings routes samples services trials tunnel_told tunnels usable_backend usable_pool usable_region'
+MAPS='access4 access6 answers asked backends count_backend count_reason count_region count_service count_syn demand events flows fragments geo4 geo6 handshakes hops limits links meta monitor monitor_cpu nat_details nat_flows override4 override6 own_macs plans pools prog region_limits rings routes samples services trials tunnel_told tunnels usable_backend usable_pool usable_region'
 
 in_a() { nsenter --net="/run/netns/$A" "$@"; }
 in_b() { nsenter --net="/run/netns/$B" "$@"; }
@@ -73,6 +73,8 @@ usage_row "join or remove" "one of the two" attach edge0 --mode native --beside 
 usage_row "flows no number" "--flows 'many'" attach edge0 --mode native --flows many
 usage_row "flows no power of two" "--flows '100'" attach edge0 --mode native --flows 100
 usage_row "flows negative" "--flows '-8'" attach edge0 --mode native --flows -8
+usage_row "NAT planes no power of two" "--nat-planes '3'" attach edge0 --mode native --nat-planes 3
+usage_row "NAT planes too many" "--nat-planes '512'" attach edge0 --mode native --nat-planes 512
 usage_row "flows too many" "--flows '33554432'" attach edge0 --mode native --flows 33554432
 usage_row "unknown option" "unrecognized option" attach edge0 --mode native --please
 ok "--help" sh -c "$BUILD/geostream-loader --help | grep -q 'attach INTERFACE --mode MODE'"
@@ -214,6 +216,8 @@ ip -n "$A" link set edge0 up
 # ---- pinned maps of another kind -----------------------------------------------------------------
 like "another size of the flow table is refused" "$(says attach edge0 --mode native --flows 1024)" \
 	"flows: pinned with entries 65536, wanted 1024.*detach INTERFACE --purge"
+like "another size of the NAT table, too" "$(says attach edge0 --mode native --nat-planes 8)" \
+	"nat_flows: pinned with entries 15872, wanted 31744.*detach INTERFACE --purge"
 raw=$(bpftool -j map lookup pinned "$PINS/meta" key 0 0 0 0 | jq -r '.value | join(" ")')
 write_version() { # VERSION
 	# shellcheck disable=SC2086 # bytes
@@ -233,12 +237,15 @@ like "replace refuses it too" "$(says replace edge0)" "layout version 99"
 is "status still knows the link" "$(status edge0 .holder)" link
 ok "detach --purge is the way out, as the message says" loader detach edge0 --purge
 ok "it leaves nothing" nothing_left
-ok "a smaller flow table" loader attach edge0 --mode native --flows 1024
+ok "smaller tables" loader attach edge0 --mode native --flows 1024 --nat-planes 1
+is "planes of NAT" "$(status edge0 .nat_planes)" 1
 is "its mask" "$(bpftool -j map lookup pinned "$PINS/meta" key 0 0 0 0 | jq .formatted.value.flow_mask)" 1023
 is "another secret" "$(($(bpftool -j map lookup pinned "$PINS/meta" key 0 0 0 0 | jq .formatted.value.table_seed) == seed))" 0
 loader detach edge0 >/dev/null
-ok "attach without --flows keeps its size" loader attach edge0 --mode native
-is "its size" "$(bpftool -j map show pinned "$PINS/flows" | jq .max_entries)" 1024
+ok "attach without sizes keeps them" loader attach edge0 --mode native
+is "of flows" "$(bpftool -j map show pinned "$PINS/flows" | jq .max_entries)" 1024
+is "of NAT's flows" "$(bpftool -j map show pinned "$PINS/nat_flows" | jq .max_entries)" 3968
+is "of NAT's details" "$(bpftool -j map show pinned "$PINS/nat_details" | jq .max_entries)" 31744
 loader detach edge0 >/dev/null
 
 # ---- folders that somebody half filled -----------------------------------------------------------

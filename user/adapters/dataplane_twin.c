@@ -33,7 +33,8 @@ static const char *const SHARED[] = {
 };
 
 /* Maps it reads and writes: copied before each packet. All others begin empty. */
-static const char *const COPIED[] = {GS_MAP_FLOWS, GS_MAP_FRAGMENTS, GS_MAP_TRIALS, GS_MAP_LIMITS};
+static const char *const COPIED[] = {GS_MAP_FLOWS,  GS_MAP_FRAGMENTS, GS_MAP_TRIALS,
+				     GS_MAP_LIMITS, GS_MAP_NAT_FLOWS, GS_MAP_NAT_DETAILS};
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
