@@ -1461,6 +1461,35 @@ static void a_moved_backend_answers_first(void **state)
 			 GS_USABLE_UP);
 }
 
+static bool is_asked_at_81(struct scene *scene)
+{
+	return scene->prober_fake.backend[fake_backend(FAKE_EU, 0)].last_target.port == 81;
+}
+
+/* Where NAT sends to, unless the service says where to ask. */
+static void probes_go_where_a_backend_listens(void **state)
+{
+	struct scene *scene = *state;
+	struct gs_snapshot *snapshot = fake_snapshot(1);
+	gs_id nat = fake_backend(FAKE_EU, 0), plain = fake_backend(FAKE_EU, 1);
+
+	snapshot->backends[nat - 1].forward = GS_FORWARD_AS_NAT;
+	snapshot->backends[nat - 1].port = 8080;
+	snapshot->services[0].probe.port = 0;
+	start(scene);
+	give(scene, snapshot);
+	run_until(scene, all_known);
+	assert_int_equal(scene->prober_fake.backend[nat].last_target.port, 8080);
+	assert_int_equal(scene->prober_fake.backend[plain].last_target.port,
+			 snapshot->services[0].port);
+	snapshot = fake_snapshot(2);
+	snapshot->backends[nat - 1].forward = GS_FORWARD_AS_NAT;
+	snapshot->backends[nat - 1].port = 8080;
+	snapshot->services[0].probe.port = 81;
+	give(scene, snapshot);
+	run_until(scene, is_asked_at_81);
+}
+
 /* Seconds may pass until a large file is read: states are followed meanwhile. */
 static void a_restart_steers_while_geoip_is_read(void **state)
 {
@@ -1539,6 +1568,7 @@ int main(void)
 		SCENE(new_maps_are_filled_again),
 		SCENE(new_maps_are_filled_in_the_end),
 		SCENE(a_moved_backend_answers_first),
+		SCENE(probes_go_where_a_backend_listens),
 		SCENE(a_restart_steers_while_geoip_is_read),
 		SCENE(refused_rows_are_told),
 	};

@@ -182,7 +182,11 @@ static struct gs_probe_target target_of(const struct gs_snapshot *snapshot,
 		.spec = service->probe,
 	};
 
-	target.port = service->probe.port ? service->probe.port : service->port;
+	target.port = service->port;
+	if (backend->forward == GS_FORWARD_AS_NAT && backend->port)
+		target.port = backend->port;
+	if (service->probe.port)
+		target.port = service->probe.port;
 	if (!target.spec.host[0])
 		name_host(service, target.spec.host, sizeof(target.spec.host));
 	return target;

@@ -199,6 +199,17 @@ static void add_addresses(json_t *json, const uint8_t *ip, uint32_t length)
 	json_object_set_new(json, "to", json_string(dst));
 }
 
+/* Behind extension headers they are not looked for. */
+static void add_ports(json_t *json, const uint8_t *ip, uint32_t length)
+{
+	uint32_t at = ip[0] >> 4 == 4 ? (ip[0] & 15u) * 4 : 40;
+
+	if (length < at + 4 || (ip[0] >> 4 == 6 && ip[6] != IPPROTO_TCP && ip[6] != IPPROTO_UDP))
+		return;
+	json_object_set_new(json, "from_port", json_integer(ip[at] << 8 | ip[at + 1]));
+	json_object_set_new(json, "to_port", json_integer(ip[at + 2] << 8 | ip[at + 3]));
+}
+
 static json_t *forward_json(const struct gs_twin *twin, const struct gs_twin_result *result)
 {
 	struct gs_twin_backend backend;
@@ -214,6 +225,8 @@ static json_t *forward_json(const struct gs_twin *twin, const struct gs_twin_res
 	/* A number: names are the edge's namespace's, which need not be ours. 0: as it came. */
 	json_object_set_new(json, "ifindex", json_integer(backend.ifindex));
 	add_addresses(json, result->bytes + 14, result->length - 14);
+	if (strcmp(backend.mode, "nat") == 0)
+		add_ports(json, result->bytes + 14, result->length - 14);
 	return json;
 }
 
@@ -255,8 +268,14 @@ static void print_forward(const json_t *forward)
 {
 	if (!json_is_object(forward))
 		return;
-	gs_ctl_printf("forward    %s, %s -> %s\n", gs_ctl_text(forward, "mode"),
-		      gs_ctl_text(forward, "from"), gs_ctl_text(forward, "to"));
+	if (json_object_get(forward, "to_port"))
+		gs_ctl_printf("forward    %s, %s port %lld -> %s port %lld\n",
+			      gs_ctl_text(forward, "mode"), gs_ctl_text(forward, "from"),
+			      gs_ctl_number(forward, "from_port"), gs_ctl_text(forward, "to"),
+			      gs_ctl_number(forward, "to_port"));
+	else
+		gs_ctl_printf("forward    %s, %s -> %s\n", gs_ctl_text(forward, "mode"),
+			      gs_ctl_text(forward, "from"), gs_ctl_text(forward, "to"));
 	gs_ctl_printf("next hop   %s -> %s, interface %lld, MTU %lld%s\n",
 		      gs_ctl_text(forward, "src_mac"), gs_ctl_text(forward, "dst_mac"),
 		      gs_ctl_number(forward, "ifindex"), gs_ctl_number(forward, "mtu"),

@@ -1,0 +1,227 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Servers that nobody has touched as NAT backends: no decapsulator, no VIP, their own routes. One is
+# far, behind two routers on the edge's only uplink (one-armed: what comes leaves by the same NIC);
+# one is near, on a second NIC of the edge (two-armed: the program is on both).
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit 1
+# shellcheck source=tests/e2e/lab.sh
+. tests/e2e/lab.sh
+
+lab_test t45
+lab_test_up
+HTTP=8000 BYTES=9000
+
+talk() { # CLIENT put|get|udp ADDRESS BYTES
+	lab_in "client-$1" timeout 60 "$BUILD/lab-talk" "$2" "$3" "$BYTES" "$4" 2>&1
+}
+reason() { # NAME
+	status_of ".reasons.$1 // 0"
+}
+grew() { # NAME BEFORE
+	(($(reason "$1") > $2))
+}
+explain() { # FAMILY PORT [OPTION...]
+	local vip=$LAB_VIP4
+	[[ $1 == 4 ]] || vip=$LAB_VIP6
+	lab_ctl -j explain --src "$(lab_client_address de "$1")" --dst "$vip" --dport "$2" "${@:3}"
+}
+answers() { # BACKEND VIP
+	local answer
+	answer=$(lab_ask de "$2" "$HTTP")
+	[[ $answer == "$1 "* ]]
+}
+ask_all() { # BACKEND VIP COUNT
+	local i
+	for ((i = 0; i < $3; i++)); do
+		answers "$1" "$2" || return 1
+	done
+}
+state() { # BACKEND
+	status_of ".backends[] | select(.name == \"$1\") | .state"
+}
+is_state() { # BACKEND STATE
+	[[ $(state "$1") == "$2" ]]
+}
+open_space() { # SPACE
+	need "a space" ip netns add "$LAB_PREFIX-$1"
+	at_exit ip netns del "$LAB_PREFIX-$1"
+	lab_in "$1" sh -ec "$space_settings" settings 0
+	ip -n "$LAB_PREFIX-$1" link set lo up
+}
+
+# ---- the servers -------------------------------------------------------------------------------
+open_space plain-far
+need "behind a region's router" attach_host plain-far region-eu plain-far 10.1.0.99 fd00:1::99
+lab_in plain-far ip route change default via "$LAB_GATEWAY4" dev wan onlink
+lab_in plain-far ip -6 route change default via "$LAB_GATEWAY6" dev wan
+lab_in plain-far ethtool -K wan gro on # veth takes no redirect otherwise
+open_space plain-near
+need "on a second NIC" link_spaces edge lan plain-near wan
+lab_in plain-near ethtool -K wan gro on
+configure edge <<-IP
+	addr add 10.9.0.1/24 dev lan
+	addr add fd00:9::1/64 dev lan nodad
+IP
+configure plain-near <<-IP
+	addr add 10.9.0.11/24 dev wan
+	addr add fd00:9::11/64 dev wan nodad
+	route add default via 10.9.0.1
+	route add default via fd00:9::1
+IP
+at_exit rm -f "$LAB_PIN/link-lan" # the lab only knows of its uplink
+ok "the program is on the second NIC, too" lab_loader attach lan --mode native --pin-dir "$LAB_PIN"
+for server in plain-far plain-near; do
+	need "$server: a web server" lab_backend_start "$server"
+done
+for address in 10.1.0.99 fd00:1::99; do
+	lab_in plain-far setsid "$BUILD/lab-talk" serve "$address" 9001 far </dev/null >>"$TAP_WORK/talk.log" 2>&1 &
+done
+for address in 10.9.0.11 fd00:9::11; do
+	lab_in plain-near setsid "$BUILD/lab-talk" serve "$address" 9001 near </dev/null >>"$TAP_WORK/talk.log" 2>&1 &
+done
+
+# ---- services ----------------------------------------------------------------------------------
+for family in 4 6; do
+	vip=$LAB_VIP4
+	declare -A addresses=([far]=10.1.0.99 [near]=10.9.0.11)
+	if [[ $family == 6 ]]; then
+		vip=$LAB_VIP6
+		addresses=([far]=fd00:1::99 [near]=fd00:9::11)
+	fi
+	ok "IPv$family: the web" lab_ctl service add "plain$family" "vip=$vip" port=$HTTP protocol=tcp policy=nearest \
+		probe_kind=http probe_path=/health
+	for protocol in tcp udp; do
+		ok "IPv$family: bytes over $protocol" lab_ctl service add "bytes-$protocol$family" "vip=$vip" port=$BYTES \
+			protocol=$protocol policy=nearest probe_kind=none
+	done
+	for server in far near; do
+		address=${addresses[$server]}
+		admin=auto
+		[[ $server == far ]] || admin=drain
+		ok "$server, IPv$family: the web" lab_ctl backend add "$server$family" "service=plain$family" region=eu \
+			"address=$address" forward=nat port=8080 "admin=$admin"
+		for protocol in tcp udp; do
+			ok "$server, IPv$family: $protocol" lab_ctl backend add "$server-$protocol$family" \
+				"service=bytes-$protocol$family" region=eu "address=$address" forward=nat port=9001 "admin=$admin"
+		done
+	done
+done
+refuses "an IPv6 backend of an IPv4 service" lab_ctl backend add wrong service=plain4 region=eu \
+	address=fd00:1::98 forward=nat
+
+# SERVER: the other one rests.
+all_is_well() {
+	local server=$1 name=plain-$1 vip family before
+	for vip in "$LAB_VIP4" "$LAB_VIP6"; do
+		before=$(reason tx_nat_reply)
+		ok "$server: curl $vip" lab_wait 30 answers "$name" "$vip"
+		ok "and 50 times more" ask_all "$name" "$vip" 50
+		ok "replies were counted" lab_wait 5 grew tx_nat_reply "$before"
+		is "10 MB up" "$(talk de put "$vip" 10000000)" "$server 10000000"
+		is "10 MB down" "$(talk de get "$vip" 10000000)" "$server 10000000"
+		is "a datagram" "$(talk de udp "$vip" 1200)" "$server 1200"
+		is "one in fragments" "$(talk de udp "$vip" 9000)" "$server 9000"
+	done
+	for family in 4 6; do
+		like "explain, IPv$family" "$(explain "$family" $HTTP | jq -c '[.verdict, .forward.mode, .forward.to, .forward.to_port]')" \
+			'"tx","nat","(10|fd00)[^"]*",8080'
+		ok "the probe is served" lab_wait 10 is_state "$server$family" up
+	done
+}
+all_is_well far
+is "whom the server sees" "$(lab_in client-de curl -s -m 2 "http://$LAB_VIP4:$HTTP/whoami" | jq -r .client)" "$LAB_EDGE4"
+
+# ---- the edge's own connections ----------------------------------------------------------------
+# From the address NAT sends from, to the port it sends to: the kernel's ports are not NAT's.
+own() {
+	local i
+	for ((i = 0; i < 20; i++)); do
+		lab_in edge curl -s -g -m 2 -o /dev/null "http://10.1.0.99:8080/whoami" || return 1
+		lab_in edge curl -s -g -m 2 -o /dev/null "http://[fd00:1::99]:8080/whoami" || return 1
+	done
+}
+ok "work beside it" own
+
+# ---- under traffic -----------------------------------------------------------------------------
+FLOWS=(nat-4 nat-6)
+lab_flows_start nat-4 client-de "$LAB_VIP4" $HTTP
+lab_flows_start nat-6 client-de "$LAB_VIP6" $HTTP
+reached=50
+ok "traffic" lab_wait 20 flows_reached "$reached" '^plain-far'
+for i in 1 2 3; do
+	ok "the program is replaced" lab_loader replace "$LAB_UPLINK" --pin-dir "$LAB_PIN"
+	ok "traffic goes on" lab_wait 20 flows_reached $((reached += 50)) '^plain-far'
+done
+lab_daemon_end KILL
+ok "without the daemon, too" lab_wait 20 flows_reached $((reached += 50)) '^plain-far'
+ok "which comes back" lab_daemon_start
+ok "traffic goes on" lab_wait 20 flows_reached $((reached += 50)) '^plain-far'
+lab_flows_stop "${FLOWS[@]}"
+ok "nothing failed" no_flow_failed
+for name in drop_nat_full drop_nat_unknown drop_ttl; do
+	is "no $name" "$(reason $name)" 0
+done
+
+# ---- narrow ways -------------------------------------------------------------------------------
+# A router behind the edge tells the edge's own address what it cannot take; the client has to know.
+lab_in internet ip link set region-eu mtu 1300
+for vip in "$LAB_VIP4" "$LAB_VIP6"; do
+	is "100 MB up through 1,300 bytes to $vip" "$(talk de put "$vip" 100000000)" 'far 100000000'
+	like "because the client was told" "$(lab_in client-de ip route get "$vip")" 'mtu 1300'
+done
+lab_in internet ip link set region-eu mtu 1500
+# A router before the client tells the VIP; only the edge knows which of its ports sent it.
+lab_in internet ip link set client-ke mtu 1300
+for vip in "$LAB_VIP4" "$LAB_VIP6"; do
+	before=$(reason tx_icmp)
+	is "100 MB down through 1,300 bytes from $vip" "$(talk ke get "$vip" 100000000)" 'far 100000000'
+	ok "the server was told, through the edge" lab_wait 5 grew tx_icmp "$before"
+done
+lab_in internet ip link set client-ke mtu 1500
+
+# ---- near --------------------------------------------------------------------------------------
+for family in 4 6; do
+	for kind in "" -tcp -udp; do
+		ok "the near one" lab_ctl backend set "near$kind$family" admin=auto
+		ok "not the far one" lab_ctl backend set "far$kind$family" admin=drain
+	done
+done
+for kind in tcp udp; do
+	for vip in "$LAB_VIP4" "$LAB_VIP6"; do
+		is_near() {
+			[[ $(talk de "${kind/tcp/get}" "$vip" 10) == near* ]]
+		}
+		ok "in force" lab_wait 20 is_near
+	done
+done
+all_is_well near
+
+# The edge's link to it takes less than the client's and the server's own: both are told by the MSS.
+lab_in edge ip link set lan mtu 1300
+hop_is_narrow() {
+	[[ $(explain "$1" "$BYTES" | jq .forward.mtu) == 1300 ]]
+}
+for family in 4 6; do
+	vip=$LAB_VIP4
+	[[ $family == 4 ]] || vip=$LAB_VIP6
+	ok "the hop's MTU is known" lab_wait 20 hop_is_narrow "$family"
+	before=$(reason tx_too_big)
+	is "10 MB up" "$(talk de put "$vip" 10000000)" 'near 10000000'
+	is "10 MB down" "$(talk de get "$vip" 10000000)" 'near 10000000'
+	is "nobody sent too much" "$(reason tx_too_big)" "$before"
+done
+
+# ---- a server that stops -----------------------------------------------------------------------
+for family in 4 6; do
+	ok "the far one again" lab_ctl backend set "far$family" admin=auto
+done
+lab_backend_stop plain-near
+for family in 4 6; do
+	ok "the probe finds out" lab_wait 20 is_state "near$family" down
+done
+ok "the far one serves IPv4" lab_wait 10 answers plain-far "$LAB_VIP4"
+ok "and IPv6" lab_wait 10 answers plain-far "$LAB_VIP6"
+
+done_testing
