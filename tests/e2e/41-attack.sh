@@ -35,10 +35,12 @@ explained() { # CLIENT REASON
 # ---- access ------------------------------------------------------------------------------------
 ke4=$(lab_client_address ke 4)
 ke6=$(lab_client_address ke 6)
+net4=${ke4%.*.*}.0.0/16
+net6=${ke6%::*}::/48
 ok "served at first" served ke 4
 before=$(reason drop_denied)
-ok "its network is kept out" lab_ctl access add "$ke4/16" deny "flood 7"
-ok "so is its IPv6 one" lab_ctl access add "$ke6/48" deny
+ok "its network is kept out" lab_ctl access add "$net4" deny "flood 7"
+ok "so is its IPv6 one" lab_ctl access add "$net6" deny
 ok "in force" lab_wait 10 explained ke drop_denied
 ok "not served" not_served ke 4
 ok "nor by IPv6" lab_wait 10 not_served ke 6
@@ -52,22 +54,21 @@ like "explain, too" "$(lab_ctl explain --src "$ke4" --dst "$LAB_VIP4" --dport 80
 ok "one address of it is let in, by one service" lab_ctl access add "$ke4/32@web" allow
 ok "served again" lab_wait 10 served ke 4
 ok "not by IPv6" not_served ke 6
-ok "the rule is lifted" lab_ctl access remove "$ke6/48"
+ok "the rule is lifted" lab_ctl access remove "$net6"
 ok "served by IPv6, too" lab_wait 10 served ke 6
 ok "the others are lifted" lab_ctl access remove "$ke4/32@web"
-ok "all of them" lab_ctl access remove "$ke4/16"
+ok "all of them" lab_ctl access remove "$net4"
 ok "served without a rule" lab_wait 10 served ke 4
 
 # ---- limits ------------------------------------------------------------------------------------
 # Connections at once, each repeating its SYN for two seconds.
 burst() { # CLIENT
-	local i
-	for i in {1..8}; do
+	local pids=()
+	for _ in {1..8}; do
 		lab_ask "$1" "$LAB_VIP4" >>"$TAP_WORK/burst" &
+		pids+=("$!")
 	done
-	for i in $(jobs -p); do
-		wait "$i"
-	done
+	wait "${pids[@]}"
 }
 limited() { # CLIENT REASON
 	local before
