@@ -6,6 +6,7 @@
 #include "user/app/api.h"
 #include "user/app/check.h"
 #include "user/app/config.h"
+#include "user/app/handshakes.h"
 #include "user/app/reconcile.h"
 #include "user/app/reload.h"
 #include "user/base/cleanup.h"
@@ -32,6 +33,7 @@ struct daemon {
 	struct gs_dataplane dataplane;
 	struct gs_reach *reach;
 	struct gs_reconcile *reconcile;
+	struct gs_handshakes *handshakes;
 	struct gs_api api;
 	struct gs_reload reload;
 	struct gs_control *control;
@@ -94,6 +96,39 @@ static int check_only(struct daemon *d)
 	return result;
 }
 
+/* ---- the data plane -------------------------------------------------------------------------- */
+
+/* Packets need no handshakes: an edge that cannot hear them steers all the same, and says so. */
+static void attach_handshakes(struct daemon *d)
+{
+	int err = d->handshakes ? gs_handshakes_attach(d->handshakes) : 0;
+
+	if (err)
+		gs_log(GS_LOG_ERROR, "handshakes_away", "why=%s", strerror(-err));
+}
+
+static const struct gs_reconcile_state *look(void *context)
+{
+	const struct daemon *d = context;
+
+	return gs_reconcile_look(d->reconcile);
+}
+
+static int open_handshakes(struct daemon *d, uint64_t seed)
+{
+	const struct gs_handshakes_ports ports = {
+		.loop = d->loop,
+		.dataplane = &d->dataplane,
+		.look = look,
+		.look_context = d,
+	};
+	int err = gs_handshakes_new(&ports, seed, d->config.handshakes, &d->handshakes);
+
+	if (!err)
+		attach_handshakes(d);
+	return err;
+}
+
 static int reopen_dataplane(void *context, struct gs_error *error)
 {
 	struct daemon *d = context;
@@ -102,8 +137,10 @@ static int reopen_dataplane(void *context, struct gs_error *error)
 
 	if (err)
 		return err;
+	gs_handshakes_detach(d->handshakes);
 	d->dataplane.ops->close(d->dataplane.self);
 	d->dataplane = fresh;
+	attach_handshakes(d);
 	return 0;
 }
 
@@ -178,12 +215,15 @@ static int wire(struct daemon *d, struct gs_error *error)
 	ports.reach = d->reach;
 	if (!err)
 		err = gs_reconcile_new(&ports, &settings, &d->reconcile);
+	if (!err)
+		err = open_handshakes(d, settings.seed);
 	if (err)
 		return err;
 	d->reload = (struct gs_reload){
 		.arguments = &d->arguments,
 		.config = &d->config,
 		.reconcile = d->reconcile,
+		.handshakes = d->handshakes,
 	};
 	d->api = (struct gs_api){
 		.reconcile = d->reconcile,
@@ -191,6 +231,7 @@ static int wire(struct daemon *d, struct gs_error *error)
 		.dataplane = &d->dataplane,
 		.loop = d->loop,
 		.config = &d->config,
+		.handshakes = d->handshakes,
 		.started_ms = gs_loop_now_ms(d->loop),
 	};
 	/* Packets need no HTTP: an edge whose port is taken steers all the same, and says so. */
@@ -243,6 +284,7 @@ static int run(struct daemon *d)
 	if (d->loop)
 		gs_loop_end_worker(d->loop);
 	gs_httpd_close(d->httpd);
+	gs_handshakes_free(d->handshakes);
 	gs_reconcile_free(d->reconcile); /* may still answer somebody */
 	gs_reach_free(d->reach);
 	gs_control_close(d->control);

@@ -277,6 +277,56 @@ static int dataplane_count(void *self, struct gs_counters *ret_counters)
 	return 0;
 }
 
+static int dataplane_handshake_fd(void *self)
+{
+	const struct fake_dataplane *fake = self;
+
+	return fake->handshake_fd;
+}
+
+static uint32_t dataplane_take_handshakes(void *self, struct gs_handshake *ret_handshakes,
+					  uint32_t most)
+{
+	struct fake_dataplane *fake = self;
+	uint32_t count = fake->handshake_count < most ? fake->handshake_count : most;
+
+	fake->takes++;
+	memcpy(ret_handshakes, fake->handshakes, count * sizeof(*ret_handshakes));
+	memmove(fake->handshakes, fake->handshakes + count,
+		(fake->handshake_count - count) * sizeof(fake->handshakes[0]));
+	fake->handshake_count -= count;
+	return count;
+}
+
+static void dataplane_sample_handshakes(void *self, uint32_t one_in)
+{
+	struct fake_dataplane *fake = self;
+
+	fake->one_in = one_in;
+	fake->one_in_count++;
+}
+
+static int dataplane_syns(void *self, gs_id backend, struct gs_syns *ret_syns)
+{
+	struct fake_dataplane *fake = self;
+
+	fake->syns_asked++;
+	if (fake->syns_error)
+		return fake->syns_error;
+	*ret_syns = fake->syns[backend];
+	return 0;
+}
+
+static int dataplane_demand(void *self, gs_id policy, uint32_t count, uint64_t *ret_flows)
+{
+	const struct fake_dataplane *fake = self;
+
+	(void)policy;
+	for (uint32_t i = 0; i < count; i++)
+		ret_flows[i] = fake->flows + i;
+	return 0;
+}
+
 static int dataplane_heartbeat(void *self)
 {
 	struct fake_dataplane *fake = self;
@@ -318,11 +368,17 @@ void fake_dataplane_init(struct fake_dataplane *fake, struct gs_dataplane *ret_d
 		.info = dataplane_info,
 		.count = dataplane_count,
 		.told = dataplane_told,
+		.handshake_fd = dataplane_handshake_fd,
+		.take_handshakes = dataplane_take_handshakes,
+		.sample_handshakes = dataplane_sample_handshakes,
+		.syns = dataplane_syns,
+		.demand = dataplane_demand,
 		.heartbeat = dataplane_heartbeat,
 		.close = nothing_to_close,
 	};
 	pthread_mutexattr_t recursive;
 
+	fake->handshake_fd = -1;
 	pthread_mutexattr_init(&recursive);
 	pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
 	pthread_mutex_init(&fake->lock, &recursive);

@@ -15,6 +15,7 @@ enum {
 	FAKE_MINUTES_MAX = 64,
 	FAKE_VIPS_MAX = 16,
 	FAKE_TOLD_MAX = 256,
+	FAKE_HANDSHAKES_MAX = 1024
 };
 
 /* ---- store: the test calls events->on_snapshot and on_connection itself ---------------------- */
@@ -102,6 +103,16 @@ struct fake_dataplane {
 	bool reach_silent;
 	uint32_t reach_vip_count;
 	struct gs_addr reach_vips[FAKE_VIPS_MAX];
+	int handshake_fd;				     /* what is heard; a test's own */
+	struct gs_handshake handshakes[FAKE_HANDSHAKES_MAX]; /* what the next calls give */
+	uint32_t handshake_count;
+	uint32_t takes;
+	uint32_t one_in;       /* as last told */
+	uint32_t one_in_count; /* how often */
+	struct gs_syns syns[GS_MAX_BACKENDS];
+	uint32_t syns_asked;
+	int syns_error; /* < 0: syns fails with it */
+	uint64_t flows; /* demand: of location i this and i */
 };
 
 void fake_dataplane_init(struct fake_dataplane *fake, struct gs_dataplane *ret_dataplane);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A loop of simulated time. It is code, for one .c file of a program to include: it defines the
- * functions of base/loop.h itself, so the linker takes these and not base/loop.c. Timers only.
+ * functions of base/loop.h itself, so the linker takes these and not base/loop.c. Timers only, and
+ * descriptors that a test makes ready itself.
  */
 #pragma once
 
@@ -21,7 +22,8 @@ struct gs_loop {
 	uint32_t lag_ms;
 	uint32_t count; /* timers set; heap_index_ is their place + 1 */
 	struct gs_timer *timers[TIMERS_MAX];
-	int timer_error; /* < 0: the next gs_loop_timer_set fails */
+	int timer_error;  /* < 0: the next gs_loop_timer_set fails */
+	struct gs_io *io; /* the one that is set; NULL: none */
 };
 
 /* The wall clock goes on with the loop's time; tests may make it jump. */
@@ -70,6 +72,20 @@ int gs_loop_timer_set(struct gs_loop *loop, struct gs_timer *timer, uint32_t del
 	loop->timers[loop->count++] = timer;
 	timer->heap_index_ = loop->count;
 	return 0;
+}
+
+int gs_loop_io_set(struct gs_loop *loop, struct gs_io *io, uint32_t epoll_events)
+{
+	(void)epoll_events;
+	assert_true(!loop->io || loop->io == io);
+	loop->io = io;
+	return 0;
+}
+
+void gs_loop_io_clear(struct gs_loop *loop, struct gs_io *io)
+{
+	if (loop->io == io)
+		loop->io = NULL;
 }
 
 static inline void move_clocks(struct gs_loop *loop, uint64_t now_ms)

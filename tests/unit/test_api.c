@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 enum { LIMIT_MS = 20000 };
@@ -38,6 +39,7 @@ struct scene {
 	struct gs_prober prober;
 	struct gs_config config;
 	struct gs_reconcile *reconcile;
+	struct gs_handshakes *handshakes;
 	struct gs_api api;
 	struct world *world;
 
@@ -78,6 +80,26 @@ static void run_until(struct scene *scene, bool (*until)(struct scene *scene))
 	assert_false(scene->timed_out);
 }
 
+static const struct gs_reconcile_state *look(void *context)
+{
+	const struct scene *scene = context;
+
+	return gs_reconcile_look(scene->reconcile);
+}
+
+static int set_up_handshakes(struct scene *scene)
+{
+	const struct gs_handshakes_ports ports = {.loop = scene->loop,
+						  .dataplane = &scene->dataplane,
+						  .look = look,
+						  .look_context = scene};
+
+	scene->dataplane_fake.handshake_fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (gs_handshakes_new(&ports, 3, 64, &scene->handshakes))
+		return -1;
+	return gs_handshakes_attach(scene->handshakes);
+}
+
 static int set_up(void **state)
 {
 	struct scene *scene = calloc(1, sizeof(*scene));
@@ -108,7 +130,7 @@ static int set_up(void **state)
 		.nexthop = &scene->nexthop,
 		.prober = &scene->prober,
 	};
-	if (gs_reconcile_new(&ports, &settings, &scene->reconcile) ||
+	if (gs_reconcile_new(&ports, &settings, &scene->reconcile) || set_up_handshakes(scene) ||
 	    gs_reconcile_start(scene->reconcile))
 		return -1;
 	scene->api = (struct gs_api){
@@ -116,6 +138,7 @@ static int set_up(void **state)
 		.dataplane = &scene->dataplane,
 		.loop = scene->loop,
 		.config = &scene->config,
+		.handshakes = scene->handshakes,
 		.started_ms = gs_loop_now_ms(scene->loop),
 	};
 	return 0;
@@ -126,6 +149,8 @@ static int tear_down(void **state)
 	struct scene *scene = *state;
 
 	gs_loop_end_worker(scene->loop);
+	gs_handshakes_free(scene->handshakes);
+	close(scene->dataplane_fake.handshake_fd);
 	gs_reconcile_free(scene->reconcile);
 	fake_prober_done(&scene->prober_fake);
 	gs_loop_free(scene->loop);
@@ -262,6 +287,9 @@ static void hostile_requests(void **state)
 		 "service: no 'no'"},
 		{"{\"command\":\"route.get\",\"address\":\"1.2.3.4\",\"service\":4}", "service: "},
 		{"{\"command\":\"geo.show\",\"address\":\"::gggg\"}", "address: "},
+		{"{\"command\":\"handshake.list\",\"limit\":-1}", "limit: is no"},
+		{"{\"command\":\"handshake.list\",\"limit\":99999}", "limit: is no"},
+		{"{\"command\":\"handshake.list\",\"limit\":\"5\"}", "limit: is no"},
 		{"{\"command\":\"geo.load\"}", "path: missing"},
 		{"{\"command\":\"geo.load\",\"path\":\"relative\"}", "path: "},
 		{"{\"command\":\"geo.load\",\"path\":\"\"}", "path: "},
@@ -589,6 +617,9 @@ static void rest_knows_its_calls(void **state)
 		{"GET", "/api/v1/backends", NULL, "", 503, 200},
 		{"GET", "/api/v1/breakers", NULL, "", 200, 200},
 		{"GET", "/api/v1/status", NULL, "", 200, 200},
+		{"GET", "/api/v1/handshakes", NULL, "", 200, 200},
+		{"GET", "/api/v1/handshakes/eu", NULL, "", 404, 404},
+		{"POST", "/api/v1/handshakes", NULL, "", 405, 405},
 		{"GET", "/api/v1/regionsx", NULL, "", 404, 404},
 		{"GET", "/api/v1/regions/", NULL, "", 404, 404},
 		{"GET", "/api/v1", NULL, "", 404, 404},
@@ -652,6 +683,9 @@ static void rest_reads_its_query(void **state)
 		{"/api/v1/regions/region-1", {{"limit", "1"}}, 1, 400, "no parameter 'limit'"},
 		{"/api/v1/status", {{"a", "b"}}, 1, 400, "no parameter 'a'"},
 		{"/api/v1/breakers", {{"a", "b"}}, 1, 400, "no parameter 'a'"},
+		{"/api/v1/handshakes", {{"limit", "0"}}, 1, 200, "\"locations\":[]"},
+		{"/api/v1/handshakes", {{"limit", "16385"}}, 1, 400, "whole number"},
+		{"/api/v1/handshakes", {{"offset", "1"}}, 1, 400, "no parameter 'offset'"},
 		{"/health", {{"t", "1764"}}, 1, 200, "\"live\":true"}, /* balancers add such */
 		{"/health", {{"vip", "nonsense"}}, 1, 400, "no IPv4 or IPv6"},
 		{"/health/ready", {{"vip", "192.0.2.99"}}, 1, 503, "no service has the address"},
@@ -777,6 +811,99 @@ static void rest_takes_any_body(void **state)
 	assert_in_range(good, 1000, 19000); /* or nothing was tried */
 }
 
+/* ---- handshakes ------------------------------------------------------------------------------ */
+
+static struct gs_handshake shake(uint8_t prefix, uint16_t location, uint32_t rtt_us)
+{
+	struct gs_handshake handshake = {
+		.rtt_us = rtt_us,
+		.service = FAKE_WEB,
+		.region = FAKE_US,
+		.backend = fake_backend(FAKE_US, 0),
+		.location = location,
+		.client = {.length = 24, .is_v4 = true},
+	};
+
+	handshake.client.addr.bytes[13] = prefix;
+	return handshake;
+}
+
+static bool syns_were_seen(struct scene *scene)
+{
+	return gs_handshakes_syns(scene->handshakes, fake_backend(FAKE_US, 0)).opened == 30 &&
+	       scene->dataplane_fake.handshake_count == 0;
+}
+
+/* Two handshakes of location 1, one of location 0 and one of a location that there is not. */
+static void give_handshakes(struct scene *scene)
+{
+	struct fake_dataplane *fake = &scene->dataplane_fake;
+
+	fake->handshakes[0] = shake(1, 1, 20000);
+	fake->handshakes[1] = shake(2, 1, 20000);
+	fake->handshakes[2] = shake(3, 0, 20000);
+	fake->handshakes[3] = shake(4, 65535, 20000);
+	fake->syns[fake_backend(FAKE_US, 0)] =
+		(struct gs_syns){.opened = 30, .repeated = 10, .measured = 4, .lost = 2};
+	fake->syns[fake_backend(FAKE_EU, 1)] = (struct gs_syns){.opened = 5};
+	fake->handshake_count = 4;
+	run_until(scene, syns_were_seen);
+}
+
+static void handshakes_are_named(void **state)
+{
+	struct scene *scene = *state;
+	json_t *reply;
+
+	start(scene);
+	give_handshakes(scene);
+	reply = ask(scene, "{\"command\":\"handshake.list\"}");
+	assert_int_equal(number_at(reply, "one_in"), 64);
+	assert_int_equal(json_array_size(at(reply, "regions")), 1);
+	assert_string_equal(text_at(reply, "regions.0.service"), "web");
+	assert_string_equal(text_at(reply, "regions.0.region"), "region-2");
+	assert_int_equal(number_at(reply, "regions.0.count"), 4);
+	assert_float_equal(json_real_value(at(reply, "regions.0.p50_ms")), 20, 1);
+	assert_int_equal(json_array_size(at(reply, "locations")), 2);
+	assert_int_equal(number_at(reply, "locations.0.location.id"), 1);
+	assert_int_equal(number_at(reply, "locations.0.count"), 2);
+	assert_int_equal(number_at(reply, "locations.1.location.id"), 0);
+	assert_string_equal(text_at(reply, "locations.1.location.country"), "");
+	assert_int_equal(json_array_size(at(reply, "backends")), 2);
+	assert_string_equal(text_at(reply, "backends.0.backend"), "backend-2-0");
+	assert_int_equal(number_at(reply, "backends.0.opened"), 30);
+	assert_float_equal(json_real_value(at(reply, "backends.0.repeated_share")), 0.25, 1e-9);
+	assert_int_equal(number_at(reply, "backends.0.lost"), 2);
+	reply = ask(scene, "{\"command\":\"handshake.list\",\"limit\":1}");
+	assert_int_equal(json_array_size(at(reply, "regions")), 1);
+	assert_int_equal(json_array_size(at(reply, "locations")), 1);
+	assert_int_equal(json_array_size(at(reply, "backends")), 1);
+}
+
+static void handshakes_are_metrics(void **state)
+{
+	static const char *const lines[] = {
+		"geostream_handshake_seconds{service=\"web\",region=\"region-2\",quantile=\"0.99\"} "
+		"0.0",
+		"geostream_syns_total{backend=\"backend-2-0\"} 30\n",
+		"geostream_syns_repeated_total{backend=\"backend-2-0\"} 10\n",
+		"geostream_syns_repeated_total{backend=\"backend-1-1\"} 0\n",
+		"geostream_handshakes_measured_total 4\n",
+		"geostream_handshakes_lost_total 2\n",
+	};
+	struct scene *scene = *state;
+	size_t length;
+	char *text;
+
+	start(scene);
+	give_handshakes(scene);
+	text = gs_metrics_text(&scene->api, &length);
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+		if (!strstr(text, lines[i]))
+			fail_msg("no %s", lines[i]);
+	free(text);
+}
+
 /* Every sample has a HELP and a TYPE before it, and a number behind it. */
 static void metrics_have_their_heads(void **state)
 {
@@ -823,6 +950,8 @@ int main(void)
 		SCENE(an_edge_is_ready_or_says_why_not),
 		SCENE(rest_takes_any_body),
 		SCENE(metrics_have_their_heads),
+		SCENE(handshakes_are_named),
+		SCENE(handshakes_are_metrics),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

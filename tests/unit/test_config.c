@@ -51,6 +51,7 @@ static void defaults(void **state)
 	assert_int_equal(config.log_level, GS_LOG_INFO);
 	assert_int_equal(config.log_format, GS_LOG_LOGFMT);
 	assert_int_equal(config.failover_budget_ms, 1000);
+	assert_int_equal(config.handshakes, 64);
 }
 
 static void good_files(void **state)
@@ -70,6 +71,7 @@ static void good_files(void **state)
 				   "log_level = debug\n"
 				   "log_format = json\n"
 				   "outer_source4 = 192.0.2.0/24\nouter_source6 =\n"
+				   "handshakes = 65536\n"
 				   "failover_budget_ms = 3600000",
 				   &c),
 			 0);
@@ -82,6 +84,9 @@ static void good_files(void **state)
 	assert_int_equal(config.failover_budget_ms, 3600000);
 	assert_int_equal(config.outer_sources.v4.length, 24);
 	assert_int_equal(config.outer_sources.v6.addr.bytes[0], 0);
+	assert_int_equal(config.handshakes, 65536);
+	assert_int_equal(read_text(&config, "handshakes = 0\n", &c), 0);
+	assert_int_equal(config.handshakes, 0);
 	assert_int_equal(read_text(&config, "", &c), 0);
 }
 
@@ -121,6 +126,18 @@ static void bad_lines(void **state)
 		{"outer_source6 = 2001:db8::/63\n",
 		 "g.conf:1: outer_source6: '2001:db8::/63' is no unicast prefix of IPv6, "
 		 "/64 to /128\n"},
+		{"handshakes = 48\n",
+		 "g.conf:1: handshakes: '48' is neither 0 nor a power of two up to 65536\n"},
+		{"handshakes = 131072\n",
+		 "g.conf:1: handshakes: '131072' is neither 0 nor a power of two up to 65536\n"},
+		{"handshakes = -1\n",
+		 "g.conf:1: handshakes: '-1' is neither 0 nor a power of two up to 65536\n"},
+		{"handshakes = 64x\n",
+		 "g.conf:1: handshakes: '64x' is neither 0 nor a power of two up to 65536\n"},
+		{"handshakes = 99999999999999999999\n",
+		 "g.conf:1: handshakes: '99999999999999999999' is neither 0 nor a power of two up to 65536\n"},
+		{"handshakes = \n",
+		 "g.conf:1: handshakes: '' is neither 0 nor a power of two up to 65536\n"},
 		{"edge = a\x01z\n", "g.conf:1: edge: has a control character\n"},
 		{"x\ny\n", "g.conf:1: expected `key = value`\ng.conf:2: expected `key = value`\n"},
 	};

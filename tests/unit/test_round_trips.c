@@ -290,9 +290,26 @@ static void clients_are_an_even_sample(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+static void other_locations_keep_services(void **state)
+{
+	struct gs_client_sample clients[2 * GS_ROUND_TRIPS_CLIENTS];
+	struct gs_handshake handshake = shake(1, 40000);
+	struct gs_round_trip trip;
+
+	assert_true(gs_round_trips_add(*state, &handshake, START_MS));
+	gs_round_trips_forget_locations(*state);
+	assert_false(is_known(*state, START_MS));
+	assert_true(gs_round_trips_get(*state, GS_ROUND_TRIPS_SERVICE, WEB, FRA, START_MS, &trip));
+	assert_int_equal(gs_round_trips_clients(*state, WEB, START_MS, clients), 0);
+	assert_true(gs_round_trips_add(*state, &handshake, START_MS));
+	assert_true(is_known(*state, START_MS));
+	assert_int_equal(gs_round_trips_clients(*state, WEB, START_MS, clients), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(other_locations_keep_services),
 		TEST(one_handshake_counts_for_its_location_and_its_service),
 		TEST(what_cannot_be_is_not_believed),
 		TEST(samples_pass_after_five_to_ten_minutes),

@@ -118,6 +118,7 @@ static const struct {
 	{"status", gs_api_status, NULL},
 	{"route.get", gs_api_route, NULL},
 	{"breaker.list", gs_api_breaker_list, NULL},
+	{"handshake.list", gs_api_handshake_list, NULL},
 	{"geo.show", gs_api_geo_show, NULL},
 	{"edge.show", gs_api_edge_show, NULL},
 	{"edge.ready", gs_api_edge_ready, NULL},

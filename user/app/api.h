@@ -9,6 +9,7 @@
 #pragma once
 
 #include "config.h"
+#include "handshakes.h"
 #include "reconcile.h"
 
 #include <jansson.h>
@@ -19,12 +20,15 @@ struct gs_http_counts {
 	uint32_t connections;  /* open now */
 };
 
+enum { GS_API_HANDSHAKES = 20, GS_API_HANDSHAKES_MAX = GS_MAX_BACKENDS };
+
 struct gs_api {
 	struct gs_reconcile *reconcile;
 	struct gs_reach *reach; /* NULL: never drained, and no link is judged */
 	const struct gs_dataplane *dataplane;
 	struct gs_loop *loop;
 	const struct gs_config *config;
+	struct gs_handshakes *handshakes;  /* NULL: none */
 	uint64_t started_ms;		   /* gs_loop_now_ms */
 	const struct gs_http_counts *http; /* borrowed; NULL: HTTP is off */
 };
@@ -36,7 +40,8 @@ struct gs_api {
 void gs_api_handle(const struct gs_api *api, const char *request, size_t length,
 		   void (*reply)(void *context, json_t *reply), void *context);
 
-/* api_status.c, api_route.c, api_breaker.c. `request` has passed as an object; new references. */
+/* api_status.c, api_route.c, api_breaker.c, api_handshakes.c. `request` has passed as an object;
+ * new references. */
 json_t *gs_api_status(const struct gs_api *api, const json_t *request);
 json_t *gs_api_route(const struct gs_api *api, const json_t *request);
 /* The same of any state: tables, snapshot and view are needed, monitor and breakers may be NULL. */
@@ -50,6 +55,10 @@ json_t *gs_api_edge_drain(const struct gs_api *api, const json_t *request);
 json_t *gs_api_edge_resume(const struct gs_api *api, const json_t *request);
 /* How the edge is reached, drained or not; api->reach is there. */
 json_t *gs_api_reach(const struct gs_api *api);
+/* "limit": 0 .. GS_API_HANDSHAKES_MAX. */
+json_t *gs_api_handshake_list(const struct gs_api *api, const json_t *request);
+/* limit: of locations, and of backends, the busiest first. */
+json_t *gs_api_handshakes(const struct gs_api *api, uint32_t limit);
 /* One breaker as an object. */
 json_t *gs_api_breaker(const struct gs_api *api, const struct gs_breakers_status *status);
 

@@ -13,7 +13,18 @@
 #include <string.h>
 #include <unistd.h>
 
-enum setting_type { TEXT, NAME, PATH, LEVEL, FORMAT, MILLISECONDS, SOURCES4, SOURCES6, ANNOUNCE };
+enum setting_type {
+	TEXT,
+	NAME,
+	PATH,
+	LEVEL,
+	FORMAT,
+	MILLISECONDS,
+	SOURCES4,
+	SOURCES6,
+	ANNOUNCE,
+	ONE_IN
+};
 
 enum { FILE_MAX_BYTES = 65536, VALUE_MAX_BYTES = 1024 };
 
@@ -44,6 +55,7 @@ static const struct setting SETTINGS[] = {
 	{"outer_source4", SOURCES4, FIELD(outer_sources.v4), false, NO_VALUE},
 	{"outer_source6", SOURCES6, FIELD(outer_sources.v6), false, NO_VALUE},
 	{"announce", ANNOUNCE, FIELD(announce), false, "auto"},
+	{"handshakes", ONE_IN, FIELD(handshakes), true, "64"},
 };
 
 static const char *const LEVELS[] = {"error", "warning", "info", "debug"};
@@ -115,6 +127,23 @@ static int store_sources(const struct setting *setting, void *field, const char 
 	return 0;
 }
 
+static int store_one_in(const struct setting *setting, void *field, const char *value,
+			struct gs_error *error)
+{
+	char *end;
+	unsigned long number;
+
+	errno = 0;
+	number = strtoul(value, &end, 10);
+	if (!isdigit((unsigned char)*value) || *end || errno || number > 65536 ||
+	    (number & (number - 1)) != 0)
+		return gs_error_set(-EINVAL, error,
+				    "%s: '%s' is neither 0 nor a power of two up to 65536",
+				    setting->key, value);
+	*(uint32_t *)field = (uint32_t)number;
+	return 0;
+}
+
 static int store(struct gs_config *config, const struct setting *setting, const char *value,
 		 struct gs_error *error)
 {
@@ -149,6 +178,8 @@ static int store(struct gs_config *config, const struct setting *setting, const 
 		return 0;
 	case MILLISECONDS:
 		return store_milliseconds(setting, field, value, error);
+	case ONE_IN:
+		return store_one_in(setting, field, value, error);
 	default:
 		return store_text(setting, field, value, error);
 	}

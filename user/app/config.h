@@ -32,6 +32,7 @@ struct gs_config {
 	uint32_t failover_budget_ms;
 	struct gs_outer_sources outer_sources;
 	enum gs_announce announce;
+	uint32_t handshakes; /* of so many new TCP flows one is watched; a power of two; 0: none */
 };
 
 /* Told of each problem; place: "FILE:LINE", "GEOSTREAM_EDGE", "--set". */

@@ -252,6 +252,69 @@ static void print_breakers(const struct text *t)
 	}
 }
 
+/* ---- handshakes ------------------------------------------------------------------------------ */
+
+static void print_quantiles(const struct text *t, const struct gs_round_trip *trip)
+{
+	const struct {
+		const char *quantile;
+		uint32_t us;
+	} quantiles[] = {{"0.5", trip->p50_us}, {"0.9", trip->p90_us}, {"0.99", trip->p99_us}};
+	const char *service = service_name(t->state->snapshot, trip->id);
+	const char *region = region_name(t->state->snapshot, trip->region);
+
+	for (size_t i = 0; service && region && i < ARRAY_SIZE(quantiles); i++)
+		fprintf(t->file,
+			"geostream_handshake_seconds{service=\"%s\",region=\"%s\",quantile=\"%s\"} "
+			"%.6f\n",
+			service, region, quantiles[i].quantile, quantiles[i].us / 1e6);
+}
+
+static void print_round_trips(const struct text *t)
+{
+	const struct gs_round_trips *trips = gs_handshakes_trips(t->api->handshakes);
+	uint64_t now_ms = gs_loop_now_ms(t->api->loop);
+	struct gs_round_trip trip;
+	uint32_t at = 0;
+
+	head(t, "geostream_handshake_seconds", "summary",
+	     "From a client's SYN to its ACK, of sampled handshakes of the last five to ten "
+	     "minutes.");
+	while (gs_round_trips_next(trips, GS_ROUND_TRIPS_SERVICE, &at, now_ms, &trip))
+		print_quantiles(t, &trip);
+}
+
+static void print_syns(const struct text *t)
+{
+	const struct gs_snapshot *snapshot = t->state->snapshot;
+	uint64_t measured = 0, lost = 0;
+
+	head(t, "geostream_syns_total", "counter", "SYNs that opened a flow.");
+	for (uint32_t i = 0; i < snapshot->backend_count; i++) {
+		struct gs_syns syns =
+			gs_handshakes_syns(t->api->handshakes, snapshot->backends[i].id);
+
+		fprintf(t->file, "geostream_syns_total{backend=\"%s\"} %lu\n",
+			snapshot->backends[i].name, (unsigned long)syns.opened);
+		measured += syns.measured;
+		lost += syns.lost;
+	}
+	head(t, "geostream_syns_repeated_total", "counter",
+	     "SYNs of flows that no ACK had completed.");
+	for (uint32_t i = 0; i < snapshot->backend_count; i++)
+		fprintf(t->file, "geostream_syns_repeated_total{backend=\"%s\"} %lu\n",
+			snapshot->backends[i].name,
+			(unsigned long)gs_handshakes_syns(t->api->handshakes,
+							  snapshot->backends[i].id)
+				.repeated);
+	head(t, "geostream_handshakes_measured_total", "counter",
+	     "Sampled handshakes that were told to the daemon.");
+	fprintf(t->file, "geostream_handshakes_measured_total %lu\n", (unsigned long)measured);
+	head(t, "geostream_handshakes_lost_total", "counter",
+	     "Sampled handshakes lost on the way to the daemon.");
+	fprintf(t->file, "geostream_handshakes_lost_total %lu\n", (unsigned long)lost);
+}
+
 char *gs_metrics_text(const struct gs_api *api, size_t *ret_length)
 {
 	struct text t = {.api = api, .state = gs_reconcile_look(api->reconcile)};
@@ -273,6 +336,10 @@ char *gs_metrics_text(const struct gs_api *api, size_t *ret_length)
 		print_usable(&t);
 		print_health(&t);
 		print_breakers(&t);
+	}
+	if (t.state->snapshot && api->handshakes) {
+		print_round_trips(&t);
+		print_syns(&t);
 	}
 	free(t.counters.reasons);
 	free(t.counters.services);

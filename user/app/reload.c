@@ -22,6 +22,9 @@ void gs_reload(struct gs_reload *reload)
 	config->log_level = next.log_level;
 	config->log_format = next.log_format;
 	config->failover_budget_ms = next.failover_budget_ms;
+	config->handshakes = next.handshakes;
+	if (reload->handshakes)
+		gs_handshakes_sample(reload->handshakes, next.handshakes);
 	gs_log_setup(next.log_level, next.log_format);
 	gs_log(GS_LOG_INFO, "reloaded", "geoip=%s", next.geoip);
 	if (next.geoip[0]) {

@@ -3,12 +3,14 @@
 #pragma once
 
 #include "check.h"
+#include "handshakes.h"
 #include "reconcile.h"
 
 struct gs_reload {
 	const struct gs_arguments *arguments;
 	struct gs_config *config; /* in use; reloadable settings are written into it */
 	struct gs_reconcile *reconcile;
+	struct gs_handshakes *handshakes; /* NULL: none */
 };
 
 /*

@@ -457,6 +457,16 @@ static void get_breakers(struct call *call)
 		answer(call, 200, gs_api_breaker_list(call->api, NULL));
 }
 
+static void get_handshakes(struct call *call)
+{
+	static const char *const parameters[] = {"limit"};
+	uint32_t limit;
+
+	if (knows_parameters(call, parameters, ARRAY_SIZE(parameters)) &&
+	    read_number(call, "limit", GS_API_HANDSHAKES, GS_API_HANDSHAKES_MAX, &limit))
+		answer(call, 200, gs_api_handshakes(call->api, limit));
+}
+
 static void get_status(struct call *call)
 {
 	if (knows_parameters(call, NULL, 0))
@@ -477,13 +487,20 @@ static const struct {
 	bool has_names; /* PATH/NAME too */
 	void (*handle)(struct call *call);
 } CALLS[] = {
-	{"GET", "/health", false, get_health},	     {"GET", "/health/live", false, get_live},
-	{"GET", "/health/ready", false, get_health}, {"GET", "/metrics", false, get_metrics},
-	{"POST", API "route", false, post_route},    {"GET", API "regions", true, get_regions},
-	{"GET", API "policies", true, get_policies}, {"GET", API "services", true, get_services},
-	{"GET", API "backends", true, get_backends}, {"GET", API "overrides", true, get_overrides},
-	{"GET", API "access", true, get_access},     {"GET", API "breakers", false, get_breakers},
+	{"GET", "/health", false, get_health},
+	{"GET", "/health/live", false, get_live},
+	{"GET", "/health/ready", false, get_health},
+	{"GET", "/metrics", false, get_metrics},
+	{"POST", API "route", false, post_route},
+	{"GET", API "regions", true, get_regions},
+	{"GET", API "policies", true, get_policies},
+	{"GET", API "services", true, get_services},
+	{"GET", API "backends", true, get_backends},
+	{"GET", API "overrides", true, get_overrides},
+	{"GET", API "access", true, get_access},
+	{"GET", API "breakers", false, get_breakers},
 	{"GET", API "status", false, get_status},
+	{"GET", API "handshakes", false, get_handshakes},
 };
 
 /* True: the path is this call's; *ret_name: what follows, or NULL. */

@@ -245,6 +245,16 @@ bool gs_round_trips_add(struct gs_round_trips *trips, const struct gs_handshake 
 	return is_believed;
 }
 
+void gs_round_trips_forget_locations(struct gs_round_trips *trips)
+{
+	for (uint32_t i = 0; i < GS_ROUND_TRIPS_PAIRS; i++)
+		trips->pairs[GS_ROUND_TRIPS_LOCATION][i].is_used = false;
+	for (uint32_t service = 0; service < GS_MAX_SERVICES; service++)
+		if (trips->clients[service])
+			memset(trips->clients[service]->offered, 0,
+			       sizeof(trips->clients[service]->offered));
+}
+
 int gs_round_trips_new(uint64_t seed, struct gs_round_trips **ret_trips)
 {
 	struct gs_round_trips *trips = calloc(1, sizeof(*trips));

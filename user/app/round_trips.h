@@ -52,6 +52,9 @@ bool gs_round_trips_get(const struct gs_round_trips *trips, enum gs_round_trips_
 /* All pairs of a kind, in no order: *at begins at 0; false: no more. */
 bool gs_round_trips_next(const struct gs_round_trips *trips, enum gs_round_trips_kind kind,
 			 uint32_t *at, uint64_t now_ms, struct gs_round_trip *ret_trip);
+/* Locations are others from now on: what is known by location goes, and the clients, who have one.
+ */
+void gs_round_trips_forget_locations(struct gs_round_trips *trips);
 /* Clients of a service, each handshake as likely as any other of its window; how many, at most
  * 2 * GS_ROUND_TRIPS_CLIENTS, for which ret_clients has room. */
 uint32_t gs_round_trips_clients(const struct gs_round_trips *trips, gs_id service, uint64_t now_ms,
