@@ -17,7 +17,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/epoll.h>
 
 enum { BERLIN = 3, LOCATIONS = 8, FIRST = 1, MANY = 1000 };
 
@@ -139,7 +138,7 @@ static void hear(struct scene *scene)
 {
 	assert_non_null(scene->loop.io);
 	while (scene->dataplane_fake.handshake_count > 0)
-		scene->loop.io->on_ready(scene->loop.io, EPOLLIN);
+		scene->loop.io->on_ready(scene->loop.io, GS_LOOP_READABLE);
 }
 
 static bool get(struct scene *scene, enum gs_round_trips_kind kind, struct gs_round_trip *ret_trip)
@@ -172,7 +171,7 @@ static void a_turn_takes_only_so_many(void **state)
 	struct scene *scene = *state;
 
 	shake(scene, MANY, 1000);
-	scene->loop.io->on_ready(scene->loop.io, EPOLLIN);
+	scene->loop.io->on_ready(scene->loop.io, GS_LOOP_READABLE);
 	assert_int_equal(scene->dataplane_fake.handshake_count, MANY - 256);
 }
 

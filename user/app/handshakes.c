@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 
 enum {
 	TAKE_MOST = 256,     /* handshakes a turn: probes and verdicts wait no longer than that */
@@ -191,7 +190,7 @@ int gs_handshakes_attach(struct gs_handshakes *h)
 	if (!ops->handshake_fd || !ops->take_handshakes)
 		return 0;
 	h->io.fd = ops->handshake_fd(h->ports.dataplane->self);
-	return h->io.fd < 0 ? 0 : gs_loop_io_set(h->ports.loop, &h->io, EPOLLIN);
+	return h->io.fd < 0 ? 0 : gs_loop_io_set(h->ports.loop, &h->io, GS_LOOP_READABLE);
 }
 
 void gs_handshakes_detach(struct gs_handshakes *h)

@@ -18,6 +18,8 @@
 #include <sys/timerfd.h>
 #include <time.h>
 
+_Static_assert(GS_LOOP_READABLE == EPOLLIN, "the kernel's word");
+
 enum { TURN_EVENTS = 64, SIGNALS_MAX = 8 };
 
 struct signal_handler {

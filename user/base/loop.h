@@ -54,6 +54,8 @@ int64_t gs_unix_ms(void);
 /* Worst delay between a timer's due time and its call since last asked, ms: the loop's own lag. */
 uint32_t gs_loop_take_lag_ms(struct gs_loop *loop);
 
+/* EPOLLIN, for those who have no business with epoll. */
+#define GS_LOOP_READABLE 0x001u
 /* epoll_events: EPOLLIN ...; sets or changes. 0 or -errno. */
 int gs_loop_io_set(struct gs_loop *loop, struct gs_io *io, uint32_t epoll_events);
 /* Before the fd is closed. Harmless if not set. */
