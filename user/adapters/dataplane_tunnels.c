@@ -107,10 +107,13 @@ int gs_dataplane_tunnels_read(struct gs_dataplane_state *state, struct gs_error 
 	return 0;
 }
 
-/* `seen` counts units of 2^20 ns and comes round after 52 days: an age is a difference. */
+/* `seen` counts units of 2^20 ns and comes round after 52 days: an age is a difference. A packet
+ * may have told after now_ns was read: what is ahead of it is new. */
 static uint64_t age_ns(struct gs_tunnel_told told, uint64_t now_ns)
 {
-	return (uint64_t)((uint32_t)(now_ns >> 20) - told.seen) << 20;
+	uint32_t age = (uint32_t)(now_ns >> 20) - told.seen;
+
+	return age > INT32_MAX ? 0 : (uint64_t)age << 20;
 }
 
 uint32_t gs_dataplane_tunnels_told(struct gs_dataplane_state *state, uint64_t now_ns,
