@@ -27,7 +27,7 @@ enum {
 	EDGE_BACKENDS = 128,
 	EDGE_SLOTS = 101, /* of each ring */
 	EDGE_ROW = 1,	  /* of every service in routes but that of SERVICE_NO_PLAN */
-	EDGE_POLICY = 2, /* of every service, for what is counted by policy */
+	EDGE_POLICY = 2,  /* of every service, for what is counted by policy */
 	EDGE_HOP = 1,
 	EDGE_FLOW_BUCKETS = 64,
 	EDGE_NAT_PLANES = 2,

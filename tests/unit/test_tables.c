@@ -191,7 +191,7 @@ static void check_rings(const struct gs_tables *tables)
 		const struct gs_table_pool *row = &tables->pools[service * tables->region_stride];
 
 		assert_int_equal(row->base, tables->service_row[service]);
-		assert_int_equal(row->slots, 0);
+		assert_int_equal(row->slots, snapshot->services[i].policy);
 		for (uint32_t j = 0; j < snapshot->region_count; j++) {
 			check_ring(tables, service, snapshot->regions[j].id);
 			total += row[snapshot->regions[j].id].slots;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The attached program's twin: the same program once more, on the edge's own read-only maps and on
- * copies of those it writes, buckets of limits among them. A packet put through it is decided as the
- * attached one would decide it now, and leaves no trace.
+ * copies of those it writes, buckets of limits among them. A packet put through it is decided as
+ * the attached one would decide it now, and leaves no trace.
  */
 #pragma once
 

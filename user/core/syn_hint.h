@@ -8,7 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define GS_SYN_HINT_PERCENT 30u	  /* of the SYNs that opened flows: repeated at least so often ... \
+#define GS_SYN_HINT_PERCENT                                                                        \
+	30u			  /* of the SYNs that opened flows: repeated at least so often ... \
 				   */
 #define GS_SYN_HINT_LEAST 8u	  /* ... and so many times, since the last look */
 #define GS_SYN_HINT_REST_MS 5000u /* between two hints about one backend */
