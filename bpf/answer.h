@@ -190,6 +190,10 @@ __attribute__((noinline)) int gs_too_big(struct xdp_md *ctx, const struct gs_pac
 
 	if (!packet)
 		return GS_REASON_drop_too_big;
+	/* Of an error nobody is told an error (RFC 1122, 3.2.2): whom it quotes has sent nothing.
+	 */
+	if (packet->shape == GS_SHAPE_QUOTES)
+		return GS_REASON_drop_too_big;
 	if (!packet->has_df)
 		return GS_REASON_drop_would_fragment;
 	/* No IPv6 host sends less than 1,280 bytes, whatever it is told (RFC 8200, 5). */

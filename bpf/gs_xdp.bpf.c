@@ -65,8 +65,6 @@ GS_INLINE enum gs_reason gs_choose(struct gs_turn *turn, const struct gs_packet 
 		return GS_REASON_tx_icmp;
 	}
 	reason = gs_pick(turn, packet, service, ret_backend);
-	if (turn->watch && *ret_backend)
-		gs_watch_flow(packet, turn, *ret_backend);
 	if (packet->shape == GS_SHAPE_FIRST && *ret_backend)
 		gs_fragment_remember(packet);
 	if (packet->shape == GS_SHAPE_LATER && reason == GS_REASON_tx_flow)
@@ -107,7 +105,7 @@ GS_INLINE enum gs_reason gs_pass_reason(const struct gs_packet *packet)
 {
 	if (packet->shape == GS_SHAPE_QUOTES)
 		return GS_REASON_pass_protocol;
-	return packet->shape == GS_SHAPE_FIRST ? GS_REASON_pass_fragment
+	return packet->shape != GS_SHAPE_WHOLE ? GS_REASON_pass_fragment
 					       : GS_REASON_pass_not_service;
 }
 
@@ -152,6 +150,9 @@ GS_INLINE enum gs_reason gs_process(struct xdp_md *ctx, struct gs_packet *packet
 	if (service->stale) {
 		reason = (enum gs_reason)gs_stale(service->stale, service->stale_after_s);
 		outcome->service = turn.service;
+		/* The kernel gets all of a datagram, or it gets nothing of use. */
+		if (reason == GS_REASON_pass_stale && packet->shape == GS_SHAPE_FIRST)
+			gs_fragment_remember(packet);
 		if (reason != GS_REASON_NONE)
 			return reason;
 	}
@@ -168,6 +169,8 @@ GS_INLINE enum gs_reason gs_process(struct xdp_md *ctx, struct gs_packet *packet
 	if (!backend)
 		return reason;
 	fault = (enum gs_reason)gs_forward(ctx, packet, backend, turn.table_hash, outcome);
+	if (turn.watch && (fault == GS_REASON_NONE || fault == GS_REASON_tx_fib))
+		gs_watch_flow(packet, &turn, backend);
 	return fault == GS_REASON_NONE ? reason : fault;
 }
 

@@ -256,17 +256,21 @@ GS_INLINE int gs_nd(struct xdp_md *ctx, union gs_mac own, __u32 fault)
 __attribute__((noinline)) int gs_neighbour(struct xdp_md *ctx, __u32 fault)
 {
 	const __u8 *frame = (const __u8 *)(long)ctx->data;
-	union gs_mac own = gs_neighbour_mac(ctx), to;
+	union gs_mac own, to;
 	__be16 type;
 
-	if (!own.word || (const void *)(frame + ETH_HLEN) > (const void *)(long)ctx->data_end)
+	if ((const void *)(frame + ETH_HLEN + 8) > (const void *)(long)ctx->data_end)
+		return (int)fault;
+	type = *(const gs_wire16 *)(frame + 12);
+	if (type != GS_BE16(ETH_P_ARP) &&
+	    (type != GS_BE16(ETH_P_IPV6) || frame[ETH_HLEN + 6] != IPPROTO_ICMPV6))
+		return (int)fault;
+	own = gs_neighbour_mac(ctx);
+	if (!own.word)
 		return (int)fault;
 	to = gs_mac_read(frame);
 	/* A promiscuous interface also sees what is said to others. */
 	if (to.word != own.word && !gs_mac_is_group(to))
 		return (int)fault;
-	type = *(const gs_wire16 *)(frame + 12);
-	if (type == GS_BE16(ETH_P_ARP))
-		return gs_arp(ctx, own, fault);
-	return type == GS_BE16(ETH_P_IPV6) ? gs_nd(ctx, own, fault) : (int)fault;
+	return type == GS_BE16(ETH_P_ARP) ? gs_arp(ctx, own, fault) : gs_nd(ctx, own, fault);
 }

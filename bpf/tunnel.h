@@ -128,7 +128,7 @@ __attribute__((noinline)) int gs_tunnel_hear(struct xdp_md *ctx, const struct gs
 	if (!hop || !gs_tunnel_is_ours(packet, hop))
 		return 0;
 	mtu = gs_told_mtu(ctx, packet);
-	if (!mtu || mtu > hop->mtu)
+	if (!mtu || (hop->mtu && mtu > hop->mtu)) /* 0: the kernel gives the hop */
 		return 0;
 	return gs_tunnel_remember(id, mtu);
 }

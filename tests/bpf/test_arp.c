@@ -493,6 +493,23 @@ static void expect_stale(const char *name, enum gs_reason first, enum gs_reason 
 	expect(name, &ping, echo);
 }
 
+/* The kernel gets all of a datagram, or nothing. */
+static void a_stale_services_fragments_stay_together(void **state)
+{
+	struct packet first =
+		packet_build(&(struct packet_spec){.flags = 0x02, .fragment = 0x2000});
+	struct packet later =
+		packet_build(&(struct packet_spec){.flags = 0x02, .fragment = 0x00b9});
+
+	(void)state;
+	xdp_edge_forget(&edge);
+	set_policy(VIP4, 80, SERVICE_WEB4, GS_STALE_PASS);
+	set_heartbeat(AFTER_S + 2);
+	expect("first", &first, GS_REASON_pass_stale);
+	expect("later", &later, GS_REASON_pass_stale);
+	set_policy(VIP4, 80, SERVICE_WEB4, GS_STALE_KEEP);
+}
+
 static void packets_follow_the_stale_policy(void **state)
 {
 	static const struct {
@@ -593,6 +610,7 @@ int main(void)
 		ARP_TEST(other_links_are_silent),
 		ARP_TEST(answers_are_limited),
 		ARP_TEST(packets_follow_the_stale_policy),
+		ARP_TEST(a_stale_services_fragments_stay_together),
 		ARP_TEST(other_services_are_kept),
 		ARP_TEST(a_stale_address_is_silent),
 	};

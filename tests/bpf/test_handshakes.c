@@ -243,6 +243,41 @@ static void a_repeated_syn_leaves_the_sample(void **state)
 	assert_int_equal(after.measured, before.measured);
 }
 
+/* Nothing reached the backend, and so its silence says nothing. */
+static void what_is_not_sent_tells_nothing(void **state)
+{
+	const struct packet_spec client = {.src = "192.0.2.99", .sport = 3150};
+	uint64_t demand = demand_of(EDGE_POLICY, 1);
+
+	(void)state;
+	sample(1);
+	for (uint32_t member = 0; member < 2; member++) {
+		uint32_t id = edge_backend_id(SERVICE_WEB4, 1, member);
+		struct gs_backend_value value = edge_backend_value(id);
+
+		value.mode = 77;
+		xdp_edge_set(&edge, GS_MAP_BACKENDS, &id, &value);
+	}
+	for (uint32_t member = 0; member < 2; member++) {
+		uint32_t id = edge_backend_id(SERVICE_WEB4, 1, member);
+		struct gs_syn_count before = syns_of(id), after;
+
+		assert_int_equal(send_flags(client, SYN).reason, GS_REASON_drop_mode);
+		assert_int_equal(send_flags(client, SYN).reason, GS_REASON_drop_mode);
+		assert_int_equal(send_flags(client, ACK).reason, GS_REASON_drop_mode);
+		after = syns_of(id);
+		assert_memory_equal(&after, &before, sizeof(after));
+	}
+	assert_int_equal(take_events(), 0);
+	assert_int_equal(demand_of(EDGE_POLICY, 1), demand);
+	for (uint32_t member = 0; member < 2; member++) {
+		uint32_t id = edge_backend_id(SERVICE_WEB4, 1, member);
+		struct gs_backend_value value = edge_backend_value(id);
+
+		xdp_edge_set(&edge, GS_MAP_BACKENDS, &id, &value);
+	}
+}
+
 static void off_samples_nothing_and_counts_on(void **state)
 {
 	const struct packet_spec client = {.sport = 3200};
@@ -362,6 +397,7 @@ int main(void)
 		cmocka_unit_test(the_time_is_that_between_syn_and_ack),
 		cmocka_unit_test(what_completes_no_handshake_tells_nothing),
 		cmocka_unit_test(a_repeated_syn_leaves_the_sample),
+		cmocka_unit_test(what_is_not_sent_tells_nothing),
 		cmocka_unit_test(off_samples_nothing_and_counts_on),
 		cmocka_unit_test(so_many_are_sampled_as_asked),
 		cmocka_unit_test(a_full_ring_is_counted),

@@ -447,6 +447,26 @@ static void the_sender_is_told_what_fits(void **state)
 	}
 }
 
+/* Nobody is told of an error by an error: whom it quotes need not have sent anything (RFC 1122). */
+static void errors_are_never_answered(void **state)
+{
+	static const struct packet_spec clients[] = {
+		{.fragment = 0x4000, .payload = 1440},
+		{.family = 6, .payload = 1400},
+	};
+	(void)state;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(clients); i++) {
+		struct packet client = packet_build(&clients[i]);
+		bool is_v6 = clients[i].family == 6;
+		struct packet error = error_about(&client, is_v6 ? 1 : 3, is_v6 ? 0 : 1, 0,
+						  client.length - PACKET_L3);
+
+		expect("a large error", &error, GS_REASON_drop_too_big);
+		packet_case();
+	}
+}
+
 /* Beyond the limit it is dropped, and says so. */
 static void too_big_is_limited(void **state)
 {
@@ -494,6 +514,7 @@ int main(void)
 		ICMP_TEST(other_echoes_pass),
 		ICMP_TEST(answers_are_limited),
 		ICMP_TEST(the_sender_is_told_what_fits),
+		ICMP_TEST(errors_are_never_answered),
 		ICMP_TEST(too_big_is_limited),
 	};
 
