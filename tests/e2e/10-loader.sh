@@ -128,7 +128,7 @@ is "in the driver" "$(in_a ip -j link show dev edge0 | jq -r '.[0].xdp.mode')" 1
 is "status names the program in force" "$(status edge0 .program.id)" "$(xdp_id edge0)"
 is "held by a link" "$(status edge0 .holder)" link
 is "which is pinned" "$(bpftool -j link show pinned "$PINS/link-edge0" | jq .id)" "$(status edge0 .link_id)"
-is "all maps are pinned" "$(pinned)" "${MAPS/hops/hops link-edge0}"
+is "all maps are pinned" "$(pinned)" "${MAPS/limits/limits link-edge0}"
 meta=$(bpftool -j map lookup pinned "$PINS/meta" key 0 0 0 0)
 is "meta: layout version" "$(jq .formatted.value.layout_version <<<"$meta")" "$LAYOUT"
 is "meta: flow mask" "$(jq .formatted.value.flow_mask <<<"$meta")" 65535
@@ -143,7 +143,7 @@ like "status: program and tag" "$text" 'program +gs_xdp +id [0-9]+ +tag [0-9a-f]
 like "status: layout" "$text" "layout +version $LAYOUT"
 like "status: generation" "$text" 'generation +none in force yet'
 like "status: controller" "$text" 'controller +none yet'
-like "status: pins" "$text" 'pinned +answers .* usable_region'
+like "status: pins" "$text" 'pinned +access4 .* usable_region'
 
 like "a second attach is refused" "$(says attach edge0 --mode native)" "already attached, alone, mode native.*replace edge0"
 like "in another mode too" "$(says attach edge0 --mode generic)" "already attached, alone, mode native"
@@ -182,7 +182,7 @@ is "the link is the same" "$(status edge0 .link_id)" "$link"
 is "the maps are the same" "$(for map in meta flows services plans; do map_id "$map"; done)" "$maps"
 is "the seed is the same" "$(bpftool -j map lookup pinned "$PINS/meta" key 0 0 0 0 | jq .formatted.value.table_seed)" "$seed"
 is "the pinned program is the one in force" "$(bpftool -j prog show pinned "$PINS/prog" | jq .id)" "$(xdp_id edge0)"
-is "nothing else is pinned" "$(pinned)" "${MAPS/hops/hops link-edge0}"
+is "nothing else is pinned" "$(pinned)" "${MAPS/limits/limits link-edge0}"
 old=$(xdp_id edge0)
 like "replace by a broken object is refused" "$(says replace edge0 -o "$TAP_WORK/broken.o")" "no BPF object"
 is "and the program in force stays" "$(xdp_id edge0)" "$old"
@@ -258,7 +258,7 @@ rm "$PINS/meta"
 cp_id=$(map_id plans)
 ok "leftovers without meta do not stop a start" loader attach edge0 --mode native
 is "they were replaced" "$(($(map_id plans) == cp_id))" 0
-is "by a whole set" "$(pinned)" "${MAPS/hops/hops link-edge0}"
+is "by a whole set" "$(pinned)" "${MAPS/limits/limits link-edge0}"
 loader detach edge0 --purge >/dev/null
 mkdir "$PINS"
 ok "an empty folder" loader attach edge0 --mode native
@@ -271,7 +271,7 @@ for ms in 002 005 008 011 014 017 020 025 030 035 040 050 060 070 080 100 120 15
 	(($? == 137)) && killed=$((killed + 1))
 	[[ $(status edge0 .attached) == true ]] && loader detach edge0 >/dev/null
 	loader attach edge0 --mode native >"$TAP_WORK/out" 2>&1 &&
-		[[ $(pinned) == "${MAPS/hops/hops link-edge0}" ]] &&
+		[[ $(pinned) == "${MAPS/limits/limits link-edge0}" ]] &&
 		loader detach edge0 --purge >/dev/null && nothing_left && consistent=$((consistent + 1))
 done
 is "killed at any moment ($killed of 20), the next start works" "$consistent" 20
@@ -286,7 +286,7 @@ kill_after() { # SECONDS COMMAND...
 	in_a timeout -s KILL "$1" "$BUILD/geostream-loader" -p "$PINS" "${@:2}" >/dev/null 2>&1
 	(($? == 137)) && killed=$((killed + 1))
 }
-whole() { [[ $(pinned) == "${MAPS/hops/hops link-edge0}" ]]; }
+whole() { [[ $(pinned) == "${MAPS/limits/limits link-edge0}" ]]; }
 in_force() { # the pinned program is, and nothing else is pinned
 	whole && [[ $(bpftool -j prog show pinned "$PINS/prog" | jq .id) == "$(xdp_id edge0)" ]]
 }

@@ -30,7 +30,8 @@ inner_map() { # OUTER TYPE KEY_SIZE VALUE_SIZE ENTRIES FLAGS
 		rm "$PINS/inner"
 }
 for row in "geo4 array 4 64 4 0x1000" "geo6 array 4 64 4 0x1000" "override4 lpm_trie 8 8 65536 1" \
-	"override6 lpm_trie 20 8 65536 1" "routes array 4 64 4 0x1000" "plans array 4 128 4 0x1000" \
+	"override6 lpm_trie 20 8 65536 1" "access4 lpm_trie 12 8 65536 1" "access6 lpm_trie 24 8 65536 1" \
+	"routes array 4 64 4 0x1000" "plans array 4 128 4 0x1000" \
 	"pools array 4 8 4 0x1000" "rings array 4 64 4 0x1000"; do
 	# shellcheck disable=SC2086 # a row
 	need "inner map: $row" inner_map $row
