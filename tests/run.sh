@@ -15,6 +15,7 @@ LOG=${TEST_LOG:-$BUILD/tests/log}
 export BUILD CMOCKA_MESSAGE_OUTPUT=TAP LC_ALL=C.UTF-8
 unset MAKEFLAGS MAKELEVEL MFLAGS
 
+VM_TESTS=tests/e2e/20-dispatcher-6.1.sh
 passed=0
 failed=0
 cases=0 # rows of tables of packets, as tests of the packet path tell
@@ -160,6 +161,29 @@ run_suite() { # NAME TEST...
 	printf -- '---- %s: %d s\n\n' "$name" $((SECONDS - began))
 }
 
+# Suites beside each other, one a processor: none of them needs the lab, and each would leave the
+# other processor idle. The virtual machine's test is here for the same reason.
+run_beside() {
+	local lane line pids=()
+	tests/run.sh unit race db >"$LOG/lane-0.log" 2>&1 </dev/null &
+	pids+=($!)
+	tests/run.sh bpf $VM_TESTS >"$LOG/lane-1.log" 2>&1 </dev/null &
+	pids+=($!)
+	for lane in 0 1; do
+		wait "${pids[lane]}"
+		line=$(tail -n 1 "$LOG/lane-$lane.log")
+		if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
+			sed '$d' "$LOG/lane-$lane.log"
+			passed=$((passed + BASH_REMATCH[1]))
+			failed=$((failed + BASH_REMATCH[2]))
+		else
+			cat "$LOG/lane-$lane.log"
+			printf 'FAIL  a lane of suites ended without a count\n'
+			failed=$((failed + 1))
+		fi
+	done
+}
+
 usage() {
 	sed -n '4s/^# //p' "$0" >&2
 	exit 2
@@ -170,7 +194,7 @@ mkdir -p "$LOG"
 suites=()
 for argument in "$@"; do
 	case $argument in
-	all) suites+=(lint unit race db bpf e2e) ;;
+	all) suites+=(lint beside lab) ;;
 	lint | unit | race | db | bpf | e2e) suites+=("$argument") ;;
 	*/*) suites+=("$argument") ;;
 	*) usage ;;
@@ -181,6 +205,11 @@ for suite in "${suites[@]}"; do
 	case $suite in
 	lint) run_lint ;;
 	race) run_race ;;
+	beside) run_beside ;;
+	lab)
+		mapfile -t tests < <(suite_tests e2e | grep -vxF "$VM_TESTS")
+		run_suite e2e "${tests[@]}"
+		;;
 	*/*) run_suite "${suite##*/}" "$suite" ;;
 	*)
 		mapfile -t tests < <(suite_tests "$suite")
