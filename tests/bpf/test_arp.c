@@ -168,26 +168,9 @@ static void set_address(const char *vip, const struct gs_service_value *value)
 
 static const struct gs_service_value on_link = {.flags = GS_SERVICE_ON_LINK};
 
-static void expect_bytes(const char *name, const struct packet *got, const struct packet *want)
-{
-	if (got->length != want->length)
-		fail_msg("%s: %u bytes, %u wanted", name, got->length, want->length);
-	for (uint32_t i = 0; i < want->length; i++)
-		if (got->bytes[i] != want->bytes[i])
-			fail_msg("%s: byte %u is %02x, wanted %02x", name, i, got->bytes[i],
-				 want->bytes[i]);
-}
-
 static struct xdp_result expect(const char *name, const struct packet *packet, enum gs_reason want)
 {
-	struct xdp_result result = xdp_edge_send(&edge, packet);
-
-	if (result.reason != want)
-		fail_msg("%s: %s, wanted %s", name, edge_reason_name(result.reason),
-			 edge_reason_name(want));
-	if (result.action == XDP_PASS)
-		expect_bytes(name, &result.out, packet);
-	return result;
+	return xdp_edge_expect(&edge, name, packet, want);
 }
 
 /* ---- ARP ------------------------------------------------------------------------------------- */
@@ -223,7 +206,7 @@ static void arp_requests_are_answered(void **state)
 
 		assert_int_equal(result.action, XDP_TX);
 		assert_int_equal(result.service, 0);
-		expect_bytes(arp_answered[i].name, &result.out, &want);
+		edge_expect_bytes(arp_answered[i].name, &result.out, &want);
 	}
 }
 
@@ -317,7 +300,7 @@ static void solicitations_are_answered(void **state)
 
 		assert_int_equal(result.action, XDP_TX);
 		assert_int_equal(result.service, 0);
-		expect_bytes(nd_answered[i].name, &result.out, &want);
+		edge_expect_bytes(nd_answered[i].name, &result.out, &want);
 	}
 }
 

@@ -29,26 +29,9 @@
 
 static struct xdp_edge edge;
 
-static void expect_bytes(const char *name, const struct packet *got, const struct packet *want)
-{
-	if (got->length != want->length)
-		fail_msg("%s: %u bytes, %u wanted", name, got->length, want->length);
-	for (uint32_t i = 0; i < want->length; i++)
-		if (got->bytes[i] != want->bytes[i])
-			fail_msg("%s: byte %u is %02x, wanted %02x", name, i, got->bytes[i],
-				 want->bytes[i]);
-}
-
 static struct xdp_result expect(const char *name, const struct packet *packet, enum gs_reason want)
 {
-	struct xdp_result result = xdp_edge_send(&edge, packet);
-
-	if (result.reason != want)
-		fail_msg("%s: %s, wanted %s", name, edge_reason_name(result.reason),
-			 edge_reason_name(want));
-	if (result.action == XDP_PASS)
-		expect_bytes(name, &result.out, packet);
-	return result;
+	return xdp_edge_expect(&edge, name, packet, want);
 }
 
 /* ---- errors ---------------------------------------------------------------------------------- */
@@ -122,7 +105,7 @@ static void errors_reach_the_flows_backend(void **state)
 			assert_int_equal(result.service, flow.service);
 			assert_int_equal(result.backend, flow.backend);
 			want = edge_expect_frame(&error, flow.backend);
-			expect_bytes(errors[i].name, &result.out, &want);
+			edge_expect_bytes(errors[i].name, &result.out, &want);
 			packet_case();
 		}
 		xdp_edge_set_region(&edge, flow.region, edge_up);
@@ -322,7 +305,7 @@ static void echo_is_answered(void **state)
 			result = expect("echo", &packet, GS_REASON_tx_echo);
 			assert_int_equal(result.action, XDP_TX);
 			assert_int_equal(result.backend, 0);
-			expect_bytes("echo", &result.out, &want);
+			edge_expect_bytes("echo", &result.out, &want);
 		}
 }
 
@@ -442,7 +425,7 @@ static void the_sender_is_told_what_fits(void **state)
 		result = expect(rows[i].name, &packet, GS_REASON_tx_too_big);
 		assert_int_equal(result.action, XDP_TX);
 		assert_int_equal(result.backend, 0);
-		expect_bytes(rows[i].name, &result.out, &want);
+		edge_expect_bytes(rows[i].name, &result.out, &want);
 		packet_case();
 	}
 }

@@ -45,12 +45,6 @@ static struct packet_outer outer_to(uint32_t backend, char text[64])
 	return outer;
 }
 
-static void expect_bytes(const char *name, const struct packet *got, const struct packet *want)
-{
-	if (got->length != want->length || memcmp(got->bytes, want->bytes, want->length) != 0)
-		fail_msg("%s: %u bytes, %u wanted, or others", name, got->length, want->length);
-}
-
 static const struct {
 	const char *name;
 	struct packet_spec spec;
@@ -84,7 +78,7 @@ static void gue_has_all_families(void **state)
 		assert_int_equal(result.region, rows[i].region);
 		outer = outer_to(result.backend, text);
 		want = packet_gue(&packet, &outer, packet_get16(result.out.bytes + l4));
-		expect_bytes(rows[i].name, &result.out, &want);
+		edge_expect_bytes(rows[i].name, &result.out, &want);
 		assert_in_range(packet_get16(result.out.bytes + l4), 0xc000, 0xffff);
 	}
 }
@@ -168,7 +162,7 @@ static void l2_changes_macs_only(void **state)
 		result = xdp_edge_send(&edge, &packet);
 		assert_int_equal(result.reason, GS_REASON_tx_new);
 		assert_int_equal(result.action, XDP_TX);
-		expect_bytes("L2", &result.out, &want);
+		edge_expect_bytes("L2", &result.out, &want);
 		hop.mtu--;
 		xdp_edge_set(&edge, GS_MAP_HOPS, &id, &hop);
 		assert_int_equal(xdp_edge_send(&edge, &packet).action, XDP_DROP);

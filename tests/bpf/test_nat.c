@@ -37,17 +37,6 @@ static const uint8_t router_mac[6] = {2, 0, 0, 0, 0, 0x01}, edge_mac[6] = {2, 0,
 
 static struct xdp_edge edge;
 
-static void expect_bytes(const char *name, const struct packet *got, const struct packet *want)
-{
-	uint32_t at = 0;
-
-	while (at < want->length && got->bytes[at] == want->bytes[at])
-		at++;
-	if (got->length != want->length || at < want->length)
-		fail_msg("%s: %u bytes, %u wanted; first difference at %u", name, got->length,
-			 want->length, at);
-}
-
 /* ---- flows ----------------------------------------------------------------------------------- */
 
 static void set_nat(uint32_t service, uint32_t region, uint16_t port)
@@ -188,7 +177,7 @@ static void expect_pass(const char *name, const struct packet *packet, enum gs_r
 		fail_msg("%s: %s, wanted %s", name, edge_reason_name(result.reason),
 			 edge_reason_name(reason));
 	assert_int_equal(result.action, XDP_PASS);
-	expect_bytes(name, &result.out, packet);
+	edge_expect_bytes(name, &result.out, packet);
 }
 
 /* ---- there and back -------------------------------------------------------------------------- */
@@ -239,7 +228,7 @@ static void both_ways_byte_for_byte(void **state)
 		assert_int_equal(result.region, row->region);
 		assert_in_range(nat.port, GS_NAT_PORT_FIRST, 32767);
 		want = expect_out(&nat, &packet);
-		expect_bytes(row->name, &result.out, &want);
+		edge_expect_bytes(row->name, &result.out, &want);
 
 		for (int again = 0; again < 3; again++) {
 			nat.spec.flags = ACK;
@@ -248,7 +237,7 @@ static void both_ways_byte_for_byte(void **state)
 			result = xdp_edge_send(&edge, &packet);
 			assert_int_equal(result.reason, GS_REASON_tx_flow);
 			want = expect_out(&nat, &packet);
-			expect_bytes(row->name, &result.out, &want);
+			edge_expect_bytes(row->name, &result.out, &want);
 
 			nat.reply.payload = (uint16_t)(1400 - again);
 			nat.reply.ds = row->spec.ds;
@@ -263,7 +252,7 @@ static void both_ways_byte_for_byte(void **state)
 			/* what counts of a service is what its clients send */
 			assert_int_equal(result.service + result.region + result.backend, 0);
 			want = expect_back(&nat, &packet);
-			expect_bytes(row->name, &result.out, &want);
+			edge_expect_bytes(row->name, &result.out, &want);
 		}
 		xdp_edge_forget(&edge);
 	}
@@ -282,12 +271,12 @@ static void udp_without_a_checksum(void **state)
 	result = nat_send(&nat, &packet, 5353);
 	want = expect_out(&nat, &packet);
 	assert_int_equal(packet_get16(want.bytes + want.l4 + 6), 0);
-	expect_bytes("there", &result.out, &want);
+	edge_expect_bytes("there", &result.out, &want);
 	packet = packet_build(&nat.reply);
 	packet_put16(packet.bytes + packet.l4 + 6, 0);
 	result = xdp_edge_send(&edge, &packet);
 	want = expect_back(&nat, &packet);
-	expect_bytes("back", &result.out, &want);
+	edge_expect_bytes("back", &result.out, &want);
 }
 
 /* A sum that comes to 0 is sent as 0xffff, or it would mean that there is none (RFC 768). */
@@ -318,7 +307,7 @@ static void udp_checksums_of_zero(void **state)
 		want = expect_out(&nat, &packet);
 		assert_int_equal(packet_get16(want.bytes + want.l4 + 6), 0xffff);
 		result = xdp_edge_send(&edge, &packet);
-		expect_bytes("0xffff", &result.out, &want);
+		edge_expect_bytes("0xffff", &result.out, &want);
 	}
 }
 
@@ -338,7 +327,7 @@ static void damage_is_not_mended(void **state)
 	good = expect_out(&nat, &good);
 	good.bytes[packet.l4 + 30] ^= 0x41;
 	result = xdp_edge_send(&edge, &packet);
-	expect_bytes("damaged", &result.out, &good);
+	edge_expect_bytes("damaged", &result.out, &good);
 }
 
 /* ---- not ours -------------------------------------------------------------------------------- */
@@ -403,7 +392,7 @@ static void replies_cut_at_every_byte(void **state)
 			struct xdp_result result = xdp_edge_send(&edge, &packet);
 
 			assert_int_equal(result.action, XDP_PASS);
-			expect_bytes(rows[i].name, &result.out, &packet);
+			edge_expect_bytes(rows[i].name, &result.out, &packet);
 		}
 		xdp_edge_forget(&edge);
 	}
@@ -469,7 +458,7 @@ static void replies_follow_the_client(void **state)
 	want = expect_back(&nat, &packet);
 	want.bytes[5] = 0x77;
 	result = xdp_edge_send(&edge, &packet);
-	expect_bytes("another router", &result.out, &want);
+	edge_expect_bytes("another router", &result.out, &want);
 	/* by another interface */
 	for (; index < EDGE_NAT_PLANES * GS_NAT_SLOTS; index++) {
 		xdp_edge_get(&edge, GS_MAP_NAT_DETAILS, &index, &detail);
@@ -521,7 +510,7 @@ static void each_side_has_its_vlan(void **state)
 				edge_backend_addr(nat.backend, nat.backend_addr);
 				want = expect_out(&nat, &plain);
 				want = packet_tag(&want, other, backend);
-				expect_bytes("there", &result.out, &want);
+				edge_expect_bytes("there", &result.out, &want);
 
 				plain = packet_build(
 					&(struct packet_spec){.family = nat.spec.family,
@@ -536,7 +525,7 @@ static void each_side_has_its_vlan(void **state)
 				want = packet_tag(&want, tags, client);
 				result = xdp_edge_send(&edge, &packet);
 				assert_int_equal(result.reason, GS_REASON_tx_nat_reply);
-				expect_bytes("back", &result.out, &want);
+				edge_expect_bytes("back", &result.out, &want);
 				xdp_edge_forget(&edge);
 			}
 }
@@ -607,7 +596,7 @@ static void the_last_hop_is_here(void **state)
 				}
 				want = back ? expect_back(&nat, &packet)
 					    : expect_out(&nat, &packet);
-				expect_bytes("the last but one", &result.out, &want);
+				edge_expect_bytes("the last but one", &result.out, &want);
 			}
 		xdp_edge_forget(&edge);
 	}
@@ -625,7 +614,7 @@ static void as_large_as_the_hop_takes(void **state)
 	set_mtu(1040);
 	result = nat_send(&nat, &packet, 0);
 	want = expect_out(&nat, &packet);
-	expect_bytes("it fits", &result.out, &want);
+	edge_expect_bytes("it fits", &result.out, &want);
 	set_mtu(1039);
 	result = xdp_edge_send(&edge, &packet);
 	assert_int_equal(result.reason, GS_REASON_tx_too_big);
@@ -684,11 +673,11 @@ static void a_backend_may_be_the_client(void **state)
 	result = nat_send(&nat, &packet, 0);
 	snprintf(nat.backend_addr, sizeof(nat.backend_addr), "192.0.2.11");
 	want = expect_out(&nat, &packet);
-	expect_bytes("there", &result.out, &want);
+	edge_expect_bytes("there", &result.out, &want);
 	packet = packet_build(&nat.reply);
 	result = xdp_edge_send(&edge, &packet);
 	want = expect_back(&nat, &packet);
-	expect_bytes("back", &result.out, &want);
+	edge_expect_bytes("back", &result.out, &want);
 }
 
 /* ---- slots ----------------------------------------------------------------------------------- */
@@ -926,7 +915,7 @@ static void a_slot_that_changed_hands(void **state)
 	packet = packet_build(&nat.reply);
 	struct xdp_result result = xdp_edge_send(&edge, &packet);
 	struct packet want = expect_back(&other, &packet);
-	expect_bytes("the new one's", &result.out, &want);
+	edge_expect_bytes("the new one's", &result.out, &want);
 	/* the old one has to ask again, and gets another or none */
 	packet = packet_build(&nat.spec);
 	result = xdp_edge_send(&edge, &packet);
@@ -990,7 +979,7 @@ static void a_flow_that_is_picked_again(void **state)
 	assert_int_equal(result.reason, GS_REASON_tx_repicked);
 	assert_int_not_equal(moved.backend, nat.backend);
 	packet = expect_out(&moved, &packet);
-	expect_bytes("moved", &result.out, &packet);
+	edge_expect_bytes("moved", &result.out, &packet);
 	reply = packet_build(&nat.reply);
 	assert_int_equal(xdp_edge_send(&edge, &reply).reason, GS_REASON_tx_nat_reply);
 	reply = packet_build(&moved.reply);
@@ -1047,11 +1036,11 @@ static void pieces_go_both_ways(void **state)
 		assert_int_equal(xdp_edge_send(&edge, &later).reason, GS_REASON_drop_fragment);
 		result = nat_send(&nat, &first, rows[i].port);
 		want = expect_out(&nat, &first);
-		expect_bytes("first", &result.out, &want);
+		edge_expect_bytes("first", &result.out, &want);
 		result = xdp_edge_send(&edge, &later);
 		assert_int_equal(result.reason, GS_REASON_tx_fragment);
 		want = expect_later(&nat, &later, true);
-		expect_bytes("later", &result.out, &want);
+		edge_expect_bytes("later", &result.out, &want);
 
 		later = piece(&nat.reply, false, id);
 		expect_pass("its first has not come", &later, GS_REASON_pass_fragment);
@@ -1059,11 +1048,11 @@ static void pieces_go_both_ways(void **state)
 		result = xdp_edge_send(&edge, &first);
 		assert_int_equal(result.reason, GS_REASON_tx_nat_reply);
 		want = expect_back(&nat, &first);
-		expect_bytes("first back", &result.out, &want);
+		edge_expect_bytes("first back", &result.out, &want);
 		result = xdp_edge_send(&edge, &later);
 		assert_int_equal(result.reason, GS_REASON_tx_nat_reply);
 		want = expect_later(&nat, &later, false);
-		expect_bytes("later back", &result.out, &want);
+		edge_expect_bytes("later back", &result.out, &want);
 		/* of another datagram, or of nobody's */
 		later = piece(&nat.reply, false, id + 1000);
 		expect_pass("another datagram", &later, GS_REASON_pass_fragment);
@@ -1148,7 +1137,7 @@ static void errors_are_translated_with_what_they_quote(void **state)
 			want = packet_translate_error(&error, &about, &to);
 			result = xdp_edge_send(&edge, &error);
 			assert_int_equal(result.reason, GS_REASON_tx_icmp);
-			expect_bytes("there", &result.out, &want);
+			edge_expect_bytes("there", &result.out, &want);
 			/* about what the edge sent to the backend */
 			packet = packet_build(&nat.reply);
 			about = packet_reverse(&packet);
@@ -1158,7 +1147,7 @@ static void errors_are_translated_with_what_they_quote(void **state)
 			want = packet_translate_error(&error, &about, &to);
 			result = xdp_edge_send(&edge, &error);
 			assert_int_equal(result.reason, GS_REASON_tx_nat_reply);
-			expect_bytes("back", &result.out, &want);
+			edge_expect_bytes("back", &result.out, &want);
 		}
 		/* they prove nothing and keep nothing alive */
 		expect_entry("errors", &nat, 0, false);
@@ -1185,7 +1174,7 @@ static void errors_about_udp_without_a_checksum(void **state)
 	to = ends_back(&nat);
 	want = packet_translate_error(&error, &about, &to);
 	result = xdp_edge_send(&edge, &error);
-	expect_bytes("back", &result.out, &want);
+	edge_expect_bytes("back", &result.out, &want);
 }
 
 /* About what we never sent: the kernel's, or nobody's. */
@@ -1242,7 +1231,7 @@ static void errors_cut_at_every_byte(void **state)
 		struct xdp_result result = xdp_edge_send(&edge, &error);
 
 		assert_int_equal(result.action, XDP_PASS);
-		expect_bytes("cut", &result.out, &error);
+		edge_expect_bytes("cut", &result.out, &error);
 	}
 	assert_int_equal(xdp_edge_send(&edge, &error).reason, GS_REASON_tx_nat_reply);
 }
@@ -1335,7 +1324,7 @@ static void mss_is_clamped(void **state)
 				}
 				result = xdp_edge_send(&edge, &packet);
 				assert_int_equal(result.action, XDP_TX);
-				expect_bytes(mss_rows[i].name, &result.out, &want);
+				edge_expect_bytes(mss_rows[i].name, &result.out, &want);
 			}
 		set_mtu(1500);
 	}

@@ -17,6 +17,7 @@
 #include <arpa/inet.h>
 #include <linux/bpf.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 
 #define SYN 0x02
@@ -82,9 +83,10 @@ static struct gs_hop_value set_hop(uint32_t tags, uint32_t flags, uint32_t mtu)
 static void expect_bytes(const char *what, const char *how, const struct packet *got,
 			 const struct packet *want)
 {
-	if (got->length != want->length || memcmp(got->bytes, want->bytes, want->length) != 0)
-		fail_msg("%s, %s: %u bytes, %u wanted, or others", what, how, got->length,
-			 want->length);
+	char name[128];
+
+	snprintf(name, sizeof(name), "%s, %s", what, how);
+	edge_expect_bytes(name, got, want);
 }
 
 /* What leaves for this backend, without tags. */

@@ -25,33 +25,11 @@
 
 static struct xdp_edge edge;
 
-static void expect_same_bytes(const char *name, const struct packet *got, const struct packet *want)
-{
-	if (got->length == want->length && memcmp(got->bytes, want->bytes, want->length) == 0)
-		return;
-	print_message("%s: %u bytes out, %u wanted\n", name, got->length, want->length);
-	for (uint32_t i = 0; i < want->length && i < got->length; i++)
-		if (got->bytes[i] != want->bytes[i])
-			print_message("  byte %u: %02x, wanted %02x\n", i, got->bytes[i],
-				      want->bytes[i]);
-	fail();
-}
-
 /* Verdict by the reason; passed ones untouched. */
 static struct xdp_result expect_reason(const char *name, const struct packet *packet,
 				       enum gs_reason want)
 {
-	struct xdp_result result = xdp_edge_send(&edge, packet);
-
-	if (result.reason != want || result.action != edge_reason_action(want))
-		print_message("%s: %s (action %u), wanted %s\n", name,
-			      edge_reason_name(result.reason), result.action,
-			      edge_reason_name(want));
-	assert_int_equal(result.reason, want);
-	assert_int_equal(result.action, edge_reason_action(want));
-	if (result.action == XDP_PASS)
-		expect_same_bytes(name, &result.out, packet);
-	return result;
+	return xdp_edge_expect(&edge, name, packet, want);
 }
 
 /* ---- what becomes of one packet -------------------------------------------------------------- */
@@ -197,7 +175,7 @@ static void test_forwarded(void **state)
 		assert_int_equal(result.backend, backend);
 		assert_int_equal(result.region, backend / 4 % 4);
 		want = edge_expect_frame(&packet, backend);
-		expect_same_bytes(c->name, &result.out, &want);
+		edge_expect_bytes(c->name, &result.out, &want);
 		packet_case();
 	}
 }
@@ -834,7 +812,7 @@ static void test_hop_kinds(void **state)
 	result = expect_reason("reflect", &packet, GS_REASON_tx_new);
 	memcpy(want.bytes, packet.bytes + 6, 6);
 	memcpy(want.bytes + 6, packet.bytes, 6);
-	expect_same_bytes("reflect", &result.out, &want);
+	edge_expect_bytes("reflect", &result.out, &want);
 
 	hop = good;
 	hop.ifindex = 1; /* loopback: what BPF_PROG_TEST_RUN says packets came in by */

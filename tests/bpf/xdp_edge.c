@@ -671,3 +671,27 @@ uint32_t edge_expect_backend_of(const struct xdp_edge *edge, const struct gs_flo
 	backend = edge->pool[service][region].fallback;
 	return edge->backend[backend].state == GS_USABLE_UP ? backend : 0;
 }
+
+void edge_expect_bytes(const char *name, const struct packet *got, const struct packet *want)
+{
+	uint32_t at = 0;
+
+	while (at < got->length && at < want->length && got->bytes[at] == want->bytes[at])
+		at++;
+	if (got->length != want->length || at < want->length)
+		fail_msg("%s: %u bytes, %u wanted; they differ from byte %u on", name, got->length,
+			 want->length, at);
+}
+
+struct xdp_result xdp_edge_expect(const struct xdp_edge *edge, const char *name,
+				  const struct packet *packet, enum gs_reason want)
+{
+	struct xdp_result result = xdp_edge_send(edge, packet);
+
+	if (result.reason != want || result.action != edge_reason_action(want))
+		fail_msg("%s: %s (action %u), wanted %s", name, edge_reason_name(result.reason),
+			 result.action, edge_reason_name(want));
+	if (result.action == XDP_PASS)
+		edge_expect_bytes(name, &result.out, packet);
+	return result;
+}

@@ -76,6 +76,11 @@ void xdp_edge_get(const struct xdp_edge *edge, const char *map, const void *key,
 
 /* One packet through the program; asserts that exactly one reason counted it. */
 struct xdp_result xdp_edge_send(const struct xdp_edge *edge, const struct packet *packet);
+/* Byte for byte, or the test named fails and says where they differ. */
+void edge_expect_bytes(const char *name, const struct packet *got, const struct packet *want);
+/* The same as xdp_edge_send; the reason must be this one, and what is passed on as it came. */
+struct xdp_result xdp_edge_expect(const struct xdp_edge *edge, const char *name,
+				  const struct packet *packet, enum gs_reason want);
 
 /* Fills slot `at` with the world above and says so in meta (not in force yet). swap: the first two
  * regions of every plan change places. */

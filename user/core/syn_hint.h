@@ -8,11 +8,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define GS_SYN_HINT_PERCENT                                                                        \
-	30u			  /* of the SYNs that opened flows: repeated at least so often ... \
-				   */
-#define GS_SYN_HINT_LEAST 8u	  /* ... and so many times, since the last look */
-#define GS_SYN_HINT_REST_MS 5000u /* between two hints about one backend */
+/* A hint: since the last look, of the SYNs that opened flows so many in a hundred came again ... */
+#define GS_SYN_HINT_PERCENT 30u
+/* ... and so many in all; and so long after the backend's last hint. */
+#define GS_SYN_HINT_LEAST 8u
+#define GS_SYN_HINT_REST_MS 5000u
 
 /* Of one backend; zeroed: never looked at. */
 struct gs_syn_hint {
