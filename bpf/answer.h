@@ -7,6 +7,7 @@
 #pragma once
 
 #include "head.h"
+#include "rate.h"
 
 #include "maps/gs_maps.bpf.h"
 
@@ -18,18 +19,9 @@
 
 GS_INLINE int gs_may_answer(__u32 kind)
 {
-	const __u64 most = (__u64)GS_ANSWER_BURST * GS_ANSWER_INTERVAL_NS;
 	__u64 *until = bpf_map_lookup_elem(&answers, &kind);
-	__u64 now = bpf_ktime_get_ns();
 
-	if (!until)
-		return 0;
-	if (*until < now)
-		*until = now;
-	if (*until - now >= most)
-		return 0;
-	*until += GS_ANSWER_INTERVAL_NS;
-	return 1;
+	return until && gs_rate_take(until, GS_ANSWER_INTERVAL_NS, GS_ANSWER_BURST);
 }
 
 /* RFC 1624, equation 3: a checksum after one of its words has changed. All in wire order. */

@@ -79,9 +79,7 @@ __attribute__((noinline)) int gs_nat_find(const struct gs_packet *packet,
 	if (!packet || !ask)
 		return -1;
 	for (__u32 i = 0; i < 2 * GS_FLOW_WAYS; i++) {
-		__u32 bucket = gs_nat_bucket(ask->hash, i / GS_FLOW_WAYS);
-		__u32 index =
-			(ask->plane * GS_NAT_BUCKETS + bucket) * GS_FLOW_WAYS + i % GS_FLOW_WAYS;
+		__u32 index = gs_nat_place(ask, i);
 		volatile __u64 *word = gs_nat_word(index);
 		const struct gs_nat_detail *detail;
 		union gs_flow_bits entry;

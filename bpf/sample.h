@@ -7,6 +7,7 @@
 
 #include "count.h"
 #include "parse.h"
+#include "rate.h"
 
 #include "maps/gs_maps.bpf.h"
 
@@ -46,20 +47,12 @@ GS_INLINE int gs_monitor_wants(const struct gs_monitor_value *want, const struct
 #define GS_IS_DROP(name, verdict, text) | (__u64)(XDP_##verdict == XDP_DROP) << GS_REASON_##name
 #define GS_IS_SENT(name, verdict, text) | (__u64)(XDP_##verdict == XDP_TX) << GS_REASON_##name
 
-/* The same limit as gs_may_answer's. */
 GS_INLINE int gs_may_show_drop(struct gs_monitor_count *count)
 {
-	const __u64 most = (__u64)GS_SAMPLE_DROP_BURST * GS_SAMPLE_DROP_INTERVAL_NS;
-	__u64 now = bpf_ktime_get_ns();
-
-	if (count->drops_until_ns < now)
-		count->drops_until_ns = now;
-	if (count->drops_until_ns - now >= most) {
-		count->held++;
-		return 0;
-	}
-	count->drops_until_ns += GS_SAMPLE_DROP_INTERVAL_NS;
-	return 1;
+	if (gs_rate_take(&count->drops_until_ns, GS_SAMPLE_DROP_INTERVAL_NS, GS_SAMPLE_DROP_BURST))
+		return 1;
+	count->held++;
+	return 0;
 }
 
 /* One in mask + 1, whatever number that is; by chance, so that no rhythm of packets hides. */
