@@ -9,7 +9,8 @@
  */
 #pragma once
 
-#include "pick.h"
+#include "flow.h"
+#include "locate.h"
 
 /* ---- new flows -------------------------------------------------------------------------------*/
 

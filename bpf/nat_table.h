@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "pick.h"
+#include "flow.h"
 
 #define GS_NAT_TRIES 3 /* claims that other CPUs were faster with */
 

@@ -132,7 +132,7 @@ static uint32_t now_units(void)
 	       GS_SEEN_TIME;
 }
 
-/* As gs_flow_age in bpf/pick.h. */
+/* As gs_flow_age in bpf/flow.h. */
 static uint32_t age_of(uint32_t now, uint16_t seen)
 {
 	uint32_t age = (now - seen) & GS_SEEN_TIME;

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Step 4b, of a flow that the table does not know: location -> plan -> region -> ring. A pure
+ * function of (generation, usable words, packet), but for limits and trials that it takes;
+ * user/core/plan.c has the same draw.
+ */
+#pragma once
+
+#include "flow.h"
+#include "limit.h"
+#include "locate.h"
+
+/* ---- location -> plan -> region --------------------------------------------------------------*/
+
+GS_INLINE struct gs_pool_value gs_pool_get(__u32 at, __u32 regions, __u32 service, __u32 region)
+{
+	__u32 index = service * regions + region;
+	const struct gs_pool_value *found = NULL;
+	struct gs_pool_value none = {0};
+	void *table = bpf_map_lookup_elem(&pools, &at);
+
+	if (table && region < regions)
+		found = bpf_map_lookup_elem(table, &index);
+	return found ? *found : none;
+}
+
+/* NULL: the service's policy has none for this location. */
+GS_INLINE const struct gs_plan_value *
+gs_plan_get(struct gs_turn *turn, const struct gs_generation_value *generation, __u32 location)
+{
+	const struct gs_route_block *route;
+	__u32 at = turn->at, index, plan;
+	struct gs_pool_value row;
+	void *table;
+
+	if (location >= generation->locations)
+		location = 0;
+	row = gs_pool_get(at, generation->regions, turn->service, 0);
+	index = row.base * generation->locations + location;
+	turn->demand = row.slots * generation->locations + location;
+	table = bpf_map_lookup_elem(&routes, &at);
+	plan = index / GS_BLOCK_U16;
+	route = table ? bpf_map_lookup_elem(table, &plan) : NULL;
+	if (!route)
+		return NULL;
+	plan = route->plan[index % GS_BLOCK_U16];
+	if (plan == 0)
+		return NULL;
+	table = bpf_map_lookup_elem(&plans, &at);
+	return table ? bpf_map_lookup_elem(table, &plan) : NULL;
+}
+
+/*
+ * 1: new flows with this draw may go to the region. A function of its own for the verifier, which
+ * then knows nothing of the result: it would follow all 2^16 sets of usable regions otherwise.
+ */
+__attribute__((noinline)) int gs_region_takes_new(__u32 at, __u32 regions, __u32 service,
+						  __u32 region, __u32 draw)
+{
+	__u32 pool = service * GS_MAX_REGIONS + region;
+
+	return gs_takes_new(gs_usable_get(&usable_region, region), (__u16)draw) &&
+	       gs_takes_new(gs_usable_get(&usable_pool, pool), (__u16)draw) &&
+	       gs_pool_get(at, regions, service, region).slots != 0;
+}
+
+/* Who asks whether a region is open: the flow, as far as that matters. */
+struct gs_ask {
+	__u32 at;
+	__u32 regions;
+	__u32 service;
+	__u16 draw; /* for accept: the low bits of the selection hash, no part of ring slots */
+	__u16 may_try;
+};
+
+GS_INLINE __u32 gs_region_open(const struct gs_ask *ask, __u32 region)
+{
+	return gs_region_takes_new(ask->at, ask->regions, ask->service, region, ask->draw) & 1;
+}
+
+/* The first draw: whose share the slot falls into. 0: nobody's (an empty plan). */
+GS_INLINE __u32 gs_plan_first(const struct gs_plan_value *plan, __u16 slot)
+{
+	for (__u32 i = 0; i < GS_PLAN_REGIONS; i++) {
+		if (i >= plan->count)
+			break;
+		if (slot <= plan->share[i])
+			return plan->region[i];
+	}
+	return 0;
+}
+
+/* The second draw, over the spare weights of the usable; 0: none is usable. */
+GS_INLINE __u32 gs_plan_spare(const struct gs_ask *ask, const struct gs_plan_value *plan,
+			      __u32 draw)
+{
+	__u32 usable = 0, total = 0, first = 0, point;
+
+	for (__u32 i = 0; i < GS_PLAN_REGIONS; i++) {
+		__u32 open;
+
+		if (i >= plan->count)
+			break;
+		open = gs_region_open(ask, plan->region[i]);
+		usable |= open << i;
+		total += plan->spare[i] & -open;
+		if (open && !first)
+			first = plan->region[i];
+	}
+	if (total == 0)
+		return first;
+	point = (__u32)((__u64)draw * total >> 32);
+	for (__u32 i = 0; i < GS_PLAN_REGIONS; i++) {
+		__u32 weight = plan->spare[i] & -(usable >> i & 1);
+
+		if (point < weight)
+			return plan->region[i];
+		point -= weight;
+	}
+	return first;
+}
+
+/* Beside the region or the backend: the flow is one of a half-open breaker's trials. */
+#define GS_PICK_TRIAL 0x10000u
+
+/*
+ * 1: the pool is on trial, and this flow is one of those it takes; a region beyond its limits takes
+ * none, so that no trial is spent on a packet that is dropped. The quota is never exceeded,
+ * whatever other CPUs and the controller do meanwhile: `left` is only ever taken from by an atomic
+ * decrement that tells what was there. Reading it first keeps it from running away below 0.
+ */
+__attribute__((noinline)) int gs_trial_take(__u32 at, __u32 regions, __u32 service, __u32 region,
+					    __u32 draw)
+{
+	__u32 pool = service * GS_MAX_REGIONS + region;
+	struct gs_usable_word word = gs_usable_get(&usable_pool, pool);
+	struct gs_trial_value *trial;
+
+	if (word.state != GS_USABLE_TRIAL ||
+	    !gs_takes_new(gs_usable_get(&usable_region, region), (__u16)draw) ||
+	    gs_pool_get(at, regions, service, region).slots == 0)
+		return 0;
+	trial = bpf_map_lookup_elem(&trials, &pool);
+	if (!trial || *(const volatile __u32 *)&trial->epoch != word.epoch ||
+	    *(const volatile __s32 *)&trial->left <= 0 || !gs_limit_region_has(region))
+		return 0;
+	return __sync_fetch_and_add(&trial->left, -1) > 0;
+}
+
+/* draw: the client's (gs_hash_client). 0: no region of the plan is usable. A region on trial takes
+ * flows by the first draw only: what other regions lose must not land on it. */
+GS_INLINE __u32 gs_pick_region(const struct gs_ask *ask, const struct gs_plan_value *plan,
+			       __u64 draw)
+{
+	__u32 region = gs_plan_first(plan, (__u16)draw);
+
+	if (region && gs_region_open(ask, region))
+		return region;
+	if (region && ask->may_try &&
+	    gs_trial_take(ask->at, ask->regions, ask->service, region, ask->draw))
+		return region | GS_PICK_TRIAL;
+	return gs_plan_spare(ask, plan, (__u32)(draw >> 16));
+}
+
+/* ---- region -> backend -----------------------------------------------------------------------*/
+
+/* A usable backend by up to GS_RING_TRIES draws, else the pool's fallback; 0: none. */
+GS_INLINE __u32 gs_pick_backend(const struct gs_ask *ask, __u32 region, __u64 hash)
+{
+	struct gs_pool_value pool = gs_pool_get(ask->at, ask->regions, ask->service, region);
+	__u32 pool_index = ask->service * GS_MAX_REGIONS + region;
+	const struct gs_ring_block *block;
+	__u32 at = ask->at, backend;
+	void *table = bpf_map_lookup_elem(&rings, &at);
+
+	for (__u32 try = 0; try < GS_RING_TRIES; try++) {
+		__u32 slot = pool.base + gs_hash_slot(hash, try, pool.slots);
+		__u32 index = slot / GS_BLOCK_U16;
+
+		block = table ? bpf_map_lookup_elem(table, &index) : NULL;
+		if (!block)
+			break;
+		backend = block->backend[slot % GS_BLOCK_U16];
+		if (backend && gs_takes_new(gs_usable_get(&usable_backend, backend), ask->draw))
+			return backend;
+	}
+	backend = gs_usable_get(&usable_pool, pool_index).fallback;
+	if (backend && gs_usable_get(&usable_backend, backend).state == GS_USABLE_UP)
+		return backend;
+	return 0;
+}
+
+/* gs_affinity_reduce in a function of its own: the verifier would follow the rest of the decision
+ * once for every way to cut an address. */
+__attribute__((noinline)) int gs_reduce(struct gs_flow_tuple *tuple, const struct gs_turn *turn)
+{
+	if (!tuple || !turn)
+		return 0;
+	gs_affinity_reduce(tuple, turn->affinity, turn->affinity4, turn->affinity6);
+	return 0;
+}
+
+/*
+ * A new flow's backend (> 0, with GS_PICK_TRIAL), or minus the reason why there is none. A function
+ * of its own, so that the verifier goes through it once and not once for every way a packet can be
+ * parsed.
+ */
+__attribute__((noinline)) int gs_pick_new(const struct gs_packet *packet, struct gs_turn *turn)
+{
+	const struct gs_generation_value *generation;
+	const struct gs_plan_value *plan;
+	struct gs_flow_tuple tuple;
+	struct gs_ask ask;
+	__u32 region, backend;
+	__u64 hash;
+	int limited;
+
+	if (!packet || !turn)
+		return -GS_REASON_drop_no_plan;
+	generation = gs_generation(turn->at);
+	if (!generation)
+		return -GS_REASON_drop_no_plan;
+	tuple = packet->tuple;
+	gs_reduce(&tuple, turn);
+	hash = gs_hash_flow(&tuple, generation->seed);
+	/* Where the client is, not its prefix: geography and overrides may cut a prefix in two. */
+	plan = gs_plan_get(turn, generation, gs_locate(packet, generation, turn->at));
+	if (!plan)
+		return -GS_REASON_drop_no_plan;
+	ask.at = turn->at;
+	ask.regions = generation->regions;
+	ask.service = turn->service;
+	ask.draw = (__u16)hash;
+	ask.may_try = (__u16)turn->may_try;
+	region = gs_pick_region(&ask, plan, gs_hash_client(tuple.src, generation->seed));
+	if (!region)
+		return -GS_REASON_drop_no_region;
+	if (turn->asks & GS_ASK_REGION_LIMITS) {
+		limited = gs_limit_region(region & ~GS_PICK_TRIAL, turn->is_new);
+		if (limited)
+			return -limited;
+	}
+	backend = gs_pick_backend(&ask, region & ~GS_PICK_TRIAL, hash);
+	if (!backend)
+		return -GS_REASON_drop_no_backend;
+	return (int)(backend | (region & GS_PICK_TRIAL));
+}
