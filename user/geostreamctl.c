@@ -114,6 +114,16 @@ int gs_ctl_usage(const char *object, const char *verb, const char *format, ...)
 	return GS_CTL_USAGE;
 }
 
+int gs_ctl_unexpected(const char *object, const char *verb, const char *option,
+		      const char *const *options, size_t count)
+{
+	const char *nearest = gs_suggest(option, options, count);
+
+	return gs_ctl_usage(object, verb, "unexpected \"%s\"%s%s%s", option,
+			    nearest ? "; did you mean '" : "", nearest ? nearest : "",
+			    nearest ? "'?" : "");
+}
+
 /* The help, and with it the manual page, by what people are after. Each object is in one. */
 static const struct group {
 	const char *heading;

@@ -9,6 +9,7 @@
 #include "user/core/types.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 
 enum gs_ctl_exit { GS_CTL_DONE = 0, GS_CTL_FAILED = 1, GS_CTL_USAGE = 2 };
 
@@ -51,3 +52,6 @@ int gs_ctl_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Prints the command's usage line; returns GS_CTL_USAGE. */
 int gs_ctl_usage(const char *object, const char *verb, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+/* An option the command has not; names the one of these that was probably meant. The same. */
+int gs_ctl_unexpected(const char *object, const char *verb, const char *option,
+		      const char *const *options, size_t count);

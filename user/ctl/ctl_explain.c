@@ -6,7 +6,6 @@
 #include "user/ctl/ctl_explain.h"
 #include "user/adapters/twin.h"
 #include "user/base/cleanup.h"
-#include "user/base/suggest.h"
 #include "user/core/cidr.h"
 #include "user/core/frame.h"
 #include "user/ctl/ctl_ask.h"
@@ -72,7 +71,6 @@ static int take_option(struct question *q, const char *option, const char *value
 {
 	static const char *const options[] = {"--src",	 "--dst", "--proto", "--sport",
 					      "--dport", "--ack", "--pcap",  "--object"};
-	const char *nearest;
 
 	if (strcmp(option, "--src") == 0) {
 		q->src = value;
@@ -98,10 +96,7 @@ static int take_option(struct question *q, const char *option, const char *value
 		q->object = value;
 		return GS_CTL_DONE;
 	}
-	nearest = gs_suggest(option, options, ARRAY_SIZE(options));
-	return gs_ctl_usage("explain", "", "unexpected \"%s\"%s%s%s", option,
-			    nearest ? "; did you mean '" : "", nearest ? nearest : "",
-			    nearest ? "'?" : "");
+	return gs_ctl_unexpected("explain", "", option, options, ARRAY_SIZE(options));
 }
 
 static int take_arguments(struct question *q, int argc, char **argv)

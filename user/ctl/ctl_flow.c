@@ -5,7 +5,6 @@
  */
 #include "user/adapters/flow_table.h"
 #include "user/base/cleanup.h"
-#include "user/base/suggest.h"
 #include "user/core/cidr.h"
 #include "user/core/snapshot.h"
 #include "user/ctl/ctl_ask.h"
@@ -79,16 +78,6 @@ static int take_by(const char *verb, const char *text, struct choice *choice)
 			    text);
 }
 
-static int refuse_option(const char *verb, const char *option, const char *const *options,
-			 size_t count)
-{
-	const char *nearest = gs_suggest(option, options, count);
-
-	return gs_ctl_usage("flow", verb, "unexpected \"%s\"%s%s%s", option,
-			    nearest ? "; did you mean '" : "", nearest ? nearest : "",
-			    nearest ? "'?" : "");
-}
-
 static bool take_switch(const char *option, struct choice *choice)
 {
 	if (strcmp(option, "--all") == 0)
@@ -128,7 +117,7 @@ static int take_choice(const char *verb, const char *const *options, int argc, c
 		while (options[known] && strcmp(options[known], argv[i]) != 0)
 			known++;
 		if (!options[known])
-			return refuse_option(verb, argv[i], options, known);
+			return gs_ctl_unexpected("flow", verb, argv[i], options, known);
 		if (take_switch(argv[i], choice))
 			continue;
 		result = take_value(verb, argv[i], argv[i + 1], choice);
@@ -268,7 +257,6 @@ static int take_flow_address(const char *option, const char *text, struct gs_add
 static int take_flow_option(struct named_flow *flow, const char *option, const char *value)
 {
 	static const char *const options[] = {"--src", "--sport", "--dst", "--dport", "--proto"};
-	const char *nearest;
 
 	if (strcmp(option, "--src") == 0) {
 		flow->has_src = true;
@@ -293,10 +281,7 @@ static int take_flow_option(struct named_flow *flow, const char *option, const c
 					    "--proto: \"%s\" is neither tcp nor udp", value);
 		return GS_CTL_DONE;
 	}
-	nearest = gs_suggest(option, options, ARRAY_SIZE(options));
-	return gs_ctl_usage("flow", "show", "unexpected \"%s\"%s%s%s", option,
-			    nearest ? "; did you mean '" : "", nearest ? nearest : "",
-			    nearest ? "'?" : "");
+	return gs_ctl_unexpected("flow", "show", option, options, ARRAY_SIZE(options));
 }
 
 static int take_flow(struct named_flow *flow, int argc, char **argv)

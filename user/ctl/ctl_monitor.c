@@ -79,7 +79,6 @@ static int take_option(struct watch *watch, const char *option, const char *valu
 	static const char *const options[] = {"--every", "--reason", "--service", "--src",
 					      "--count"};
 	uint64_t number = 0;
-	const char *nearest;
 	int result;
 
 	if (strcmp(option, "--every") == 0) {
@@ -98,10 +97,7 @@ static int take_option(struct watch *watch, const char *option, const char *valu
 		watch->service = value;
 		return GS_CTL_DONE;
 	}
-	nearest = gs_suggest(option, options, ARRAY_SIZE(options));
-	return gs_ctl_usage("monitor", "", "unexpected \"%s\"%s%s%s", option,
-			    nearest ? "; did you mean '" : "", nearest ? nearest : "",
-			    nearest ? "'?" : "");
+	return gs_ctl_unexpected("monitor", "", option, options, ARRAY_SIZE(options));
 }
 
 static int take_arguments(struct watch *watch, int argc, char **argv)
