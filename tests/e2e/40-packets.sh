@@ -167,8 +167,7 @@ done
 
 # ---- L2 ----------------------------------------------------------------------------------------
 # A server on a link of the edge's own, found by its own MAC; it answers directly.
-need "a space" ip netns add "$LAB_PREFIX-local"
-at_exit ip netns del "$LAB_PREFIX-local"
+need "a space" lab_space_open local
 need "its link" link_spaces edge lan local wan
 lab_in local ip link set dev wan xdpdrv obj "$LAB_PASS" sec xdp
 lab_in edge sysctl -q -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
@@ -177,7 +176,6 @@ configure edge <<-IP
 	addr add fd00:9::1/64 dev lan nodad
 IP
 configure local <<-IP
-	link set lo up
 	addr add 10.9.0.11/24 dev wan
 	addr add fd00:9::11/64 dev wan nodad
 	addr add $LAB_VIP4/32 dev lo

@@ -44,20 +44,14 @@ state() { # BACKEND
 is_state() { # BACKEND STATE
 	[[ $(state "$1") == "$2" ]]
 }
-open_space() { # SPACE
-	need "a space" ip netns add "$LAB_PREFIX-$1"
-	at_exit ip netns del "$LAB_PREFIX-$1"
-	lab_in "$1" sh -ec "$space_settings" settings 0
-	ip -n "$LAB_PREFIX-$1" link set lo up
-}
 
 # ---- the servers -------------------------------------------------------------------------------
-open_space plain-far
+need "a space" lab_space_open plain-far
 need "behind a region's router" attach_host plain-far region-eu plain-far 10.1.0.99 fd00:1::99
 lab_in plain-far ip route change default via "$LAB_GATEWAY4" dev wan onlink
 lab_in plain-far ip -6 route change default via "$LAB_GATEWAY6" dev wan
 lab_in plain-far ethtool -K wan gro on # veth takes no redirect otherwise
-open_space plain-near
+need "a space" lab_space_open plain-near
 need "on a second NIC" link_spaces edge lan plain-near wan
 lab_in plain-near ethtool -K wan gro on
 configure edge <<-IP

@@ -56,6 +56,13 @@ lab_spaces() {
 	lab_backends
 }
 
+# Those a test has opened beside them.
+LAB_MORE_SPACES=()
+lab_all_spaces() {
+	lab_spaces
+	printf '%s' "${LAB_MORE_SPACES[@]/%/$'\n'}"
+}
+
 lab_path() { # SPACE
 	printf '/run/netns/%s-%s\n' "$LAB_PREFIX" "$1"
 }
@@ -140,15 +147,29 @@ echo "$1" >/proc/sys/net/ipv4/ip_forward
 echo "$1" >/proc/sys/net/ipv6/conf/all/forwarding
 '
 
+make_space() { # SPACE FORWARD
+	ip netns add "$LAB_PREFIX-$1" &&
+		lab_in "$1" sh -ec "$space_settings" settings "$2" &&
+		ip -n "$LAB_PREFIX-$1" link set lo up
+}
+
 make_spaces() {
 	local space forward
 	for space in $(lab_spaces); do
 		forward=0
 		[[ $space == internet || $space == region-* ]] && forward=1
-		ip netns add "$LAB_PREFIX-$space" &&
-			lab_in "$space" sh -ec "$space_settings" settings "$forward" &&
-			ip -n "$LAB_PREFIX-$space" link set lo up || return 1
+		make_space "$space" "$forward" || return 1
 	done
+}
+
+# One more, which lab_down ends like the others, with all that runs in it.
+lab_space_open() { # SPACE
+	if [[ -e $(lab_path "$1") ]]; then # of a run that was killed
+		ip netns pids "$LAB_PREFIX-$1" | xargs -r kill -KILL
+		ip netns del "$LAB_PREFIX-$1" || return 1
+	fi
+	LAB_MORE_SPACES+=("$1")
+	make_space "$1" 0
 }
 
 make_edge() {
@@ -332,7 +353,7 @@ lab_wait() { # SECONDS COMMAND...
 
 lab_pids() {
 	local space
-	for space in $(lab_spaces); do
+	for space in $(lab_all_spaces); do
 		if [[ -e $(lab_path "$space") ]]; then
 			ip netns pids "$LAB_PREFIX-$space" 2>/dev/null
 		fi
@@ -359,7 +380,7 @@ lab_network_down() {
 		lab_kill KILL
 		lab_wait 5 lab_no_process
 	}
-	for space in $(lab_spaces); do
+	for space in $(lab_all_spaces); do
 		if [[ -e $(lab_path "$space") ]]; then
 			ip netns del "$LAB_PREFIX-$space"
 		fi
