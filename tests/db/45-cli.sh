@@ -124,6 +124,7 @@ done <<'ROWS'
 1|service web.stale.after_s: 9 is not a whole number from 10 to 86400|service set web stale_after_s=9
 1|region eu.limits.packets: "many" is not a limit|region set eu limits.packets=many
 1|region eu.drain_until: "2030-01-01T00:00:00Z" needs "admin": "drain"|region set eu drain_until=2030-01-01T00:00:00Z
+1|drain_until: 1999-01-01T00:00:00Z is past|backend set eu-1 admin=drain drain_until=1999-01-01T00:00:00Z
 1|backend eu-1.drain_until: "tomorrow" is not a time|backend set eu-1 admin=drain drain_until=tomorrow
 1|backend eu-1.port: 80 needs "forward": "nat"|backend set eu-1 port=80
 1|eu-1-cross.forward: nat needs an IPv|backend set eu-1-cross forward=nat

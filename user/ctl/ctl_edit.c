@@ -100,6 +100,15 @@ static json_t *drain_value(const char *text)
 	return json_string(gs_moment_format(((int64_t)time(NULL) + span_s) * 1000, moment));
 }
 
+/* A drain that is over lets its flows go too, at once: nobody means that by a date. */
+static bool is_past(const json_t *value)
+{
+	int64_t unix_ms;
+
+	return gs_moment_parse(json_string_value(value), &unix_ms) == 0 &&
+	       unix_ms <= (int64_t)time(NULL) * 1000;
+}
+
 static bool is_assigned(const struct edit *edit, const char *key)
 {
 	size_t length = strlen(key);
@@ -145,6 +154,11 @@ static int assign(json_t *object, const struct edit *edit, struct gs_error *erro
 							: value_of(key, equals + 1);
 		if (!value || put(object, key, value) != 0)
 			return gs_error_set(-EINVAL, error, "%s: the value is no UTF-8 text", key);
+		if (strcmp(key, "drain_until") == 0 && is_past(value))
+			return gs_error_set(-EINVAL, error,
+					    "drain_until: %s is past; to let known flows go at "
+					    "once: admin=maintenance",
+					    equals + 1);
 	}
 	drop_dependants(object, edit);
 	return 0;
