@@ -245,7 +245,9 @@ install: build ## programs, BPF objects, manual pages, GeoIP data under $(DESTDI
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/geostream/bpf $(call BPF_OBJ,$(BPF_SRC))
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/geostream $(BUILD)/geoip/geostream-country.mmdb
 	install -D -m 644 user/ctl/geostreamctl.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/geostreamctl
-	install -D -m 644 docs/geostream.conf $(DESTDIR)$(PREFIX)/share/doc/geostream/geostream.conf
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/geostream docs/geostream.conf docs/reasons.md
+	test -e $(DESTDIR)/etc/geostream/geostream.conf || \
+		install -D -m 644 docs/geostream.conf $(DESTDIR)/etc/geostream/geostream.conf
 	install -D -m 644 maps/gs_maps.h $(DESTDIR)$(PREFIX)/include/geostream/gs_maps.h
 
 # ---- benchmarks: never tests, they only print (tests/bench/README.md) -------------------------
