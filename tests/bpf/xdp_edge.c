@@ -633,35 +633,33 @@ static bool open_to(struct gs_usable_word word, uint64_t hash)
 	return word.state == GS_USABLE_UP && (hash & 0xffff) <= word.accept;
 }
 
-uint32_t edge_expect_backend(const struct xdp_edge *edge, const struct packet *packet,
-			     uint32_t service, uint32_t location, uint64_t seed)
-{
-	struct gs_flow_tuple tuple = edge_tuple(packet);
-
-	return edge_expect_backend_of(edge, &tuple, service, location, seed);
-}
-
-uint32_t edge_expect_backend_of(const struct xdp_edge *edge, const struct gs_flow_tuple *tuple,
-				uint32_t service, uint32_t location, uint64_t seed)
+uint32_t edge_expect_region_of(const struct xdp_edge *edge, const struct gs_flow_tuple *tuple,
+			       uint32_t service, uint32_t location, uint64_t seed)
 {
 	const struct gs_plan_value *value = &plans_of_locations[location];
 	uint64_t hash = gs_hash_flow(tuple, seed);
 	struct gs_plan plan = {.count = value->count};
 	bool usable[GS_PLAN_REGIONS] = {0};
-	uint32_t region, backend;
 	int picked;
 
 	for (int i = 0; i < plan.count; i++) {
-		region = plan.region[i] = value->region[i];
+		uint32_t region = plan.region[i] = value->region[i];
+
 		plan.share[i] = value->share[i];
 		plan.spare[i] = value->spare[i];
 		usable[i] = edge_serves(service, region) && open_to(edge->region[region], hash) &&
 			    open_to(edge->pool[service][region], hash);
 	}
 	picked = gs_plan_pick(&plan, usable, gs_hash_client(tuple->src, seed));
-	if (picked < 0)
-		return 0;
-	region = plan.region[picked];
+	return picked < 0 ? 0 : plan.region[picked];
+}
+
+uint32_t edge_expect_backend_in(const struct xdp_edge *edge, const struct gs_flow_tuple *tuple,
+				uint32_t service, uint32_t region, uint64_t seed)
+{
+	uint64_t hash = gs_hash_flow(tuple, seed);
+	uint32_t backend;
+
 	for (uint32_t try = 0; try < GS_RING_TRIES; try++) {
 		backend = edge_backend_id(service, region,
 					  ring_member(gs_hash_slot(hash, try, EDGE_SLOTS)));
@@ -670,6 +668,15 @@ uint32_t edge_expect_backend_of(const struct xdp_edge *edge, const struct gs_flo
 	}
 	backend = edge->pool[service][region].fallback;
 	return edge->backend[backend].state == GS_USABLE_UP ? backend : 0;
+}
+
+uint32_t edge_expect_backend(const struct xdp_edge *edge, const struct packet *packet,
+			     uint32_t service, uint32_t location, uint64_t seed)
+{
+	struct gs_flow_tuple tuple = edge_tuple(packet);
+	uint32_t region = edge_expect_region_of(edge, &tuple, service, location, seed);
+
+	return region ? edge_expect_backend_in(edge, &tuple, service, region, seed) : 0;
 }
 
 void edge_expect_bytes(const char *name, const struct packet *got, const struct packet *want)

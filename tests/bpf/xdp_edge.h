@@ -121,9 +121,12 @@ struct packet edge_expect_frame(const struct packet *in, uint32_t backend);
  */
 uint32_t edge_expect_backend(const struct xdp_edge *edge, const struct packet *packet,
 			     uint32_t service, uint32_t location, uint64_t seed);
-/* The same of a flow as map keys have it. */
-uint32_t edge_expect_backend_of(const struct xdp_edge *edge, const struct gs_flow_tuple *tuple,
-				uint32_t service, uint32_t location, uint64_t seed);
+/* The same in two steps, of a flow as map keys have it: the region, and the backend in it. 0: none.
+ */
+uint32_t edge_expect_region_of(const struct xdp_edge *edge, const struct gs_flow_tuple *tuple,
+			       uint32_t service, uint32_t location, uint64_t seed);
+uint32_t edge_expect_backend_in(const struct xdp_edge *edge, const struct gs_flow_tuple *tuple,
+				uint32_t service, uint32_t region, uint64_t seed);
 struct gs_flow_tuple edge_tuple(const struct packet *packet);
 /* Forgets all flows. */
 void xdp_edge_forget(const struct xdp_edge *edge);
