@@ -226,6 +226,19 @@ enum gs_reason model_limit_region(uint32_t region, bool is_new)
 	return GS_REASON__COUNT;
 }
 
+static bool has(const struct which *which, uint32_t rate)
+{
+	return rate == NONE || !bucket_of(which)->is_used_up;
+}
+
+bool model_region_lets_in(uint32_t region)
+{
+	const struct which flows = {OF_REGION, region, GS_LIMIT_FLOWS, {0}};
+	const struct which packets = {OF_REGION, region, GS_LIMIT_PACKETS, {0}};
+
+	return has(&flows, now.region[region].flows) && has(&packets, now.region[region].packets);
+}
+
 /* ---- chance, and the maps -------------------------------------------------------------------- */
 
 static uint32_t random_rate(uint64_t *seed)

@@ -25,3 +25,5 @@ enum gs_reason model_stale_service(uint32_t service);
 enum gs_reason model_limit_packet(const uint32_t src[4], uint32_t service, bool is_error);
 enum gs_reason model_limit_flow(const uint32_t src[4], uint32_t service);
 enum gs_reason model_limit_region(uint32_t region, bool is_new);
+/* Whether a new flow would be let through to it now; takes no token. */
+bool model_region_lets_in(uint32_t region);

@@ -65,7 +65,9 @@ static struct {
 	uint8_t mode[EDGE_BACKENDS];
 	struct gs_hop_value hop;
 	struct gs_service_value service[EDGE_SERVICES];
-	struct gs_service_value marker[VIPS]; /* of addresses */
+	struct gs_service_value marker[VIPS];	     /* of addresses */
+	int32_t trials[EDGE_SERVICES][EDGE_REGIONS]; /* left; of no epoch but the word's */
+	uint16_t port[EDGE_BACKENDS];		     /* where NAT's backend listens; 0: the VIP's */
 } config;
 
 static struct gs_usable_word random_word(void)
@@ -98,10 +100,25 @@ static void random_hop(void)
 	xdp_edge_set(&edge, GS_MAP_HOPS, &id, &config.hop);
 }
 
+/* Half open now and then, with a few trials, of this epoch or of one before. */
+static void random_trial(uint32_t service, uint32_t region, struct gs_usable_word *word)
+{
+	static const int32_t quotas[] = {-1, 0, 1, 3, 1000};
+	uint32_t index = service * GS_MAX_REGIONS + region;
+	struct gs_trial_value trial = {.epoch = below(4) ? 7 : 6, .left = quotas[below(5)]};
+
+	config.trials[service][region] = trial.epoch == 7 ? trial.left : 0;
+	word->epoch = 7;
+	if (below(6) == 0)
+		word->state = GS_USABLE_TRIAL;
+	xdp_edge_set(&edge, GS_MAP_TRIALS, &index, &trial);
+}
+
 static void random_backends(uint32_t service, uint32_t region)
 {
 	struct gs_usable_word word = random_word();
 
+	random_trial(service, region, &word);
 	/* known flows and those whose tries all fail find their way by it */
 	if (below(2))
 		word.fallback = (uint16_t)edge_backend_id(service, region, below(2));
@@ -112,6 +129,8 @@ static void random_backends(uint32_t service, uint32_t region)
 
 		value.mode = below(20) ? (uint8_t)(1 + below(4)) : (uint8_t)below(6);
 		config.mode[backend] = value.mode;
+		config.port[backend] = (uint16_t)(below(2) ? 0 : 8000 + below(2));
+		value.port = htons(config.port[backend]);
 		xdp_edge_set(&edge, GS_MAP_BACKENDS, &backend, &value);
 		xdp_edge_set_backend(&edge, backend, random_word());
 	}
@@ -212,43 +231,50 @@ static struct flow *flow_of(const struct gs_flow_tuple *tuple)
 	return &flows[flow_count++];
 }
 
-/* A flow towards one backend, and the port NAT has chosen for it: any, but its own. */
+/* A flow towards what a backend listens on, and the port NAT has chosen for it: any, but its own.
+ */
 struct nat {
 	struct gs_flow_tuple tuple;
 	uint32_t backend;
-	uint16_t port;
+	uint16_t to, port;
 };
 
 static struct nat nats[FLOWS_MAX];
 static uint32_t nat_count;
 static const struct nat *nat_last; /* of the packet compared last; NULL: it was not NAT's */
 
+static uint16_t listens_on(uint32_t backend, const struct gs_flow_tuple *tuple)
+{
+	return config.port[backend] ? config.port[backend] : ntohs(tuple->dst_port);
+}
+
 static const struct nat *nat_find(const struct gs_flow_tuple *tuple, uint32_t backend)
 {
 	for (uint32_t i = 0; i < nat_count; i++)
-		if (nats[i].backend == backend &&
+		if (nats[i].backend == backend && nats[i].to == listens_on(backend, tuple) &&
 		    memcmp(&nats[i].tuple, tuple, sizeof(*tuple)) == 0)
 			return &nats[i];
 	return NULL;
 }
 
 /* Towards what a backend listens on, each flow has a port of its own. */
-static bool nat_is_taken(uint32_t backend, const struct gs_flow_tuple *tuple, uint16_t port)
+static bool nat_is_taken(uint32_t backend, uint16_t to, uint8_t protocol, uint16_t port)
 {
 	for (uint32_t i = 0; i < nat_count; i++)
-		if (nats[i].backend == backend && nats[i].port == port &&
-		    nats[i].tuple.dst_port == tuple->dst_port &&
-		    nats[i].tuple.protocol == tuple->protocol)
+		if (nats[i].backend == backend && nats[i].port == port && nats[i].to == to &&
+		    nats[i].tuple.protocol == protocol)
 			return true;
 	return false;
 }
 
 static const struct nat *nat_add(const struct gs_flow_tuple *tuple, uint32_t backend, uint16_t port)
 {
+	const uint16_t to = listens_on(backend, tuple);
+
 	assert_true(nat_count < FLOWS_MAX);
 	assert_in_range(port, GS_NAT_PORT_FIRST, GS_NAT_PORT_FIRST + GS_NAT_SLOTS - 1);
-	assert_false(nat_is_taken(backend, tuple, port));
-	nats[nat_count] = (struct nat){*tuple, backend, port};
+	assert_false(nat_is_taken(backend, to, tuple->protocol, port));
+	nats[nat_count] = (struct nat){*tuple, backend, to, port};
 	return &nats[nat_count++];
 }
 
@@ -320,7 +346,7 @@ struct made {
 	uint8_t family;
 	uint8_t flags; /* of TCP */
 	bool has_df;
-	enum { WHOLE, FIRST, LATER, ORPHAN, QUOTES, ECHO, REPLY, STRANGER } shape;
+	enum { WHOLE, FIRST, LATER, ORPHAN, QUOTES, ECHO, REPLY, STRANGER, TAGGED } shape;
 	const char *src, *dst;
 	bool is_fragment;
 	uint64_t datagram; /* its hash */
@@ -353,24 +379,42 @@ static uint32_t region_of(uint32_t backend)
 	return backend / 4 % 4;
 }
 
-/* is_new: as limits see it. */
-static struct outcome decide(const struct made *made, bool is_new)
+/* A pool on trial takes those whose first draw it is, if its region does, and will let them in. */
+static bool is_trial(const struct gs_flow_tuple *common, uint32_t service, uint32_t region)
+{
+	const struct gs_usable_word word = edge.region[region];
+	const uint16_t draw = (uint16_t)gs_hash_flow(common, 0x5eed);
+
+	if (edge.pool[service][region].state != GS_USABLE_TRIAL || word.state != GS_USABLE_UP ||
+	    draw > word.accept || config.trials[service][region] <= 0 ||
+	    (service == SERVICE_ANY && region != 1) || !model_region_lets_in(region))
+		return false;
+	config.trials[service][region]--;
+	return true;
+}
+
+/* is_new: as limits see it. begins: what may be a trial. */
+static struct outcome decide(const struct made *made, bool is_new, bool begins)
 {
 	const struct gs_flow_tuple common = in_common(made);
 	const uint32_t service = made->service, location = model_location(made->tuple.src);
-	enum gs_reason refused;
+	enum gs_reason refused, reason = GS_REASON_tx_new;
 	uint32_t region, backend;
 
 	if (service == SERVICE_NO_PLAN || location == 5)
 		return (struct outcome){GS_REASON_drop_no_plan, 0};
-	region = edge_expect_region_of(&edge, &common, service, location, 0x5eed);
+	region = edge_expect_first_of(&common, location, 0x5eed);
+	if (begins && is_trial(&common, service, region))
+		reason = GS_REASON_tx_trial;
+	else
+		region = edge_expect_region_of(&edge, &common, service, location, 0x5eed);
 	if (!region)
 		return (struct outcome){GS_REASON_drop_no_region, 0};
 	refused = model_limit_region(region, is_new);
 	if (refused != GS_REASON__COUNT)
 		return (struct outcome){refused, 0};
 	backend = edge_expect_backend_in(&edge, &common, service, region, 0x5eed);
-	return backend ? (struct outcome){GS_REASON_tx_new, backend}
+	return backend ? (struct outcome){reason, backend}
 		       : (struct outcome){GS_REASON_drop_no_backend, 0};
 }
 
@@ -401,6 +445,9 @@ static struct outcome follow(const struct made *made)
 	const bool is_new = !is_known || (is_syn && flow->closed);
 	struct outcome outcome = {0};
 
+	if (is_known && is_syn && !flow->proven && !flow->closed && keeps(flow->backend) &&
+	    edge.pool[made->service][region_of(flow->backend)].state == GS_USABLE_TRIAL)
+		return stay(GS_REASON_tx_flow, flow->backend); /* repeated: it had its trial */
 	if (is_known && is_syn && !(flow->proven && !flow->closed))
 		is_known = false;
 	if (is_known && !is_syn) {
@@ -413,7 +460,8 @@ static struct outcome follow(const struct made *made)
 		outcome.reason = model_limit_flow(made->tuple.src, made->service);
 	if (is_new && outcome.reason != GS_REASON__COUNT)
 		return (struct outcome){outcome.reason, 0};
-	outcome = decide(made, is_new);
+	outcome =
+		decide(made, is_new, !is_known && (is_syn || made->tuple.protocol == IPPROTO_UDP));
 	if (!outcome.backend)
 		return outcome;
 	flow->closed = ends || (is_known && flow->closed);
@@ -431,7 +479,7 @@ static struct outcome quoted(const struct made *made)
 
 	if (flow->backend && keeps(flow->backend))
 		return stay(GS_REASON_tx_icmp, flow->backend);
-	outcome = decide(made, false);
+	outcome = decide(made, false, false);
 	if (outcome.backend)
 		outcome.reason = GS_REASON_tx_icmp;
 	return outcome;
@@ -487,6 +535,20 @@ static struct outcome too_big(const struct made *made, uint32_t mtu, struct pack
 	return (struct outcome){GS_REASON_tx_too_big, 0};
 }
 
+static uint8_t *ttl_of(struct packet *packet)
+{
+	uint8_t *ip = packet->bytes + PACKET_L3;
+
+	return ip + (ip[0] >> 4 == 4 ? 8 : 7);
+}
+
+static bool is_at_its_end(const struct packet *packet)
+{
+	struct packet copy = *packet;
+
+	return *ttl_of(&copy) <= 1;
+}
+
 /* Translated; got: where the program chooses the port, any that is free. */
 static struct outcome leave_by_nat(const struct made *made, struct outcome outcome,
 				   struct packet_outer *outer, const struct packet *got,
@@ -495,10 +557,12 @@ static struct outcome leave_by_nat(const struct made *made, struct outcome outco
 	const struct nat *nat = nat_find(&made->tuple, outcome.backend);
 	struct packet_ends to = {.src = outer->src,
 				 .dst = outer->dst,
-				 .dport = ntohs(made->tuple.dst_port),
+				 .dport = listens_on(outcome.backend, &made->tuple),
 				 .dst_mac = outer->dst_mac,
 				 .src_mac = outer->src_mac};
 
+	if (is_at_its_end(&made->packet))
+		return (struct outcome){GS_REASON_drop_ttl, 0};
 	if (!nat && made->shape != WHOLE && made->shape != FIRST)
 		return (struct outcome){GS_REASON_drop_nat_unknown, 0};
 	if (!nat)
@@ -662,6 +726,16 @@ static struct packet_spec random_spec(struct made *made, uint32_t target, char s
 	return spec;
 }
 
+/* At most one more router, now and then. */
+static void let_age(struct packet *packet)
+{
+	if (below(32))
+		return;
+	*ttl_of(packet) = (uint8_t)below(3);
+	if (packet->bytes[PACKET_L3] >> 4 == 4)
+		packet_fix_ip4(packet);
+}
+
 static void make_packet(struct made *made, char src[64])
 {
 	uint32_t target = below(sizeof(targets) / sizeof(targets[0])), kind = below(16);
@@ -674,9 +748,10 @@ static void make_packet(struct made *made, char src[64])
 		spec.ip_options = (uint8_t)(below(4) ? 0 : 4 * below(11));
 		spec.fragment = below(2) ? 0x4000 : 0;
 		spec.padding = (uint16_t)(below(4) ? 0 : below(9));
-		made->shape = WHOLE;
+		made->shape = below(128) ? WHOLE : TAGGED;
 		made->has_df = spec.family == 6 || spec.fragment;
 		made->packet = packet_build(&spec);
+		let_age(&made->packet);
 		made->tuple = edge_tuple(&made->packet);
 		return;
 	}
@@ -730,7 +805,7 @@ static void make_reply(const struct made *there, const struct nat *nat, struct m
 				   .src = edge_backend_addr(nat->backend, text),
 				   .dst = is_v6 ? "2001:db8:e::1" : "192.0.2.254",
 				   .protocol = nat->tuple.protocol,
-				   .sport = ntohs(nat->tuple.dst_port),
+				   .sport = nat->to,
 				   .dport = is_reply ? nat->port : nat->port ^ 1,
 				   .payload = (uint16_t)below(1400),
 				   .extensions = whole_extensions[below(7)],
@@ -739,10 +814,13 @@ static void make_reply(const struct made *there, const struct nat *nat, struct m
 
 	*made = *there;
 	made->shape =
-		is_reply || nat_is_taken(nat->backend, &nat->tuple, spec.dport) ? REPLY : STRANGER;
+		is_reply || nat_is_taken(nat->backend, nat->to, nat->tuple.protocol, spec.dport)
+			? REPLY
+			: STRANGER;
 	spec.dport = made->shape == REPLY ? nat->port : spec.dport;
 	made->service = 0;
 	made->packet = packet_build(&spec);
+	let_age(&made->packet);
 }
 
 static struct packet reply_frame(const struct made *made)
@@ -827,6 +905,10 @@ static struct outcome predict(const struct made *made, bool first_was_kept,
 	ports_are_kept = false;
 	if (made->shape == ECHO)
 		return predict_echo(made);
+	if (made->shape == TAGGED)
+		return (struct outcome){GS_REASON_pass_vlan, 0};
+	if (made->shape == REPLY && is_at_its_end(&made->packet))
+		return (struct outcome){GS_REASON_drop_ttl, 0};
 	if (made->shape == REPLY) {
 		*ret_out = reply_frame(made);
 		return (struct outcome){GS_REASON_tx_nat_reply, 0};
@@ -865,8 +947,9 @@ static bool compare(const struct made *made, bool first_was_kept)
 {
 	static uint32_t client_tags[GS_TAGS_MAX], client_count;
 	static struct packet got, bare;
-	const uint32_t in_tags[] = {0x88a80000u | below(0x10000), 0x81000000u | below(0x10000)};
-	const uint32_t in_count = below(3);
+	const uint32_t in_tags[] = {0x88a80000u | below(0x10000), 0x81000000u | below(0x10000),
+				    0x81000001u};
+	const uint32_t in_count = made->shape == TAGGED ? 3 : below(GS_TAGS_MAX + 1);
 	const struct packet in = packet_tag(&made->packet, in_tags, in_count);
 	const bool is_back = config.hop.flags & GS_HOP_REFLECT;
 	const uint32_t sport_at = is_back ? in_count : config.hop.tags;
@@ -931,6 +1014,9 @@ static void expect_all_met(void)
 		GS_REASON_drop_nat_unknown,
 		GS_REASON_tx_flow,
 		GS_REASON_tx_new,
+		GS_REASON_tx_trial,
+		GS_REASON_drop_ttl,
+		GS_REASON_pass_vlan,
 		GS_REASON_tx_repicked,
 		GS_REASON_tx_fragment,
 		GS_REASON_tx_icmp,

@@ -633,20 +633,40 @@ static bool open_to(struct gs_usable_word word, uint64_t hash)
 	return word.state == GS_USABLE_UP && (hash & 0xffff) <= word.accept;
 }
 
+/* Shares and all, as user/core/plan.c has it. */
+static struct gs_plan plan_of(uint32_t location)
+{
+	const struct gs_plan_value *value = &plans_of_locations[location];
+	struct gs_plan plan = {.count = value->count};
+
+	for (int i = 0; i < plan.count; i++) {
+		plan.region[i] = value->region[i];
+		plan.share[i] = value->share[i];
+		plan.spare[i] = value->spare[i];
+	}
+	return plan;
+}
+
+uint32_t edge_expect_first_of(const struct gs_flow_tuple *tuple, uint32_t location, uint64_t seed)
+{
+	const struct gs_plan plan = plan_of(location);
+	bool usable[GS_PLAN_REGIONS];
+
+	memset(usable, true, sizeof(usable));
+	return plan.region[gs_plan_pick(&plan, usable, gs_hash_client(tuple->src, seed))];
+}
+
 uint32_t edge_expect_region_of(const struct xdp_edge *edge, const struct gs_flow_tuple *tuple,
 			       uint32_t service, uint32_t location, uint64_t seed)
 {
-	const struct gs_plan_value *value = &plans_of_locations[location];
+	const struct gs_plan plan = plan_of(location);
 	uint64_t hash = gs_hash_flow(tuple, seed);
-	struct gs_plan plan = {.count = value->count};
 	bool usable[GS_PLAN_REGIONS] = {0};
 	int picked;
 
 	for (int i = 0; i < plan.count; i++) {
-		uint32_t region = plan.region[i] = value->region[i];
+		uint32_t region = plan.region[i];
 
-		plan.share[i] = value->share[i];
-		plan.spare[i] = value->spare[i];
 		usable[i] = edge_serves(service, region) && open_to(edge->region[region], hash) &&
 			    open_to(edge->pool[service][region], hash);
 	}

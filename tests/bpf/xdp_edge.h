@@ -123,6 +123,7 @@ uint32_t edge_expect_backend(const struct xdp_edge *edge, const struct packet *p
 			     uint32_t service, uint32_t location, uint64_t seed);
 /* The same in two steps, of a flow as map keys have it: the region, and the backend in it. 0: none.
  */
+uint32_t edge_expect_first_of(const struct gs_flow_tuple *tuple, uint32_t location, uint64_t seed);
 uint32_t edge_expect_region_of(const struct xdp_edge *edge, const struct gs_flow_tuple *tuple,
 			       uint32_t service, uint32_t location, uint64_t seed);
 uint32_t edge_expect_backend_in(const struct xdp_edge *edge, const struct gs_flow_tuple *tuple,
