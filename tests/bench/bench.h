@@ -7,6 +7,7 @@
 #include "tests/bpf/xdp_edge.h"
 #include "user/core/geotable.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -43,6 +44,7 @@ struct bench {
 	struct family family[2]; /* IPv4, IPv6; kept until the end */
 	char geo[128];
 	uint32_t rounds, packets;
+	uint64_t laps; /* of new flows there were; the next one's number */
 };
 
 struct run {
@@ -52,11 +54,12 @@ struct run {
 	uint32_t flows;
 	enum row row;
 	uint8_t flags;
+	bool is_fresh; /* each time all flows have been gone through they are new ones */
 	uint32_t packets;
 };
 
 /* ns a packet, as the kernel measured around the loop. */
-uint32_t bench_run(const struct bench *bench, const struct run *run);
+uint32_t bench_run(struct bench *bench, const struct run *run);
 /* The edge of a row, with a flow table for so many flows; xdp_edge_close ends it. */
 void bench_open_edge(struct bench *bench, enum row row, uint32_t flows);
 /* How all backends are sent to: enum gs_forward_mode, family of the outer header. */

@@ -96,6 +96,7 @@ static void open_all(struct bench *bench)
 	bench->flows = driver_map(bench, "bench_flows4", FLOWS * sizeof(*bench->flows));
 	memcpy(bench->conf->frame, template.bytes, template.length);
 	bench->conf->mask = FLOWS - 1;
+	bench->conf->lap_shift = BENCH_NO_LAPS;
 	xdp_edge_open_with(&bench->edge, GS_FLOW_BUCKETS_DEFAULT);
 	set_target(bench, DROP, driver_fd(bench, "bench_drop"));
 	set_target(bench, EDGE, bench->edge.prog_fd);

@@ -175,9 +175,10 @@ void bench_put_backends(const struct xdp_edge *edge, uint8_t mode, uint8_t famil
 				.family = family,
 				.addr = {0, 0, htonl(0xffff), htonl(0x0a000000 + id)}};
 
-			if (family == 6)
-				packet_addr("2001:db8:b::1", (uint8_t *)value.addr);
-
+			if (family == 6) {
+				packet_addr("2001:db8:b::", (uint8_t *)value.addr);
+				value.addr[3] = htonl(id);
+			}
 			xdp_edge_set(edge, GS_MAP_BACKENDS, &id, &value);
 			xdp_edge_set(edge, GS_MAP_USABLE_BACKEND, &id, &edge_up);
 		}
@@ -323,7 +324,18 @@ static void draw_flows(struct bench *bench)
 
 /* ---- runs ------------------------------------------------------------------------------------ */
 
-uint32_t bench_run(const struct bench *bench, const struct run *run)
+/* Whole laps: the next ones are of other flows again. */
+static uint64_t first_of(struct bench *bench, const struct run *run)
+{
+	uint64_t first = bench->laps * run->flows;
+
+	if (!run->is_fresh)
+		return 0;
+	bench->laps += (run->packets + run->flows - 1) / run->flows;
+	return first;
+}
+
+uint32_t bench_run(struct bench *bench, const struct run *run)
 {
 	struct packet_spec spec = {.family = (uint8_t)run->family, .payload = 10};
 	struct packet packet = run->frame ? *run->frame : packet_build(&spec);
@@ -337,7 +349,9 @@ uint32_t bench_run(const struct bench *bench, const struct run *run)
 	bench->conf->mask = run->flows - 1;
 	bench->conf->target = run->row;
 	bench->conf->flags = run->flags;
-	bench->conf->next = 0;
+	bench->conf->next = first_of(bench, run);
+	bench->conf->lap_shift =
+		run->is_fresh ? (uint32_t)__builtin_ctz(run->flows) : BENCH_NO_LAPS;
 	if (run->driver)
 		driver = run->driver;
 	assert_int_equal(bpf_prog_test_run_opts(driver_fd(bench, driver), &opts), 0);
@@ -394,8 +408,7 @@ static uint8_t flags_of(enum row row)
 	return row == ROW_NEW ? 0x02 : 0x10;
 }
 
-static void measure_row(const struct bench *bench, struct run *r, struct result *result,
-			uint32_t round)
+static void measure_row(struct bench *bench, struct run *r, struct result *result, uint32_t round)
 {
 	enum gs_reason reason = r->row == ROW_NEW ? GS_REASON_tx_new : GS_REASON_tx_flow;
 	const struct xdp_edge *edge = &bench->edge[r->row == ROW_NEW];
@@ -487,7 +500,7 @@ static int usage(void)
 
 int main(int argc, char **argv)
 {
-	static struct bench bench = {.rounds = 5, .packets = MAX_FLOWS};
+	static struct bench bench = {.rounds = 5, .packets = MAX_FLOWS, .laps = 1};
 	const char *geo_path = NULL;
 	uint32_t only = 0;
 	bool modes = false;

@@ -70,6 +70,13 @@ static inline __attribute__((always_inline)) void make_udp(__u8 *ip)
 	*(wire16 *)(ip + 20 + 4) = __builtin_bswap16(BENCH_FRAME4 - 14 - 20);
 }
 
+/* The flow's, by the lap another one: any that does not come again for 65,536 laps. */
+static inline __attribute__((always_inline)) __u16 port_of(const struct bench_conf *conf,
+							   __u64 next, __u16 port)
+{
+	return port ^ (__u16)(next >> (conf->lap_shift & 63));
+}
+
 /* Where a frame has what makes it one flow's, in bytes; flags 0: it has none. */
 struct shape {
 	__u32 bytes, addr, port, flags;
@@ -81,16 +88,18 @@ static inline __attribute__((always_inline)) int drive4(struct xdp_md *ctx, stru
 	struct bench_conf *conf = bpf_map_lookup_elem(&bench_conf, &index);
 	const struct bench_flow4 *flow;
 	__u8 *frame;
+	__u64 next;
 
 	if (!conf)
 		return XDP_ABORTED;
-	index = conf->next++ & conf->mask;
+	next = conf->next++;
+	index = next & conf->mask;
 	flow = bpf_map_lookup_elem(&bench_flows4, &index);
 	frame = restore(ctx, conf, at.bytes);
 	if (!flow || !frame)
 		return XDP_ABORTED;
 	*(wire32 *)(frame + at.addr) = flow->src;
-	*(wire16 *)(frame + at.port) = flow->src_port;
+	*(wire16 *)(frame + at.port) = port_of(conf, next, flow->src_port);
 	if (at.flags)
 		frame[at.flags] = flow->flags ? flow->flags : conf->flags;
 	if (flow->is_udp)
@@ -105,10 +114,12 @@ static inline __attribute__((always_inline)) int drive6(struct xdp_md *ctx, stru
 	struct bench_conf *conf = bpf_map_lookup_elem(&bench_conf, &index);
 	const struct bench_flow6 *flow;
 	__u8 *frame;
+	__u64 next;
 
 	if (!conf)
 		return XDP_ABORTED;
-	index = conf->next++ & conf->mask;
+	next = conf->next++;
+	index = next & conf->mask;
 	flow = bpf_map_lookup_elem(&bench_flows6, &index);
 	frame = restore(ctx, conf, at.bytes);
 	if (!flow || !frame)
@@ -116,9 +127,9 @@ static inline __attribute__((always_inline)) int drive6(struct xdp_md *ctx, stru
 #pragma unroll
 	for (int i = 0; i < 4; i++)
 		*(wire32 *)(frame + at.addr + 4 * i) = flow->src[i];
-	*(wire16 *)(frame + at.port) = flow->src_port;
+	*(wire16 *)(frame + at.port) = port_of(conf, next, flow->src_port);
 	if (at.flags)
-		frame[at.flags] = conf->flags;
+		frame[at.flags] = flow->flags ? flow->flags : conf->flags;
 	bpf_tail_call(ctx, &bench_targets, conf->target);
 	return XDP_ABORTED;
 }
@@ -154,6 +165,19 @@ SEC("xdp")
 int bench_drive6_error(struct xdp_md *ctx)
 {
 	return drive6(ctx, (struct shape){BENCH_ERROR6, 14 + 48 + 24, 14 + 48 + 40 + 2, 0});
+}
+
+/* What a backend replies: its address, and the port that NAT has given the flow. */
+SEC("xdp")
+int bench_drive4_reply(struct xdp_md *ctx)
+{
+	return drive4(ctx, (struct shape){BENCH_FRAME4, 14 + 12, 14 + 20 + 2, 14 + 20 + 13});
+}
+
+SEC("xdp")
+int bench_drive6_reply(struct xdp_md *ctx)
+{
+	return drive6(ctx, (struct shape){BENCH_FRAME6, 14 + 8, 14 + 40 + 2, 14 + 40 + 13});
 }
 
 /* ---- what the program under test is compared with -------------------------------------------- */

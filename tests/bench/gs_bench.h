@@ -6,13 +6,15 @@
 
 #define BENCH_TARGETS 8
 #define BENCH_FRAME_MAX 128
+#define BENCH_NO_LAPS 63 /* as lap_shift: ports stay */
 
 struct bench_conf {
 	__u64 next; /* flow of the next packet, counts up */
 	__u32 mask; /* flows - 1 */
 	__u32 target;
-	__u8 flags; /* TCP */
-	__u8 _pad[7];
+	__u32 lap_shift; /* next >> lap_shift changes ports: in each lap all flows are new */
+	__u8 flags;	 /* TCP */
+	__u8 _pad[3];
 	__u8 frame[BENCH_FRAME_MAX]; /* the template */
 };
 
@@ -26,7 +28,8 @@ struct bench_flow4 {
 struct bench_flow6 {
 	__be32 src[4];
 	__be16 src_port;
-	__u16 _pad[3];
+	__u8 flags; /* TCP; 0: those of bench_conf */
+	__u8 _pad[5];
 };
 
 /* Frames of the template: Ethernet, IP, TCP, 10 bytes. */
