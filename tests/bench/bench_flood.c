@@ -10,6 +10,8 @@
  * beside_*      packets of the established flows with as many of the flood between them: what one
  *		 of the former takes, the flood's own time taken off
  * Each without limits and with (_limited): of packets and new flows of clients and the service.
+ * share: of the packets that were what the row says, of the established ones in beside_*. known:
+ * of the established flows, how many still were when the floods were over.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -190,30 +192,55 @@ static uint64_t reason_packets(const struct bench *bench, enum gs_reason reason)
 }
 
 /* Of one kind of flood, with limits or without; by round. */
-struct result {
-	double established[MAX_ROUNDS], flood[MAX_ROUNDS], beside[MAX_ROUNDS];
-	double kept; /* share of established packets that met their flow */
+struct part {
+	double ns[MAX_ROUNDS];
+	double share; /* of packets that were what they should be */
 };
+struct result {
+	struct part established, flood, beside;
+	double known; /* share of the established flows, afterwards */
+};
+
+/* What the array holds, and of so many packets the share of those that met a flow. */
+static double run_known(const struct bench *bench, uint32_t packets, double *ret_share)
+{
+	uint64_t before = reason_packets(bench, GS_REASON_tx_flow);
+	double ns = run(bench, packets);
+
+	*ret_share = (double)(reason_packets(bench, GS_REASON_tx_flow) - before) / packets;
+	return ns;
+}
+
+/* One round; shares are added up. */
+static void measure_round(struct bench *bench, enum flood flood, struct result *result,
+			  uint32_t round)
+{
+	double share;
+
+	fill(bench, ONLY_ESTABLISHED, flood);
+	result->established.ns[round] = run_known(bench, bench->packets, &share);
+	result->established.share += share;
+	fill(bench, ONLY_FLOOD, flood);
+	result->flood.ns[round] = run_known(bench, bench->packets, &share);
+	result->flood.share += 1 - share;
+	fill(bench, BOTH, flood);
+	result->beside.ns[round] =
+		2 * run_known(bench, bench->packets, &share) - result->flood.ns[round];
+	result->beside.share += 2 * share;
+}
 
 static void measure(struct bench *bench, enum flood flood, bool is_limited, struct result *result)
 {
-	uint64_t before, half = bench->packets / 2;
-
 	set_limits(bench, is_limited);
 	fill(bench, ONLY_ESTABLISHED, flood);
 	run(bench, 4 * ESTABLISHED); /* known and proven */
-	result->kept = 0;
-	for (uint32_t round = 0; round < bench->rounds; round++) {
-		fill(bench, ONLY_ESTABLISHED, flood);
-		result->established[round] = run(bench, bench->packets);
-		fill(bench, ONLY_FLOOD, flood);
-		result->flood[round] = run(bench, bench->packets);
-		fill(bench, BOTH, flood);
-		before = reason_packets(bench, GS_REASON_tx_flow);
-		result->beside[round] = 2 * run(bench, bench->packets) - result->flood[round];
-		result->kept += (double)(reason_packets(bench, GS_REASON_tx_flow) - before) /
-				(double)half / bench->rounds;
-	}
+	for (uint32_t round = 0; round < bench->rounds; round++)
+		measure_round(bench, flood, result, round);
+	result->established.share /= bench->rounds;
+	result->flood.share /= bench->rounds;
+	result->beside.share /= bench->rounds;
+	fill(bench, ONLY_ESTABLISHED, flood);
+	run_known(bench, ESTABLISHED, &result->known); /* each once */
 }
 
 static int compare(const void *left, const void *right)
@@ -229,20 +256,38 @@ static double median(double *ns, uint32_t rounds)
 	return ns[rounds / 2];
 }
 
-static void report_row(const struct bench *bench, const char *row, enum flood flood,
-		       bool is_limited, double *ns, double established)
+/* established: ns of that row, without limits. known < 0: says nothing of it. */
+static void report_row(const struct bench *bench, const char *name, struct part *part,
+		       double established, double known)
 {
-	double middle = median(ns, bench->rounds);
+	double *ns = part->ns, middle = median(ns, bench->rounds);
+	char also[64] = "";
+
+	if (known >= 0)
+		snprintf(also, sizeof(also), ",\"known\":%.4f", known);
+	printf("{\"row\":\"%s\",\"family\":4,\"ns_net\":%.0f,\"ns_net_low\":%.0f,\"ns_net_high\":%"
+	       ".0f,\"ratio_to_established\":%.2f,\"share\":%.4f%s,\"rounds\":%u,\"packets\":%u}\n",
+	       name, middle, ns[0], ns[bench->rounds - 1], middle / established, part->share, also,
+	       bench->rounds, bench->packets);
+	fprintf(stderr, "  %-24s %8.0f %8.0f .. %-8.0f %8.2f %8.2f %%", name, middle, ns[0],
+		ns[bench->rounds - 1], middle / established, part->share * 100);
+	if (known >= 0)
+		fprintf(stderr, " %8.2f %%", known * 100);
+	fputc('\n', stderr);
+}
+
+static void report(const struct bench *bench, enum flood flood, bool is_limited,
+		   struct result *result, double established)
+{
+	const char *kind = flood_names[flood], *with = is_limited ? "_limited" : "";
 	char name[64];
 
-	snprintf(name, sizeof(name), "%s_%s%s", row, flood_names[flood],
-		 is_limited ? "_limited" : "");
-	printf("{\"row\":\"%s\",\"family\":4,\"ns_net\":%.0f,\"ns_net_low\":%.0f,\"ns_net_high\":%"
-	       ".0f,\"ratio_to_established\":%.2f,\"rounds\":%u,\"packets\":%u}\n",
-	       name, middle, ns[0], ns[bench->rounds - 1], middle / established, bench->rounds,
-	       bench->packets);
-	fprintf(stderr, "  %-24s %8.0f %8.0f .. %-8.0f %8.2f\n", name, middle, ns[0],
-		ns[bench->rounds - 1], middle / established);
+	snprintf(name, sizeof(name), "established_%s%s", kind, with);
+	report_row(bench, name, &result->established, established, -1);
+	snprintf(name, sizeof(name), "flood_%s%s", kind, with);
+	report_row(bench, name, &result->flood, established, -1);
+	snprintf(name, sizeof(name), "beside_%s%s", kind, with);
+	report_row(bench, name, &result->beside, established, result->known);
 }
 
 static int usage(void)
@@ -268,20 +313,16 @@ int main(int argc, char **argv)
 	if (bench.rounds < 1 || bench.rounds > MAX_ROUNDS || bench.packets < 2)
 		return usage();
 	open_all(&bench);
-	fprintf(stderr, "  %-24s %8s %21s %8s\n", "row", "ns net", "low .. high", "x est.");
+	fprintf(stderr, "  %-24s %8s %20s %8s %10s %10s\n", "row", "ns net", "low .. high",
+		"x est.", "such", "known");
 	for (int flood = 0; flood < FLOOD__COUNT; flood++)
 		for (int is_limited = 0; is_limited < 2; is_limited++) {
 			struct result *result = &results[flood][is_limited];
 			double first;
 
 			measure(&bench, flood, is_limited, result);
-			first = median(results[flood][0].established, bench.rounds);
-			report_row(&bench, "established", flood, is_limited, result->established,
-				   first);
-			report_row(&bench, "flood", flood, is_limited, result->flood, first);
-			report_row(&bench, "beside", flood, is_limited, result->beside, first);
-			fprintf(stderr, "  %24s %.2f %% of the established met their flow\n", "",
-				result->kept * 100);
+			first = median(results[flood][0].established.ns, bench.rounds);
+			report(&bench, (enum flood)flood, is_limited, result, first);
 		}
 	return 0;
 }
