@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The packet path against a model of what its README promises, written for this test alone: a
- * thousand random configurations (words, modes, hops), a thousand random packets each, and what
- * NAT's backends reply. Verdict, reason and every byte must be the model's. MODEL_SEED=N repeats a
- * run.
+ * thousand random configurations (words, trials, modes, hops, overrides, access rules, limits,
+ * stale policies), a thousand random packets each, and what NAT's backends reply. Verdict, reason
+ * and every byte must be the model's. MODEL_SEED=N repeats a run. Who clients are and what they may
+ * is in model_clients.c, what services let in is in model_limits.c.
  *
  * The model knows the packet it has made; it does not parse. What it shares with the program are
  * the hashes and the plan's draw, which are contracts (maps/gs_hash.h, user/core/plan.h).
