@@ -158,6 +158,7 @@ $(BUILD)/tests/bpf/%: $(BUILD)/obj/tests/bpf/%.o $(BUILD)/libtest.a $(BUILD)/lib
 	$(call msg,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $^ $(LDLIBS) -lcmocka -o $@
+BENCHES := $(addprefix $(BUILD)/bench/,bench_xdp bench_flood bench_cases)
 $(BUILD)/bench/bench_xdp: $(BUILD)/obj/tests/bench/bench_modes.o
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libtest.a $(BUILD)/libloader.a $(BUILD)/libgs.a $(BUILD)/libgscore.a
 	$(call msg,LINK,$@)
@@ -255,11 +256,11 @@ install: build ## programs, BPF objects, manual pages, GeoIP data under $(DESTDI
 BENCH_FLAGS ?=
 benchmark: bench ## the same as bench
 bench: build ## ns a packet of the data path; routes a second over REST (root)
-	@$(MAKE) --no-print-directory $(BUILD)/bench/bench_xdp $(BUILD)/bench/bench_flood
+	@$(MAKE) --no-print-directory $(BENCHES)
 	@BUILD=$(BUILD) tests/bench/run.sh $(BENCH_FLAGS)
 	@BUILD=$(BUILD) tests/bench/rest.sh
 bench-quick: build ## the same with few packets, to see that it runs (root)
-	@$(MAKE) --no-print-directory $(BUILD)/bench/bench_xdp $(BUILD)/bench/bench_flood
+	@$(MAKE) --no-print-directory $(BENCHES)
 	@BUILD=$(BUILD) tests/bench/run.sh -r 3 -n 200000 $(BENCH_FLAGS)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

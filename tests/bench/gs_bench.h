@@ -5,7 +5,7 @@
 #include <linux/types.h>
 
 #define BENCH_TARGETS 8
-#define BENCH_FRAME_MAX 128
+#define BENCH_FRAME_MAX 192
 #define BENCH_NO_LAPS 63 /* as lap_shift: ports stay */
 
 struct bench_conf {
@@ -13,8 +13,9 @@ struct bench_conf {
 	__u32 mask; /* flows - 1 */
 	__u32 target;
 	__u32 lap_shift; /* next >> lap_shift changes ports: in each lap all flows are new */
+	__u32 bytes;	 /* of the frame, where the driver does not know */
 	__u8 flags;	 /* TCP */
-	__u8 _pad[3];
+	__u8 _pad[7];
 	__u8 frame[BENCH_FRAME_MAX]; /* the template */
 };
 

@@ -31,11 +31,12 @@ case " $* " in
 	[[ " $* " == *" -f "* ]] || "$BUILD/bench/bench_xdp" "$@" -m -c >>"$out"
 	;;
 esac
-flood=() # -r and -n are for both
+others=() # -r and -n are for all
 for ((i = 1; i < $#; i++)); do
 	case ${!i} in
-	-r | -n) flood+=("${!i}" "${@:i+1:1}") ;;
+	-r | -n) others+=("${!i}" "${@:i+1:1}") ;;
 	esac
 done
-"$BUILD/bench/bench_flood" "${flood[@]}" >>"$out"
+"$BUILD/bench/bench_flood" "${others[@]}" >>"$out"
+"$BUILD/bench/bench_cases" "${others[@]}" >>"$out"
 printf 'written: %s\n' "$out" >&2
