@@ -261,6 +261,6 @@ bench: build ## ns a packet of the data path; routes a second over REST (root)
 	@BUILD=$(BUILD) tests/bench/rest.sh
 bench-quick: build ## the same with few packets, to see that it runs (root)
 	@$(MAKE) --no-print-directory $(BENCHES)
-	@BUILD=$(BUILD) tests/bench/run.sh -r 3 -n 200000 $(BENCH_FLAGS)
+	@BUILD=$(BUILD) tests/bench/run.sh -r 3 -n 100000 $(BENCH_FLAGS)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

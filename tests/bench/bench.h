@@ -37,6 +37,7 @@ struct family {
 
 struct bench {
 	struct xdp_edge edge[2]; /* established flows in one, new ones in the other */
+	uint32_t buckets[2];	 /* of their flow tables; 0: not open */
 	struct bpf_object *driver;
 	struct bench_conf *conf; /* mapped */
 	struct bench_flow4 *flows4;
@@ -60,7 +61,7 @@ struct run {
 
 /* ns a packet, as the kernel measured around the loop. */
 uint32_t bench_run(struct bench *bench, const struct run *run);
-/* The edge of a row, with a flow table for so many flows; xdp_edge_close ends it. */
+/* The edge of a row, with an empty flow table for so many flows. */
 void bench_open_edge(struct bench *bench, enum row row, uint32_t flows);
 /* How all backends are sent to: enum gs_forward_mode, family of the outer header. */
 void bench_put_backends(const struct xdp_edge *edge, uint8_t mode, uint8_t family);
