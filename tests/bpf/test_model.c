@@ -243,7 +243,7 @@ static struct flow *flow_of(const struct gs_flow_tuple *tuple)
 struct nat {
 	struct gs_flow_tuple tuple;
 	uint32_t backend;
-	uint16_t to, port;
+	uint16_t to, port; /* port 0: none of its packets was seen to leave yet */
 };
 
 static struct nat nats[FLOWS_MAX];
@@ -255,7 +255,7 @@ static uint16_t listens_on(uint32_t backend, const struct gs_flow_tuple *tuple)
 	return config.port[backend] ? config.port[backend] : ntohs(tuple->dst_port);
 }
 
-static const struct nat *nat_find(const struct gs_flow_tuple *tuple, uint32_t backend)
+static struct nat *nat_find(const struct gs_flow_tuple *tuple, uint32_t backend)
 {
 	for (uint32_t i = 0; i < nat_count; i++)
 		if (nats[i].backend == backend && nats[i].to == listens_on(backend, tuple) &&
@@ -274,15 +274,18 @@ static bool nat_is_taken(uint32_t backend, uint16_t to, uint8_t protocol, uint16
 	return false;
 }
 
-static const struct nat *nat_add(const struct gs_flow_tuple *tuple, uint32_t backend, uint16_t port)
+static struct nat *nat_add(const struct gs_flow_tuple *tuple, uint32_t backend)
 {
-	const uint16_t to = listens_on(backend, tuple);
-
 	assert_true(nat_count < FLOWS_MAX);
-	assert_in_range(port, GS_NAT_PORT_FIRST, GS_NAT_PORT_FIRST + GS_NAT_SLOTS - 1);
-	assert_false(nat_is_taken(backend, to, tuple->protocol, port));
-	nats[nat_count] = (struct nat){*tuple, backend, to, port};
+	nats[nat_count] = (struct nat){*tuple, backend, listens_on(backend, tuple), 0};
 	return &nats[nat_count++];
+}
+
+static void nat_see(struct nat *nat, uint16_t port)
+{
+	assert_in_range(port, GS_NAT_PORT_FIRST, GS_NAT_PORT_FIRST + GS_NAT_SLOTS - 1);
+	assert_false(nat_is_taken(nat->backend, nat->to, nat->tuple.protocol, port));
+	nat->port = port;
 }
 
 /* Hashes of the datagrams whose first piece was sent in this configuration. */
@@ -556,25 +559,34 @@ static bool is_at_its_end(const struct packet *packet)
 	return *ttl_of(&copy) <= 1;
 }
 
+/* Where NAT's port is: in what is quoted, which went the other way, it is the destination. */
+static uint32_t port_at(const struct made *made)
+{
+	const uint32_t icmp = 8, header = made->answer.l4 - PACKET_L3;
+
+	return made->packet.l4 + (made->shape == QUOTES ? icmp + header + 2 : 0);
+}
+
 /* Translated; got: where the program chooses the port, any that is free. */
 static struct outcome leave_by_nat(const struct made *made, struct outcome outcome,
 				   struct packet_outer *outer, const struct packet *got,
 				   struct packet *ret_out)
 {
-	const struct nat *nat = nat_find(&made->tuple, outcome.backend);
+	struct nat *nat = nat_find(&made->tuple, outcome.backend);
 	struct packet_ends to = {.src = outer->src,
 				 .dst = outer->dst,
 				 .dport = listens_on(outcome.backend, &made->tuple),
 				 .dst_mac = outer->dst_mac,
 				 .src_mac = outer->src_mac};
 
+	if (!nat && (made->shape == WHOLE || made->shape == FIRST))
+		nat = nat_add(&made->tuple, outcome.backend);
 	if (is_at_its_end(&made->packet))
 		return (struct outcome){GS_REASON_drop_ttl, 0};
-	if (!nat && made->shape != WHOLE && made->shape != FIRST)
-		return (struct outcome){GS_REASON_drop_nat_unknown, 0};
 	if (!nat)
-		nat = nat_add(&made->tuple, outcome.backend,
-			      packet_get16(got->bytes + made->packet.l4));
+		return (struct outcome){GS_REASON_drop_nat_unknown, 0};
+	if (!nat->port && made->shape != LATER)
+		nat_see(nat, packet_get16(got->bytes + port_at(made)));
 	nat_last = nat;
 	to.sport = nat->port;
 	if (made->shape == QUOTES)
