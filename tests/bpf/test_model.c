@@ -274,6 +274,13 @@ static bool nat_is_taken(uint32_t backend, uint16_t to, uint8_t protocol, uint16
 	return false;
 }
 
+/* Or may be: by a flow none of whose packets was seen to leave. */
+static bool nat_may_be_taken(const struct nat *like, uint16_t port)
+{
+	return nat_is_taken(like->backend, like->to, like->tuple.protocol, port) ||
+	       nat_is_taken(like->backend, like->to, like->tuple.protocol, 0);
+}
+
 static struct nat *nat_add(const struct gs_flow_tuple *tuple, uint32_t backend)
 {
 	assert_true(nat_count < FLOWS_MAX);
@@ -832,10 +839,7 @@ static void make_reply(const struct made *there, const struct nat *nat, struct m
 				   .ds = (uint8_t)draw()};
 
 	*made = *there;
-	made->shape =
-		is_reply || nat_is_taken(nat->backend, nat->to, nat->tuple.protocol, spec.dport)
-			? REPLY
-			: STRANGER;
+	made->shape = is_reply || nat_may_be_taken(nat, spec.dport) ? REPLY : STRANGER;
 	spec.dport = made->shape == REPLY ? nat->port : spec.dport;
 	made->service = 0;
 	made->packet = packet_build(&spec);
