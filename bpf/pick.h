@@ -96,18 +96,9 @@ GS_INLINE enum gs_reason gs_pick(struct gs_turn *turn, const struct gs_packet *p
 	ends |= known.backend & GS_FLOW_CLOSED;
 	tracked = gs_flow_remember(turn, (__u16)picked | ends, id && !is_syn ? GS_FLOW_PROVEN : 0);
 	turn->watch = gs_watch_new(known, is_syn, tracked);
-	if (picked & GS_PICK_TRIAL) {
-		if (tracked) {
-			*ret_backend = (__u32)picked & ~GS_PICK_TRIAL;
-			return GS_REASON_tx_trial;
-		}
-		/* Its next packet would not find the way back: a trial lost, not a connection. */
-		turn->may_try = 0;
-		picked = gs_pick_new(packet, turn);
-		if (picked <= 0)
-			return (enum gs_reason) - picked;
-	}
-	*ret_backend = (__u32)picked;
+	*ret_backend = (__u32)picked & ~GS_PICK_TRIAL;
+	if (picked & GS_PICK_TRIAL)
+		return GS_REASON_tx_trial;
 	if (id)
 		return GS_REASON_tx_repicked;
 	return tracked ? GS_REASON_tx_new : GS_REASON_tx_untracked;

@@ -70,7 +70,6 @@ struct gs_ask {
 	__u32 regions;
 	__u32 service;
 	__u16 draw; /* for accept: the low bits of the selection hash, no part of ring slots */
-	__u16 may_try;
 };
 
 GS_INLINE __u32 gs_region_open(const struct gs_ask *ask, __u32 region)
@@ -147,16 +146,19 @@ __attribute__((noinline)) int gs_trial_take(__u32 at, __u32 regions, __u32 servi
 	return __sync_fetch_and_add(&trial->left, -1) > 0;
 }
 
-/* draw: the client's (gs_hash_client). 0: no region of the plan is usable. A region on trial takes
- * flows by the first draw only: what other regions lose must not land on it. */
-GS_INLINE __u32 gs_pick_region(const struct gs_ask *ask, const struct gs_plan_value *plan,
-			       __u64 draw)
+/*
+ * draw: the client's (gs_hash_client). 0: no region of the plan is usable. A region on trial takes
+ * flows by the first draw only: what other regions lose must not land on it. And only those the
+ * table has room for: the next packet of another one would not find the way back.
+ */
+GS_INLINE __u32 gs_pick_region(const struct gs_turn *turn, const struct gs_ask *ask,
+			       const struct gs_plan_value *plan, __u64 draw)
 {
 	__u32 region = gs_plan_first(plan, (__u16)draw);
 
 	if (region && gs_region_open(ask, region))
 		return region;
-	if (region && ask->may_try &&
+	if (region && turn->may_try && gs_flow_has_room(turn) &&
 	    gs_trial_take(ask->at, ask->regions, ask->service, region, ask->draw))
 		return region | GS_PICK_TRIAL;
 	return gs_plan_spare(ask, plan, (__u32)(draw >> 16));
@@ -231,8 +233,7 @@ __attribute__((noinline)) int gs_pick_new(const struct gs_packet *packet, struct
 	ask.regions = generation->regions;
 	ask.service = turn->service;
 	ask.draw = (__u16)hash;
-	ask.may_try = (__u16)turn->may_try;
-	region = gs_pick_region(&ask, plan, gs_hash_client(tuple.src, generation->seed));
+	region = gs_pick_region(turn, &ask, plan, gs_hash_client(tuple.src, generation->seed));
 	if (!region)
 		return -GS_REASON_drop_no_region;
 	if (turn->asks & GS_ASK_REGION_LIMITS) {

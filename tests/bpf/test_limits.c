@@ -676,12 +676,10 @@ static void known_flows_are_not_new(void **state)
 	expect(&fresh, GS_REASON_tx_new);
 }
 
-/* A flow that finds no room is new with each packet: only what says so itself counts. */
-static void untracked_flows_are_not_new_again(void **state)
+/* Every bucket holds only flows in use, of others. */
+static void fill_flows(void)
 {
-	struct packet ack = packet4("192.0.2.1", 1, ACK), syn = packet4("192.0.2.1", 1, SYN);
 	struct gs_flow_bucket full;
-	(void)state;
 
 	for (uint32_t way = 0; way < GS_FLOW_WAYS; way++)
 		full.entry[way] = (struct gs_flow_entry){
@@ -691,6 +689,15 @@ static void untracked_flows_are_not_new_again(void **state)
 					   GS_FLOW_PROVEN)};
 	for (uint32_t bucket = 0; bucket < EDGE_FLOW_BUCKETS; bucket++)
 		xdp_edge_set(&edge, GS_MAP_FLOWS, &bucket, &full);
+}
+
+/* A flow that finds no room is new with each packet: only what says so itself counts. */
+static void untracked_flows_are_not_new_again(void **state)
+{
+	struct packet ack = packet4("192.0.2.1", 1, ACK), syn = packet4("192.0.2.1", 1, SYN);
+	(void)state;
+
+	fill_flows();
 	use_up_flows(SERVICE_WEB4);
 	expect(&ack, GS_REASON_tx_untracked);
 	expect(&syn, GS_REASON_drop_service_flows);
@@ -848,6 +855,39 @@ static void refused_flows_use_no_trial_up(void **state)
 
 		expect(&syn, i < 5 ? GS_REASON_tx_trial : GS_REASON_tx_new);
 	}
+}
+
+/* A flow that finds its bucket full is one region's: the region it is not tried at is not charged.
+ */
+static void an_untracked_flow_is_charged_once(void **state)
+{
+	uint32_t pool = SERVICE_WEB4 * GS_MAX_REGIONS + HOME;
+	struct packet syn = packet4("192.0.2.1", 300, SYN);
+	struct gs_trial_value trial = {.epoch = 7, .left = 5};
+	struct xdp_result result;
+	(void)state;
+
+	xdp_edge_set(&edge, GS_MAP_TRIALS, &pool, &trial);
+	xdp_edge_set_pool(
+		&edge, SERVICE_WEB4, HOME,
+		(struct gs_usable_word){.state = GS_USABLE_TRIAL, .accept = 0xffff, .epoch = 7});
+	for (uint32_t region = 1; region < EDGE_REGIONS; region++)
+		set_region_limit(region, 1000, 1000);
+	fill_flows();
+	result = xdp_edge_send(&edge, &syn);
+	assert_int_equal(result.reason, GS_REASON_tx_untracked);
+	for (uint32_t kind = GS_LIMIT_PACKETS; kind <= GS_LIMIT_FLOWS; kind++)
+		for (uint32_t region = 1; region < EDGE_REGIONS; region++) {
+			struct bucket bucket = shared_bucket(GS_LIMIT_REGION_BLOCK + region, kind);
+
+			assert_int_equal(word_get(bucket.at[0]) != 0, region == result.region);
+		}
+	assert_int_equal(trials_left(), 5);
+	xdp_edge_forget(&edge); /* with room it is tried, and charged there */
+	assert_int_equal(xdp_edge_send(&edge, &syn).reason, GS_REASON_tx_trial);
+	assert_true(word_get(shared_bucket(GS_LIMIT_REGION_BLOCK + HOME, GS_LIMIT_FLOWS).at[0]) !=
+		    0);
+	assert_int_equal(trials_left(), 4);
 }
 
 /* ---- access ---------------------------------------------------------------------------------- */
@@ -1139,6 +1179,7 @@ int main(void)
 		LIMIT_TEST(a_clients_flood_leaves_the_service_its_tokens),
 		LIMIT_TEST(a_regions_limit_is_its_own),
 		LIMIT_TEST(refused_flows_use_no_trial_up),
+		LIMIT_TEST(an_untracked_flow_is_charged_once),
 		LIMIT_TEST(the_longest_rule_decides),
 		LIMIT_TEST(a_denied_clients_flows_end),
 		LIMIT_TEST(allowed_clients_are_under_no_client_limit),

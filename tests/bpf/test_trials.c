@@ -194,6 +194,10 @@ static void what_is_not_tracked_is_not_tried(void **state)
 	assert_int_not_equal(first.region, HOME);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(xdp_edge_send(&edge, &ack).backend, first.backend);
+	assert_int_equal(left(), 2); /* nobody else has lost a trial by it */
+	xdp_edge_forget(&edge);
+	assert_int_equal(xdp_edge_send(&edge, &syn).reason, GS_REASON_tx_trial);
+	assert_int_equal(left(), 1);
 }
 
 static void another_epochs_quota_is_not_ours(void **state)
