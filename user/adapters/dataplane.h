@@ -78,6 +78,9 @@ int gs_dataplane_maps_open(const char *pin_dir, struct gs_dataplane_maps *ret_ma
 void gs_dataplane_maps_close(struct gs_dataplane_maps *maps);
 /* -ESTALE if the pins are no longer these maps: whoever attached anew does not read these. */
 int gs_dataplane_maps_check(const struct gs_dataplane_maps *maps, struct gs_error *error);
+/* All `count` values of an array, with few system calls. */
+int gs_dataplane_array_read(const struct gs_dataplane_maps *maps, enum gs_dataplane_map map,
+			    uint32_t count, void *ret_values, struct gs_error *error);
 
 /* "MAP: ACTION: strerror"; returns result (-errno). */
 int gs_dataplane_refuse(struct gs_error *error, int result, enum gs_dataplane_map map,

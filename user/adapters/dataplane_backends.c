@@ -157,21 +157,26 @@ int gs_dataplane_backends_read(struct gs_dataplane_state *state, uint64_t now_ms
 {
 	static const struct gs_hop_value no_hop;
 	struct gs_dataplane_backends *backends = &state->backends;
+	GS_AUTO_FREE struct gs_hop_value *hops = calloc(GS_MAX_HOPS, sizeof(*hops));
+	int result;
 
-	for (uint32_t id = 0; id < GS_MAX_HOPS; id++) {
-		struct gs_dataplane_hop_slot *slot = &backends->hop[id];
-
-		if (bpf_map_lookup_elem(state->maps.fd[GS_DATAPLANE_HOPS], &id, &slot->value))
-			return gs_dataplane_refuse(error, -errno, GS_DATAPLANE_HOPS, "reading it");
-		slot->is_written = memcmp(&slot->value, &no_hop, sizeof(no_hop)) != 0;
-		slot->free_ms = now_ms;
-	}
+	if (!hops)
+		return gs_dataplane_refuse(error, -ENOMEM, GS_DATAPLANE_HOPS, "memory");
+	result = gs_dataplane_array_read(&state->maps, GS_DATAPLANE_HOPS, GS_MAX_HOPS, hops, error);
+	if (result == 0)
+		result = gs_dataplane_array_read(&state->maps, GS_DATAPLANE_BACKENDS,
+						 GS_MAX_BACKENDS, backends->value, error);
+	if (result)
+		return result;
+	for (uint32_t id = 0; id < GS_MAX_HOPS; id++)
+		backends->hop[id] = (struct gs_dataplane_hop_slot){
+			.value = hops[id],
+			.is_written = memcmp(&hops[id], &no_hop, sizeof(no_hop)) != 0,
+			.free_ms = now_ms,
+		};
 	for (uint32_t id = 1; id < GS_MAX_BACKENDS; id++) {
-		struct gs_backend_value *value = &backends->value[id];
+		const struct gs_backend_value *value = &backends->value[id];
 
-		if (bpf_map_lookup_elem(state->maps.fd[GS_DATAPLANE_BACKENDS], &id, value))
-			return gs_dataplane_refuse(error, -errno, GS_DATAPLANE_BACKENDS,
-						   "reading it");
 		if (value->mode != GS_FORWARD_NONE && value->hop < GS_MAX_HOPS)
 			backends->hop[value->hop].users++;
 	}

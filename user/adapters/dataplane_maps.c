@@ -274,6 +274,20 @@ void gs_dataplane_maps_close(struct gs_dataplane_maps *maps)
 	*maps = (struct gs_dataplane_maps){.btf_fd = -1};
 }
 
+int gs_dataplane_array_read(const struct gs_dataplane_maps *maps, enum gs_dataplane_map map,
+			    uint32_t count, void *ret_values, struct gs_error *error)
+{
+	GS_AUTO_FREE __u32 *keys = calloc(count, sizeof(*keys));
+	__u32 batch, got = count;
+
+	if (!keys)
+		return gs_dataplane_refuse(error, -ENOMEM, map, "memory");
+	if (bpf_map_lookup_batch(maps->fd[map], NULL, &batch, keys, ret_values, &got, NULL) &&
+	    errno != ENOENT) /* the end */
+		return gs_dataplane_refuse(error, -errno, map, "reading it");
+	return got == count ? 0 : gs_dataplane_refuse(error, -EPROTO, map, "reading it");
+}
+
 /* ---- inner maps ------------------------------------------------------------------------------ */
 
 /* Sets the types only if the BTF has all of them: the kernel wants both or none. */
