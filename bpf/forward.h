@@ -15,6 +15,7 @@
 #include "head.h"
 #include "nat.h"
 #include "spread.h"
+#include "tunnel.h"
 
 #define GS_OUTER_TTL 64
 #define GS_WAY_NAT (GS_REASON_NONE + 1) /* of gs_way: as NONE, and to be translated */
@@ -170,7 +171,7 @@ __attribute__((noinline)) int gs_way(struct xdp_md *ctx, const struct gs_packet 
 	const struct gs_backend_value *backend = bpf_map_lookup_elem(&backends, &id);
 	const struct gs_hop_value *hop;
 	enum gs_reason reason;
-	__u32 outer;
+	__u32 outer, mtu;
 
 	if (!packet || !outcome || !backend)
 		return GS_REASON_drop_no_backend;
@@ -189,8 +190,11 @@ __attribute__((noinline)) int gs_way(struct xdp_md *ctx, const struct gs_packet 
 			return GS_REASON_drop_no_hop;
 	}
 	outer = gs_outer_size(backend);
-	if (!gs_fits(packet->length, outer, hop->mtu))
-		return gs_too_big(ctx, packet, gs_most(hop->mtu) - outer);
+	mtu = gs_most(hop->mtu);
+	if (outer && outcome->is_asked)
+		mtu = (__u32)gs_tunnel_most(backend, mtu, outer, packet->family);
+	if (!gs_fits(packet->length, outer, mtu))
+		return gs_too_big(ctx, packet, mtu - outer);
 	return backend->mode == GS_FORWARD_NAT ? GS_WAY_NAT : GS_REASON_NONE;
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Step 1b: a router between here and a backend says that outer packets are too large. What it says
- * is remembered for the controller, which gives the backend another hop within a moment; the error
- * itself is the kernel's, as ever.
+ * is remembered for the controller, which gives the backend another hop within a moment; where the
+ * kernel gives the hop (fib.h), what was told is heeded here. The error itself is the kernel's, as
+ * ever.
  *
  * Believed is only what quotes a tunnel's packet from the hop's outer source to the backend, and
  * says no more than the hop does: whoever forges one knows both addresses, and gets smaller packets
@@ -72,13 +73,26 @@ GS_INLINE __be32 gs_tunnel_base(__be32 addr, __u32 spread)
 	return addr & ~(__be32)GS_BE32((1u << (spread & 31)) - 1);
 }
 
-/* Did this edge send what the error quotes? The quote is turned round: its source is `dst`. */
+/*
+ * Did this edge send what the error quotes? The quote is turned round: its source is `dst`. A hop
+ * without a source of its own has the edge's (fib.h).
+ */
 GS_INLINE int gs_tunnel_is_ours(const struct gs_packet *packet, const struct gs_hop_value *hop)
 {
 	const __be32 *from = packet->tuple.dst;
+	const struct gs_hop_value *edge;
+	__u32 zero = 0;
 
-	if (packet->family == 4)
+	edge = bpf_map_lookup_elem(&hops, &zero);
+	if (!edge)
+		return 0;
+	if (packet->family == 4) {
+		if (!hop->src4)
+			hop = edge;
 		return gs_tunnel_base(from[3], hop->spread4) == hop->src4;
+	}
+	if (!(hop->src6[0] | hop->src6[1] | hop->src6[2] | hop->src6[3]))
+		hop = edge;
 	return from[0] == hop->src6[0] && from[1] == hop->src6[1] && from[2] == hop->src6[2] &&
 	       gs_tunnel_base(from[3], hop->spread6) == hop->src6[3];
 }
@@ -131,4 +145,48 @@ __attribute__((noinline)) int gs_tunnel_hear(struct xdp_md *ctx, const struct gs
 	if (!mtu || (hop->mtu && mtu > hop->mtu)) /* 0: the kernel gives the hop */
 		return 0;
 	return gs_tunnel_remember(id, mtu);
+}
+
+/* Bytes of the smallest packet that is ever asked of a client, as the controller has it. */
+GS_INLINE __u32 gs_tunnel_floor(__u8 family)
+{
+	return family == 4 ? GS_TUNNEL_MTU4_MIN : GS_TUNNEL_MTU6_MIN;
+}
+
+/*
+ * What the way to the backend takes of a packet of this family with `outer` bytes in front, if the
+ * kernel says `mtu` of its own link: less, if a router behind it has told so lately.
+ */
+__attribute__((noinline)) int gs_tunnel_most(const struct gs_backend_value *backend, __u32 mtu,
+					     __u32 outer, __u32 family)
+{
+	const struct gs_tunnel_value *tunnel;
+	const struct gs_tunnel_told *entry;
+	struct gs_tunnel_told told;
+	struct gs_tunnel_key key;
+	__u32 id, age, least = outer + gs_tunnel_floor((__u8)family);
+	__u64 word;
+
+	if (!backend)
+		return (int)mtu;
+	key.addr[0] = backend->addr[0];
+	key.addr[1] = backend->addr[1];
+	key.addr[2] = backend->addr[2];
+	key.addr[3] = backend->addr[3];
+	tunnel = bpf_map_lookup_elem(&tunnels, &key);
+	if (!tunnel)
+		return (int)mtu;
+	id = tunnel->backend;
+	entry = bpf_map_lookup_elem(&tunnel_told, &id);
+	if (!entry || !id)
+		return (int)mtu;
+	word = *(const volatile __u64 *)entry;
+	told.mtu = (__u32)word;
+	told.seen = (__u32)(word >> 32);
+	age = (__u32)(bpf_ktime_get_coarse_ns() >> 20) - told.seen;
+	if (!told.mtu || (age > GS_TUNNEL_KEEPS && age <= 0x7fffffff)) /* beyond: just now */
+		return (int)mtu;
+	if (told.mtu < least)
+		told.mtu = least;
+	return (int)(told.mtu < mtu ? told.mtu : mtu);
 }

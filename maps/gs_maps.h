@@ -494,6 +494,8 @@ struct gs_tunnel_told {
 	__u32 mtu;  /* 0: nothing was told */
 	__u32 seen; /* ktime >> 20 */
 };
+#define GS_TUNNEL_KEEPS \
+	572204u /* units of 2^20 ns, ten minutes (RFC 1191, 6.3): so long it holds */
 #define GS_TUNNEL_MTU4_MIN 576u	 /* less is not believed (RFC 1122: every host takes it) */
 #define GS_TUNNEL_MTU6_MIN 1280u /* less does not exist (RFC 8200) */
 

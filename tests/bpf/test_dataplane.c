@@ -913,6 +913,53 @@ static void test_a_told_mtu(void **state)
 	scene_free(&scene);
 }
 
+static uint32_t told_mtu_of(const struct pinned_edge *edge, gs_id backend)
+{
+	struct gs_tunnel_told told;
+	__u32 id = backend;
+
+	assert_int_equal(bpf_map_lookup_elem(pinned_edge_map(edge, GS_MAP_TUNNEL_TOLD), &id, &told),
+			 0);
+	return told.mtu;
+}
+
+/* What no longer holds is taken from packets, too: they go by it where the kernel gives the hop. */
+static void test_what_was_told_is_forgotten(void **state)
+{
+	struct pinned_edge *edge = *state;
+	struct gs_dataplane dataplane = open_ok(edge);
+	struct scene scene = scene_new(11);
+	struct gs_backend *backend = &scene.world->snapshot.backends[0];
+	struct gs_tunnel_told telling = {1400, now_units()};
+	struct gs_hop hop = hop_of(backend->id);
+	struct gs_told told;
+
+	backend->forward = GS_FORWARD_AS_IPIP;
+	scene_rebuild(&scene);
+	publish_ok(&dataplane, &scene);
+	tell(edge, backend->id, telling);
+	/* nobody has heard of it yet */
+	assert_int_equal(dataplane.ops->set_hop(dataplane.self, backend->id, &hop), 0);
+	assert_int_equal(told_mtu_of(edge, backend->id), 1400);
+	assert_int_equal(dataplane.ops->told(dataplane.self, &told, 1), 1);
+	hop.told_mtu = 1400;
+	assert_int_equal(dataplane.ops->set_hop(dataplane.self, backend->id, &hop), 0);
+	assert_int_equal(told_mtu_of(edge, backend->id), 1400);
+	hop.told_mtu = 0;
+	assert_int_equal(dataplane.ops->set_hop(dataplane.self, backend->id, &hop), 0);
+	assert_int_equal(told_mtu_of(edge, backend->id), 0);
+	/* told of one address says nothing of another one */
+	tell(edge, backend->id, telling);
+	publish_ok(&dataplane, &scene);
+	assert_int_equal(told_mtu_of(edge, backend->id), 1400);
+	backend->addr.bytes[14] ^= 0x55;
+	scene_rebuild(&scene);
+	publish_ok(&dataplane, &scene);
+	assert_int_equal(told_mtu_of(edge, backend->id), 0);
+	dataplane.ops->close(dataplane.self);
+	scene_free(&scene);
+}
+
 /* Publishes backend 0 in this mode, by this hop. */
 static void publish_forward(const struct gs_dataplane *dataplane, struct scene *scene,
 			    enum gs_forward forward, const struct gs_hop *hop)
@@ -1514,6 +1561,7 @@ int main(void)
 		EDGE_TEST(test_tunnels_follow_backends),
 		EDGE_TEST(test_what_tunnels_are_told),
 		EDGE_TEST(test_a_told_mtu),
+		EDGE_TEST(test_what_was_told_is_forgotten),
 		EDGE_TEST(test_forward_mode),
 		EDGE_TEST(test_l2_by_its_own_mac),
 		EDGE_TEST(test_no_way_there),

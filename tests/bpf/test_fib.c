@@ -18,6 +18,7 @@
 #include <linux/bpf.h>
 #include <net/if.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -221,6 +222,140 @@ static void sources_are_spread(void **state)
 	assert_in_range(different, 130, FLOWS); /* 162 are likely */
 }
 
+/* ---- what routers behind the kernel's hop have told ------------------------------------------ */
+
+enum { IP4 = 20, IP6 = 40, TCP = 20 };
+
+static void add_tunnel(uint32_t backend)
+{
+	struct gs_tunnel_value value = {.backend = backend};
+	struct gs_tunnel_key key;
+	char text[64];
+
+	packet_addr(edge_backend_addr(backend, text), (uint8_t *)key.addr);
+	xdp_edge_set(&edge, GS_MAP_TUNNELS, &key, &value);
+}
+
+/* An error about a packet of ours to the backend: so much fits. `src`: what it was sent from. */
+static enum gs_reason tell(uint32_t backend, const char *src, uint32_t mtu)
+{
+	bool is_v6 = strchr(src, ':');
+	struct packet inner = packet_build(&(struct packet_spec){.payload = 200}), sent, error;
+	char address[64];
+	struct packet_outer outer = {.src = src, .dst = edge_backend_addr(backend, address)};
+
+	sent = packet_encapsulate(&inner, &outer);
+	error = packet_icmp(&(struct packet_icmp){
+		.src = is_v6 ? "fd00:ff:1::2" : "100.64.1.2",
+		.dst = src,
+		.type = is_v6 ? 2 : 3,
+		.code = is_v6 ? 0 : 4,
+		.rest = mtu,
+		.bytes = sent.bytes + PACKET_L3,
+		.length = (is_v6 ? IP6 : IP4) + 8,
+	});
+	return xdp_edge_send(&edge, &error).reason;
+}
+
+/* One of so many bytes, its IP header included, that may not be cut. */
+static struct xdp_result send_long(const char *src, uint32_t bytes)
+{
+	struct packet packet =
+		packet_build(&(struct packet_spec){.flags = SYN,
+						   .src = src,
+						   .fragment = 0x4000,
+						   .payload = (uint16_t)(bytes - IP4 - TCP)});
+
+	xdp_edge_forget(&edge);
+	return xdp_edge_send(&edge, &packet);
+}
+
+/* Packets of this client go with `most` bytes; of one byte more its sender is told so. */
+static void expect_most(const char *src, uint32_t most)
+{
+	struct xdp_result result = send_long(src, most + 1);
+
+	assert_int_equal(result.reason, GS_REASON_tx_too_big);
+	assert_int_equal(packet_get16(result.out.bytes + PACKET_L3 + IP4 + 6), most);
+	assert_int_equal(send_long(src, most).reason, GS_REASON_tx_fib);
+}
+
+static void what_is_told_is_heeded_at_once(void **state)
+{
+	static const struct {
+		const char *src;
+		const char *from; /* the edge's, for hops that have no source */
+		uint32_t outer;
+	} cases[] = {
+		{"192.0.2.1", "192.0.2.254", IP4},
+		{"203.0.113.200", "2001:db8:e::1", IP6},
+	};
+	(void)state;
+
+	add_routes();
+	set_link("gs-out", "gs-out", 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		const char *src = cases[i].src, *from = cases[i].from;
+		uint32_t outer = cases[i].outer, id = send_long(src, 100).backend;
+		struct gs_tunnel_told told;
+
+		expect_most(src, 1500 - outer);
+		assert_int_equal(tell(id, from, 1400), GS_REASON_pass_protocol); /* no tunnel */
+		expect_most(src, 1500 - outer);
+		add_tunnel(id);
+		assert_int_equal(tell(id, i ? "2001:db8:e::2" : "192.0.2.253", 1400),
+				 GS_REASON_pass_protocol); /* not from us */
+		expect_most(src, 1500 - outer);
+		assert_int_equal(tell(id, from, 1400), GS_REASON_pass_tunnel_mtu);
+		expect_most(src, 1400 - outer);
+		assert_int_equal(tell(id, from, 9000), GS_REASON_pass_tunnel_mtu);
+		expect_most(src, 1500 - outer); /* no more than the kernel says */
+		/* told long ago: the path may be wide again */
+		assert_int_equal(tell(id, from, 1400), GS_REASON_pass_tunnel_mtu);
+		xdp_edge_get(&edge, GS_MAP_TUNNEL_TOLD, &id, &told);
+		told.seen -= GS_TUNNEL_KEEPS - 10000;
+		xdp_edge_set(&edge, GS_MAP_TUNNEL_TOLD, &id, &told);
+		expect_most(src, 1400 - outer);
+		told.seen -= 10100;
+		xdp_edge_set(&edge, GS_MAP_TUNNEL_TOLD, &id, &told);
+		expect_most(src, 1500 - outer);
+	}
+	/* Less than every client must be able to send is asked of none. */
+	assert_int_equal(tell(send_long("192.0.2.1", 100).backend, "192.0.2.254", 577),
+			 GS_REASON_pass_tunnel_mtu);
+	expect_most("192.0.2.1", 576);
+}
+
+/* Told of the hop in the maps: the controller makes another of it. And L2 has no tunnel. */
+static void what_is_told_is_not_for_all(void **state)
+{
+	struct gs_hop_value hop = edge_hop_value();
+	uint32_t id;
+	struct gs_backend_value value;
+	char text[64], command[256];
+	(void)state;
+
+	add_routes();
+	set_link("gs-out", "gs-out", 0);
+	id = send_long("192.0.2.1", 100).backend;
+	add_tunnel(id);
+	assert_int_equal(tell(id, "192.0.2.254", 1400), GS_REASON_pass_tunnel_mtu);
+	expect_most("192.0.2.1", 1380);
+	set_hop(EDGE_HOP, &hop);
+	assert_int_equal(send_long("192.0.2.1", 1480).reason, GS_REASON_tx_new);
+	hop.mtu = 0;
+	set_hop(EDGE_HOP, &hop);
+	value = edge_backend_value(id);
+	value.mode = GS_FORWARD_L2;
+	xdp_edge_set(&edge, GS_MAP_BACKENDS, &id, &value);
+	snprintf(command, sizeof(command),
+		 "ip route add %s dev gs-out; "
+		 "ip neigh replace %s lladdr 02:00:00:00:00:77 dev gs-out nud permanent",
+		 edge_backend_addr(id, text), text);
+	run(command);
+	assert_int_equal(send_long("192.0.2.1", 1500).reason, GS_REASON_tx_fib);
+}
+
 static int setup(void **state)
 {
 	struct gs_hop_value none = {.mtu = 0}, sources = {.mtu = 0};
@@ -254,9 +389,13 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		FIB_TEST(the_kernel_knows),	FIB_TEST(only_known_links),
-		FIB_TEST(refused_for_a_reason), FIB_TEST(l2_has_no_router),
+		FIB_TEST(the_kernel_knows),
+		FIB_TEST(only_known_links),
+		FIB_TEST(refused_for_a_reason),
+		FIB_TEST(l2_has_no_router),
 		FIB_TEST(sources_are_spread),
+		FIB_TEST(what_is_told_is_heeded_at_once),
+		FIB_TEST(what_is_told_is_not_for_all),
 	};
 
 	return cmocka_run_group_tests_name("fib", tests, NULL, NULL);

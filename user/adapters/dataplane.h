@@ -195,6 +195,9 @@ void gs_dataplane_tunnels_follow(struct gs_dataplane_state *state, uint32_t id,
 int gs_dataplane_tunnels_read(struct gs_dataplane_state *state, struct gs_error *error);
 uint32_t gs_dataplane_tunnels_told(struct gs_dataplane_state *state, uint64_t now_ns,
 				   struct gs_told *ret_told, uint32_t max);
+/* What was passed on of this backend no longer holds; packets by the kernel's hop go by it, too. Of
+ * the loop's thread. */
+void gs_dataplane_tunnels_forget(struct gs_dataplane_state *state, uint32_t id);
 
 /* ---- usable words (dataplane_words.c) -------------------------------------------------------- */
 

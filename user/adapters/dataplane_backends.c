@@ -377,6 +377,8 @@ int gs_dataplane_hop_set(struct gs_dataplane_state *state, gs_id backend, const 
 
 	if (backend >= GS_MAX_BACKENDS || state->backends.value[backend].mode == GS_FORWARD_NONE)
 		return -ENOENT;
+	if (hop->told_mtu == 0)
+		gs_dataplane_tunnels_forget(state, backend);
 	if (has_hop(state, backend, hop))
 		return 0;
 	value = state->backends.value[backend];

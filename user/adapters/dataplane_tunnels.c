@@ -67,8 +67,11 @@ void gs_dataplane_tunnels_follow(struct gs_dataplane_state *state, uint32_t id,
 	struct gs_tunnel_key was = key_of(old), is = key_of(now);
 	struct gs_error ignored;
 
-	if (is_tunnel(old) && !has_address(now, &was))
+	if (is_tunnel(old) && !has_address(now, &was)) {
 		give_up(state, &was, id);
+		/* What was told was of that address. */
+		__atomic_store_n(&state->maps.told[id], 0, __ATOMIC_RELAXED);
+	}
 	if (is_tunnel(now) && !has_address(old, &is))
 		put(state, &is, id, &ignored);
 }
@@ -142,4 +145,13 @@ uint32_t gs_dataplane_tunnels_told(struct gs_dataplane_state *state, uint64_t no
 	if (state->told_at >= GS_MAX_BACKENDS)
 		state->told_at = 0;
 	return count;
+}
+
+void gs_dataplane_tunnels_forget(struct gs_dataplane_state *state, uint32_t id)
+{
+	uint64_t word = state->told[id];
+
+	if (word && __atomic_compare_exchange_n(&state->maps.told[id], &word, 0, false,
+						__ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		state->told[id] = 0;
 }
