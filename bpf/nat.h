@@ -150,6 +150,20 @@ __attribute__((noinline)) int gs_nat_take(struct xdp_md *ctx, const struct gs_pa
 	return gs_nat_learn(ctx, packet, detail) ? -GS_REASON_drop_truncated : index;
 }
 
+/* What a fragment's id is changed by; 0: it is none. A function of its own: the stack again. */
+__attribute__((noinline)) int gs_nat_piece(const struct gs_packet *packet)
+{
+	const struct gs_meta_value *found;
+	__u32 zero = 0;
+
+	found = bpf_map_lookup_elem(&meta, &zero);
+	if (!found || !packet ||
+	    (packet->shape != GS_SHAPE_FIRST && packet->shape != GS_SHAPE_LATER))
+		return 0;
+	return (int)gs_nat_id(packet->tuple.src, packet->tuple.dst, packet->tuple.protocol,
+			      found->table_seed);
+}
+
 /* With the slot it has. NONE: what is behind the packet's head is as it has to leave. */
 __attribute__((noinline)) int gs_nat_out(struct xdp_md *ctx, const struct gs_packet *packet,
 					 __u32 id, __u32 is_asked, __u32 index)
@@ -173,6 +187,7 @@ __attribute__((noinline)) int gs_nat_out(struct xdp_md *ctx, const struct gs_pac
 	gs_nat_copy(edit.dst, backend->addr);
 	edit.dst_port = gs_nat_port(packet, backend);
 	edit.src_port = (__be16)GS_BE16(GS_NAT_PORT_FIRST + index % GS_NAT_SLOTS);
+	edit.id = (__u32)gs_nat_piece(packet);
 	return gs_nat_apply(ctx, packet, &edit, gs_nat_mss(packet, gs_most(hop->mtu)));
 }
 
@@ -231,6 +246,10 @@ __attribute__((noinline)) int gs_nat_reply_slot(const struct gs_packet *packet,
 	gs_nat_copy(ret_edit->dst, tuple.src);
 	ret_edit->src_port = tuple.dst_port;
 	ret_edit->dst_port = tuple.src_port;
+	/* A reply's own id is its backend's; what an error quotes has been changed on its way. */
+	ret_edit->id = packet->shape == GS_SHAPE_QUOTES
+			       ? gs_nat_id(tuple.src, tuple.dst, tuple.protocol, found->table_seed)
+			       : 0;
 	*ret_word = entry.word;
 	return (int)index;
 }

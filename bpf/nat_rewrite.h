@@ -18,6 +18,7 @@ struct gs_nat_edit {
 	__be32 dst[4];
 	__be16 src_port;
 	__be16 dst_port;
+	__u32 id; /* of a fragment, or of one that an error quotes: changed by this (gs_nat_id) */
 };
 
 /* Where the IP header is in the frame as it came. */
@@ -80,6 +81,27 @@ GS_INLINE __u64 gs_put_ip4(__u8 *ip, const struct gs_nat_edit *edit)
 	return delta;
 }
 
+/* The id of a fragment; returns what it changes in its header's checksum, which has to follow. */
+GS_INLINE __u64 gs_put_id4(__u8 *ip, __u32 id)
+{
+	gs_wire16 *at = (gs_wire16 *)(ip + 4);
+	__be16 was = *at;
+
+	*at = (__be16)(was ^ (__u16)id);
+	return gs_delta16(was, *at);
+}
+
+/* The fragment header is just before what packet->l4 says. 0; -1: there is none. */
+GS_INLINE int gs_put_id6(__u8 *ip, const void *end, __u32 l4, __u32 id)
+{
+	__u8 *at = ip + ((l4 - GS_FRAGMENT_BYTES) & GS_NAT_L4);
+
+	if (l4 < GS_IP6_BYTES + GS_FRAGMENT_BYTES || (const void *)(at + GS_FRAGMENT_BYTES) > end)
+		return -1;
+	*(gs_wire32 *)(at + 4) ^= id;
+	return 0;
+}
+
 GS_INLINE __u64 gs_put_ip6(__u8 *ip, const struct gs_nat_edit *edit)
 {
 	ip[7]--;
@@ -129,11 +151,16 @@ __attribute__((noinline)) int gs_nat_rewrite(struct xdp_md *ctx, const struct gs
 		if (ip[8] <= 1)
 			return GS_REASON_drop_ttl;
 		delta = gs_put_ip4(ip, edit);
+		if (edit->id)
+			*(gs_wire16 *)(ip + 10) =
+				gs_delta_apply(*(gs_wire16 *)(ip + 10), gs_put_id4(ip, edit->id));
 	} else {
 		if ((const void *)(ip + GS_IP6_BYTES) > end)
 			return GS_REASON_drop_truncated;
 		if (ip[7] <= 1)
 			return GS_REASON_drop_ttl;
+		if (edit->id && gs_put_id6(ip, end, packet->l4, edit->id))
+			return GS_REASON_drop_truncated;
 		delta = gs_put_ip6(ip, edit);
 	}
 	if (!has_ports)
@@ -196,7 +223,7 @@ GS_INLINE int gs_quote_rewrite4(__u8 *icmp, const void *end, __u32 room, int is_
 {
 	__u8 *quote = icmp + GS_ICMP_BYTES, *l4;
 	gs_wire16 *check = (gs_wire16 *)(icmp + 2), *quoted = (gs_wire16 *)(quote + 10);
-	__u64 addrs, delta;
+	__u64 addrs, head, delta;
 	__u32 header;
 	__be16 was;
 
@@ -207,9 +234,12 @@ GS_INLINE int gs_quote_rewrite4(__u8 *icmp, const void *end, __u32 room, int is_
 	if ((const void *)(l4 + GS_PORTS_BYTES) > end)
 		return -1;
 	addrs = gs_put_pair4(quote + 12, edit->dst, edit->src);
+	head = addrs;
+	if (edit->id && *(const gs_wire16 *)(quote + 6) & GS_BE16(0x2000)) /* more fragments */
+		head += gs_put_id4(quote, edit->id);
 	was = *quoted;
-	*quoted = gs_delta_apply(was, addrs);
-	delta = addrs + gs_delta16(was, *quoted);
+	*quoted = gs_delta_apply(was, head);
+	delta = head + gs_delta16(was, *quoted);
 	delta += gs_put_quoted_l4(l4, end, room - GS_ICMP_BYTES - header, is_tcp, edit, addrs);
 	*check = gs_delta_apply(*check, delta);
 	return 0;

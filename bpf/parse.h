@@ -60,7 +60,7 @@ struct gs_packet {
 	__u8 has_df;	   /* the sender does not want it fragmented; IPv6: always */
 	__u32 id;	   /* of the datagram; only of fragments */
 	__u16 tag_bytes;   /* of VLAN tags between MACs and type: 4 each */
-	__u16 l4; /* bytes from the IP header to TCP, UDP or ICMP; not of later fragments */
+	__u16 l4; /* bytes from the IP header to TCP, UDP or ICMP, or to a later fragment's part */
 };
 
 /* IPv4 options, Ethernet and extension headers put fields at any even address. */
@@ -290,6 +290,7 @@ GS_INLINE enum gs_reason gs_parse_piece(const __u8 *ip, const void *end, __u32 h
 	if (length > gs_behind_head(packet) || length > 0xffff)
 		return GS_REASON_drop_truncated;
 	packet->length = (__u16)length;
+	packet->l4 = (__u16)header;
 	packet->shape = GS_SHAPE_LATER;
 	return GS_REASON_drop_fragment;
 }

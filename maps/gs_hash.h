@@ -152,6 +152,19 @@ gs_nat_plane(const __be32 addr[4], __be16 port, __u8 protocol, __u64 seed, __u32
 	return (__u32)(gs_hash_addr(addr, (__u32)(__u16)port << 8 | protocol, seed) >> 32) & mask;
 }
 
+/*
+ * What the ids of a client's fragments are changed by (xor), where their source becomes the edge's:
+ * two clients may use one id at once. The same for all it sends to a VIP by a protocol, so that ids
+ * that differ go on differing. IPv4: its low 16 bits. Seen on the way: bits of a product.
+ */
+static inline __attribute__((always_inline)) __u32
+gs_nat_id(const __be32 client[4], const __be32 vip[4], __u8 protocol, __u64 seed)
+{
+	__u64 hash = gs_hash_addr(vip, protocol, gs_hash_addr(client, 0, seed));
+
+	return (__u32)(hash * 0x9e3779b97f4a7c15ULL >> 32);
+}
+
 /* One of a flow's two buckets in its plane. hash: gs_hash_flow's; choice: 0, 1. */
 static inline __attribute__((always_inline)) __u32 gs_nat_bucket(__u64 hash, __u32 choice)
 {

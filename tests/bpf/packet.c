@@ -421,6 +421,19 @@ struct packet packet_translate(const struct packet *in, const struct packet_ends
 	return out;
 }
 
+void packet_turn_id(struct packet *packet, uint32_t bits)
+{
+	int is_v4 = is_ip4(packet->bytes + ETH);
+	uint8_t *at = is_v4 ? packet->bytes + ETH + 4 : packet->bytes + packet->l4 - 4;
+	uint32_t id = 0;
+
+	memcpy(&id, at, is_v4 ? 2 : 4);
+	id ^= bits;
+	memcpy(at, &id, is_v4 ? 2 : 4);
+	if (is_v4)
+		packet_fix_ip4(packet);
+}
+
 struct packet packet_translate_error(const struct packet *in, const struct packet *quoted,
 				     const struct packet_ends *to)
 {

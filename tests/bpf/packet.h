@@ -92,6 +92,8 @@ struct packet packet_readdress(const struct packet *in, const struct packet_ends
 /* The same of an ICMP error that quotes the beginning of `quoted` (which went the other way). */
 struct packet packet_translate_error(const struct packet *in, const struct packet *quoted,
 				     const struct packet_ends *to);
+/* A fragment's id with these bits of it turned (of IPv4 the low 16, as they are in memory). */
+void packet_turn_id(struct packet *packet, uint32_t bits);
 /* The checksum of TCP, UDP or ICMP, over all there is of the packet; UDP's 0 stays. */
 void packet_fix_l4(struct packet *packet);
 

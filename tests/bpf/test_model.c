@@ -602,6 +602,10 @@ static struct outcome leave_by_nat(const struct made *made, struct outcome outco
 		*ret_out = packet_readdress(&made->packet, &to);
 	else
 		*ret_out = packet_translate(&made->packet, &to);
+	if (made->shape == FIRST || made->shape == LATER)
+		packet_turn_id(ret_out,
+			       gs_nat_id(made->tuple.src, made->tuple.dst, made->tuple.protocol,
+					 xdp_edge_meta(&edge).table_seed));
 	return outcome;
 }
 

@@ -115,6 +115,16 @@ static struct packet expect_out(const struct nat *nat, const struct packet *in)
 	return packet_translate(in, &to);
 }
 
+/* The ids of a client's fragments are turned by this. */
+static uint32_t id_bits(const struct nat *nat, const struct packet *packet)
+{
+	struct gs_flow_tuple tuple = {0};
+
+	packet_addr(client_of(nat), (uint8_t *)tuple.src);
+	packet_addr(vip_of(nat), (uint8_t *)tuple.dst);
+	return gs_nat_id(tuple.src, tuple.dst, packet->protocol, xdp_edge_meta(&edge).table_seed);
+}
+
 static struct packet expect_back(const struct nat *nat, const struct packet *in)
 {
 	const struct packet_ends to = ends_back(nat);
@@ -125,8 +135,11 @@ static struct packet expect_back(const struct nat *nat, const struct packet *in)
 static struct packet expect_later(const struct nat *nat, const struct packet *in, bool is_out)
 {
 	const struct packet_ends to = is_out ? ends_out(nat) : ends_back(nat);
+	struct packet out = packet_readdress(in, &to);
 
-	return packet_readdress(in, &to);
+	if (is_out)
+		packet_turn_id(&out, id_bits(nat, in));
+	return out;
 }
 
 /* The flow's first packet; backend_port: 0: as the backends have it. */
@@ -1036,6 +1049,7 @@ static void pieces_go_both_ways(void **state)
 		assert_int_equal(xdp_edge_send(&edge, &later).reason, GS_REASON_drop_fragment);
 		result = nat_send(&nat, &first, rows[i].port);
 		want = expect_out(&nat, &first);
+		packet_turn_id(&want, id_bits(&nat, &first));
 		edge_expect_bytes("first", &result.out, &want);
 		result = xdp_edge_send(&edge, &later);
 		assert_int_equal(result.reason, GS_REASON_tx_fragment);
@@ -1063,6 +1077,127 @@ static void pieces_go_both_ways(void **state)
 		expect_pass("nobody's later", &later, GS_REASON_pass_fragment);
 		xdp_edge_forget(&edge);
 	}
+}
+
+/* As the backend sees it. */
+static uint32_t id_of(const struct packet *packet)
+{
+	uint32_t id;
+
+	if (packet->bytes[PACKET_L3] >> 4 == 4)
+		return packet_get16(packet->bytes + PACKET_L3 + 4);
+	memcpy(&id, packet->bytes + PACKET_L3 + 44, 4);
+	return id;
+}
+
+/* A first fragment and a later one of this client and id: one id leaves, which is returned. */
+static uint32_t id_that_leaves(const struct packet_spec *spec, uint32_t id)
+{
+	struct packet first = piece(spec, true, id), later = piece(spec, false, id);
+	struct xdp_result result = xdp_edge_send(&edge, &first);
+	uint32_t leaves;
+
+	assert_int_equal(result.action, XDP_TX);
+	leaves = id_of(&result.out);
+	result = xdp_edge_send(&edge, &later);
+	assert_int_equal(result.reason, GS_REASON_tx_fragment);
+	assert_int_equal(id_of(&result.out), leaves);
+	return leaves;
+}
+
+/*
+ * Behind NAT all clients are one: their datagrams must not be put together for having one id. A
+ * client's own, whatever its ports, go on being different.
+ */
+static void ids_of_clients_do_not_mix(void **state)
+{
+	enum { CLIENTS = 100, OF_ONE = 60 };
+	(void)state;
+
+	for (int is_v6 = 0; is_v6 < 2; is_v6++) {
+		uint32_t ids[CLIENTS], same = 0;
+		struct gs_meta_value meta = xdp_edge_meta(&edge);
+		char client[64];
+		struct packet_spec spec = {.family = is_v6 ? 6 : 4,
+					   .protocol = IPPROTO_UDP,
+					   .dport = 53,
+					   .src = client};
+
+		set_nat(is_v6 ? SERVICE_DNS6 : SERVICE_DNS4, is_v6 ? 3 : 1, 0);
+		for (uint32_t i = 0; i < CLIENTS; i++) {
+			snprintf(client, sizeof(client), is_v6 ? "2001:db8:3::%u" : "192.0.2.%u",
+				 i + 1);
+			ids[i] = id_that_leaves(&spec, 7);
+			for (uint32_t j = 0; j < i; j++)
+				same += ids[j] == ids[i];
+		}
+		assert_int_equal(same, 0); /* 0.08 are likely */
+		for (uint32_t i = 0; i < OF_ONE; i++) {
+			spec.sport = (uint16_t)(2000 + i);
+			ids[i] = id_that_leaves(&spec, 100 + i);
+			for (uint32_t j = 0; j < i; j++)
+				assert_int_not_equal(ids[j], ids[i]);
+		}
+		meta.table_seed ^= 0x1234567;
+		xdp_edge_set_meta(&edge, &meta);
+		spec.sport = 2000;
+		assert_int_not_equal(id_that_leaves(&spec, 100), ids[0]); /* nobody can tell */
+		meta.table_seed ^= 0x1234567;
+		xdp_edge_set_meta(&edge, &meta);
+		assert_int_equal(id_that_leaves(&spec, 100), ids[0]);
+		xdp_edge_forget(&edge);
+	}
+}
+
+/* What is whole has no use for another id. */
+static void whole_packets_keep_their_id(void **state)
+{
+	struct packet_spec spec = {.protocol = IPPROTO_UDP, .dport = 53, .payload = 20};
+	struct packet packet;
+	(void)state;
+
+	set_nat(SERVICE_DNS4, 1, 0);
+	for (int has_df = 0; has_df < 2; has_df++) {
+		struct xdp_result result;
+
+		spec.fragment = has_df ? 0x4000 : 0;
+		packet = packet_build(&spec);
+		set_id(&packet, 4711);
+		result = xdp_edge_send(&edge, &packet);
+		assert_int_equal(result.action, XDP_TX);
+		assert_int_equal(id_of(&result.out), 4711);
+	}
+}
+
+/* An error about a fragment tells its sender of the id that it knows. */
+static void errors_about_fragments(void **state)
+{
+	struct packet_spec spec = {.protocol = IPPROTO_UDP, .dport = 53};
+	struct packet first, sent, error, want;
+	struct packet_ends to;
+	struct xdp_result result;
+	struct nat nat = {.spec = spec};
+	(void)state;
+
+	set_nat(SERVICE_DNS4, 1, 5353);
+	first = piece(&spec, true, 815);
+	sent = nat_send(&nat, &first, 5353).out;
+	assert_int_not_equal(id_of(&sent), 815);
+	sent.l4 = first.l4;
+	sent.protocol = first.protocol;
+	to = ends_back(&nat);
+	error = packet_icmp(&(struct packet_icmp){.src = "192.0.2.77",
+						  .dst = edge4,
+						  .type = 11,
+						  .code = 1, /* reassembly took too long */
+						  .bytes = sent.bytes + PACKET_L3,
+						  .length = 28});
+	first.bytes[PACKET_L3 + 8]--; /* it quotes what came in, but for the TTL */
+	packet_fix_ip4(&first);
+	want = packet_translate_error(&error, &first, &to);
+	result = xdp_edge_send(&edge, &error);
+	assert_int_equal(result.reason, GS_REASON_tx_nat_reply);
+	edge_expect_bytes("back", &result.out, &want);
 }
 
 static void forget_nat(void)
@@ -1436,6 +1571,9 @@ int main(void)
 		NAT_TEST(details_that_do_not_fit_are_not_used),
 		NAT_TEST(a_flow_that_is_picked_again),
 		NAT_TEST(pieces_go_both_ways),
+		NAT_TEST(ids_of_clients_do_not_mix),
+		NAT_TEST(whole_packets_keep_their_id),
+		NAT_TEST(errors_about_fragments),
 		NAT_TEST(pieces_of_unknown_flows),
 		NAT_TEST(errors_are_translated_with_what_they_quote),
 		NAT_TEST(errors_about_udp_without_a_checksum),
