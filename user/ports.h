@@ -184,7 +184,9 @@ struct gs_nexthop_ops {
 	/*
 	 * What the kernel knows now; asks it to resolve what it does not. was_ifindex: its egress
 	 * until now, or 0. Always fills *ret_hop, with mtu 0 on failure. -ENETDOWN: its link, or
-	 * the one it had, is down; of other failures nobody knows how long they last.
+	 * the one it had, is down; -ENETUNREACH: the kernel has no route, or one that ends here;
+	 * -EHOSTUNREACH: it is on the link, and does not answer. Other failures are of the asking,
+	 * and say nothing of the way.
 	 */
 	int (*resolve)(void *self, const struct gs_addr *addr, uint32_t was_ifindex,
 		       struct gs_hop *ret_hop);

@@ -913,6 +913,67 @@ static void test_a_told_mtu(void **state)
 	scene_free(&scene);
 }
 
+static struct gs_hop_value read_sources(const struct pinned_edge *edge)
+{
+	struct gs_hop_value value;
+	__u32 zero = 0;
+
+	assert_int_equal(bpf_map_lookup_elem(pinned_edge_map(edge, GS_MAP_HOPS), &zero, &value), 0);
+	return value;
+}
+
+/*
+ * NAT's flows live by their source. Without a way there a backend keeps the one it had, whatever
+ * other hops have; the edge's own stays as long as packets go by it.
+ */
+static void test_sources_stay(void **state)
+{
+	const uint32_t first = htonl(0xc0000202), second = htonl(0xc0000263);
+	struct pinned_edge *edge = *state;
+	struct gs_dataplane dataplane = open_ok(edge);
+	struct scene scene = scene_new(3);
+	const struct gs_snapshot *snapshot = &scene.world->snapshot;
+	gs_id a = snapshot->backends[0].id, b = snapshot->backends[1].id;
+	struct gs_hop hop_a = hop_of(a), hop_b = hop_of(b), gone = {.reflect = true};
+
+	hop_b.src4 = gs_addr_from_v4(0xc0000263);
+	hop_b.src6.bytes[15] = 0x63;
+	publish_ok(&dataplane, &scene);
+	assert_int_equal(read_sources(edge).src4, first);
+	for (int restart = 0; restart < 2; restart++) {
+		assert_int_equal(dataplane.ops->set_hop(dataplane.self, b, &hop_b), 0);
+		assert_int_equal(read_hop(edge, b).src4, second);
+		assert_int_equal(read_sources(edge).src4, first);
+		assert_int_equal(((const uint8_t *)read_sources(edge).src6)[15], 2);
+		for (int again = 0; again < 2; again++) {
+			assert_int_equal(dataplane.ops->set_hop(dataplane.self, b, &gone), 0);
+			assert_int_equal(read_hop(edge, b).mtu, 0);
+			assert_int_equal(read_hop(edge, b).src4, second);
+			assert_int_equal(((const uint8_t *)read_hop(edge, b).src6)[15], 0x63);
+			/* a publish changes nothing about it */
+			scene.hops[1] = gone;
+			publish_ok(&dataplane, &scene);
+		}
+		dataplane.ops->close(dataplane.self);
+		dataplane = open_ok(edge);
+	}
+	/* Nobody goes by the first any more: the edge has another address by now. */
+	for (uint32_t i = 0; i < snapshot->backend_count; i++) {
+		hop_a = hop_of(snapshot->backends[i].id);
+		hop_a.src4 = hop_b.src4;
+		hop_a.src6 = hop_b.src6;
+		assert_int_equal(
+			dataplane.ops->set_hop(dataplane.self, snapshot->backends[i].id, &hop_a),
+			0);
+	}
+	hop_a.dst_mac[5] ^= 0x40;
+	assert_int_equal(dataplane.ops->set_hop(dataplane.self, a, &hop_a), 0);
+	assert_int_equal(read_sources(edge).src4, second);
+	assert_int_equal(((const uint8_t *)read_sources(edge).src6)[15], 0x63);
+	dataplane.ops->close(dataplane.self);
+	scene_free(&scene);
+}
+
 static uint32_t told_mtu_of(const struct pinned_edge *edge, gs_id backend)
 {
 	struct gs_tunnel_told told;
@@ -1562,6 +1623,7 @@ int main(void)
 		EDGE_TEST(test_what_tunnels_are_told),
 		EDGE_TEST(test_a_told_mtu),
 		EDGE_TEST(test_what_was_told_is_forgotten),
+		EDGE_TEST(test_sources_stay),
 		EDGE_TEST(test_forward_mode),
 		EDGE_TEST(test_l2_by_its_own_mac),
 		EDGE_TEST(test_no_way_there),

@@ -385,8 +385,11 @@ static void test_not_reached(void **state)
 	} cases[] = {
 		{"no route", "203.0.113.1", -ENETUNREACH},
 		{"no IPv6 route", "2001:db8:ffff::1", -ENETUNREACH},
-		{"a black hole", "10.66.0.1", -EINVAL},
-		{"prohibited", "10.67.0.1", -EACCES},
+		{"a black hole", "10.66.0.1", -ENETUNREACH},
+		{"prohibited", "10.67.0.1", -ENETUNREACH},
+		{"unreachable", "10.68.0.1", -ENETUNREACH},
+		{"an IPv6 black hole", "fd00:66::1", -ENETUNREACH},
+		{"prohibited IPv6", "fd00:67::1", -ENETUNREACH},
 		{"this machine", "192.0.2.1", 0},
 		{"loopback", "127.0.0.1", 0},
 		{"IPv6 loopback", "::1", 0},
@@ -397,6 +400,9 @@ static void test_not_reached(void **state)
 	(void)state;
 	run("ip route add blackhole 10.66.0.0/16");
 	run("ip route add prohibit 10.67.0.0/16");
+	run("ip route add unreachable 10.68.0.0/16");
+	run("ip -6 route add blackhole fd00:66::/64");
+	run("ip -6 route add prohibit fd00:67::/64");
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct gs_hop hop;
 		int result = resolve(&nexthop, cases[i].to, &hop);
@@ -548,7 +554,7 @@ static void test_told(void **state)
 		{"a rule",
 		 "ip rule add to 10.9.0.0/16 prohibit",
 		 NULL,
-		 {"10.9.0.1", -EACCES, 0, 0, 0}},
+		 {"10.9.0.1", -ENETUNREACH, 0, 0, 0}},
 		{"no rule",
 		 "ip rule del to 10.9.0.0/16 prohibit",
 		 NULL,
@@ -629,15 +635,41 @@ static void test_told_of_a_link_gone(void **state)
 	assert_int_equal(hop.ifindex, ifindex);
 	/* Nobody knows which link it was: no route is all there is to say. */
 	assert_int_equal(listener.nexthop.ops->resolve(listener.nexthop.self, &at, 0, &hop),
-			 -EHOSTUNREACH);
+			 -ENETUNREACH);
 	run("ip route del unreachable 192.0.2.128/25");
+}
+
+/* It is asked for again and again: that is no news, until it answers. */
+static void test_failed_until_known(void **state)
+{
+	static const struct {
+		struct gs_neighbour_entry before, now;
+		bool want;
+	} cases[] = {
+		{{0}, {0}, false},
+		{{0}, {.is_failed = true}, true},
+		{{.is_failed = true}, {0}, true}, /* incomplete */
+		{{.is_failed = true}, {.is_failed = true}, true},
+		{{.is_failed = true}, {.is_known = true}, false},
+		{{.is_known = true}, {0}, false},
+		{{.is_known = true}, {.is_failed = true}, true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct gs_neighbour_entry now = cases[i].now;
+
+		gs_neighbour_entry_after(&cases[i].before, &now);
+		assert_int_equal(now.is_failed, cases[i].want);
+	}
 }
 
 /* The kernel keeps asking for a managed entry; the moment it is answered, it is told. */
 static void test_managed_fails_and_comes_back(void **state)
 {
 	static const struct want known = {"192.0.2.2", 0, 1480, 0x22, 0x11};
-	static const struct want lost = {"192.0.2.2", 0, 1480, 0, 0};
+	static const struct want lost = {"192.0.2.2", -EHOSTUNREACH, 0, 0, 0};
+	static const struct want behind = {"10.20.0.1", 0, 1480, 0, 0};
 	const struct far *far = *state;
 
 	start_listening();
@@ -645,6 +677,12 @@ static void test_managed_fails_and_comes_back(void **state)
 	run_far(far, "ip addr del 192.0.2.2/24 dev gs-far");
 	run("ip neigh change 192.0.2.2 dev gs-near nud failed");
 	wait_told("lost", &lost);
+	/* What is behind a router goes on being given back to whoever sent it: the router, mostly.
+	 */
+	run("ip route add 10.20.0.0/16 via 192.0.2.2");
+	look(&behind);
+	assert_true(is_as_wanted(&behind));
+	run("ip route del 10.20.0.0/16 via 192.0.2.2");
 	run("ip neigh show 192.0.2.2 dev gs-near | grep -q managed");
 	run_far(far, "ip addr add 192.0.2.2/24 dev gs-far");
 	wait_told("back", &known);
@@ -736,6 +774,7 @@ int main(void)
 		cmocka_unit_test(test_not_reached),
 		cmocka_unit_test_teardown(test_told, stop_listening),
 		cmocka_unit_test_teardown(test_told_of_a_link_gone, stop_listening),
+		cmocka_unit_test(test_failed_until_known),
 		cmocka_unit_test_teardown(test_managed_fails_and_comes_back, stop_listening),
 		cmocka_unit_test_teardown(test_chatter, stop_listening),
 		cmocka_unit_test_teardown(test_bursts, stop_listening),

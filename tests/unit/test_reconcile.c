@@ -1298,7 +1298,7 @@ static void an_address_is_told_of_once(void **state)
 	assert_int_equal(hop[5], 0);
 }
 
-static void a_link_down_takes_its_hops_along(void **state)
+static void what_is_no_way_takes_hops_along(void **state)
 {
 	static const struct {
 		int error;
@@ -1306,7 +1306,13 @@ static void a_link_down_takes_its_hops_along(void **state)
 	} cases[] = {
 		{-ENETDOWN, FAKE_BACKENDS, 0},
 		{0, FAKE_BACKENDS, 1500},
-		{-ENETUNREACH, 0, 1500}, /* no route, for a while perhaps: what is known is kept */
+		{-ENETUNREACH, FAKE_BACKENDS, 0},
+		{0, FAKE_BACKENDS, 1500},
+		{-EHOSTUNREACH, FAKE_BACKENDS, 0},
+		{0, FAKE_BACKENDS, 1500},
+		{-EAGAIN, 0, 1500}, /* the asking failed: what is known is kept */
+		{-ENOBUFS, 0, 1500},
+		{-EPROTO, 0, 1500},
 	};
 	struct scene *scene = *state;
 
@@ -1561,7 +1567,7 @@ int main(void)
 		SCENE(a_told_mtu_grows_old),
 		SCENE(another_route_forgets_what_was_told),
 		SCENE(an_address_is_told_of_once),
-		SCENE(a_link_down_takes_its_hops_along),
+		SCENE(what_is_no_way_takes_hops_along),
 		SCENE(a_storm_of_changes_is_one_walk),
 		SCENE(a_long_walk_takes_turns),
 		SCENE(hops_follow_during_a_build),

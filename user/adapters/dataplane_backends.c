@@ -7,6 +7,7 @@
 #include "dataplane.h"
 
 #include "user/base/cleanup.h"
+#include "user/core/cidr.h"
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -66,19 +67,56 @@ static int link_note(const struct gs_dataplane_state *state, const struct gs_hop
 	return 0;
 }
 
-/* The edge's sources, for hops that have none: entry 0. Those of the hop written last. */
+static bool has_source6(const struct gs_hop_value *value)
+{
+	static const __be32 none[4];
+
+	return memcmp(value->src6, none, sizeof(none)) != 0;
+}
+
+static bool is_source4(const struct gs_hop_value *value, const struct gs_hop_value *edge)
+{
+	return value->src4 == edge->src4 && value->spread4 == edge->spread4;
+}
+
+static bool is_source6(const struct gs_hop_value *value, const struct gs_hop_value *edge)
+{
+	return memcmp(value->src6, edge->src6, sizeof(edge->src6)) == 0 &&
+	       value->spread6 == edge->spread6;
+}
+
+/* Does any hop that packets go by have the edge's source? */
+static bool is_in_use(const struct gs_dataplane_state *state,
+		      bool (*is_source)(const struct gs_hop_value *, const struct gs_hop_value *))
+{
+	const struct gs_hop_value *edge = &state->backends.hop[0].value;
+
+	for (uint32_t id = 1; id < GS_MAX_HOPS; id++) {
+		const struct gs_dataplane_hop_slot *slot = &state->backends.hop[id];
+
+		if (slot->users > 0 && slot->value.mtu > 0 && is_source(&slot->value, edge))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The edge's sources, for hops that have none: entry 0. NAT's flows live by them, so the first one
+ * stays as long as any hop in use has it; then it is that of the hop written.
+ */
 static int sources_note(struct gs_dataplane_state *state, const struct gs_hop_value *value,
 			struct gs_error *error)
 {
-	static const __be32 none[4];
 	struct gs_hop_value *edge = &state->backends.hop[0].value, now = *edge;
 	uint32_t id = 0;
 
-	if (value->src4) {
+	if (value->src4 && !is_source4(value, edge) &&
+	    (!edge->src4 || !is_in_use(state, is_source4))) {
 		now.src4 = value->src4;
 		now.spread4 = value->spread4;
 	}
-	if (memcmp(value->src6, none, sizeof(none)) != 0) {
+	if (has_source6(value) && !is_source6(value, edge) &&
+	    (!has_source6(edge) || !is_in_use(state, is_source6))) {
 		memcpy(now.src6, value->src6, sizeof(now.src6));
 		now.spread6 = value->spread6;
 	}
@@ -368,24 +406,49 @@ static bool has_hop(const struct gs_dataplane_state *state, gs_id backend, const
 	       memcmp(&state->backends.hop[id].value, &value, sizeof(value)) == 0;
 }
 
+/* Without a way there the sources of the last one stay: the kernel's next hop gets them. */
+static struct gs_hop with_sources(const struct gs_dataplane_state *state, gs_id backend,
+				  const struct gs_hop *hop)
+{
+	static const struct gs_addr none;
+	uint32_t id = state->backends.value[backend].hop;
+	struct gs_hop with = *hop;
+	const struct gs_hop_value *last;
+
+	if (hop->mtu > 0 || id == 0 || id >= GS_MAX_HOPS)
+		return with;
+	last = &state->backends.hop[id].value;
+	if (last->src4 && gs_addr_compare(&hop->src4, &none) == 0) {
+		with.src4 = gs_addr_from_v4(ntohl(last->src4));
+		with.spread4 = last->spread4;
+	}
+	if (has_source6(last) && gs_addr_compare(&hop->src6, &none) == 0) {
+		memcpy(with.src6.bytes, last->src6, sizeof(last->src6));
+		with.spread6 = last->spread6;
+	}
+	return with;
+}
+
 int gs_dataplane_hop_set(struct gs_dataplane_state *state, gs_id backend, const struct gs_hop *hop,
 			 uint64_t now_ms, struct gs_error *error)
 {
 	struct gs_backend_value value;
+	struct gs_hop with;
 	uint32_t hop_id;
 	int result;
 
 	if (backend >= GS_MAX_BACKENDS || state->backends.value[backend].mode == GS_FORWARD_NONE)
 		return -ENOENT;
+	with = with_sources(state, backend, hop);
 	if (hop->told_mtu == 0)
 		gs_dataplane_tunnels_forget(state, backend);
-	if (has_hop(state, backend, hop))
+	if (has_hop(state, backend, &with))
 		return 0;
 	value = state->backends.value[backend];
 	/* A MAC not known now is nothing to tell; a link that is down is. */
 	if (hop->mtu > 0 && !is_hop_for(value.mode, hop))
 		return hop->has_gateway ? -EHOSTUNREACH : 0;
-	result = hop_hold(state, hop, now_ms, &hop_id, error);
+	result = hop_hold(state, &with, now_ms, &hop_id, error);
 	if (result)
 		return result;
 	if (value.hop == hop_id) {

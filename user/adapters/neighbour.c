@@ -70,6 +70,8 @@ static int find_entry(struct gs_neighbour *self, const struct gs_neighbour_route
 		result = gs_neighbour_ask_entry(&self->asker, route->ifindex, &route->via, &entry);
 		if (result && result != -ENOENT)
 			return result;
+		if (result == 0 && is_same)
+			gs_neighbour_entry_after(&slot->entry, &entry);
 		*slot = (struct gs_neighbour_entry_slot){
 			.ifindex = route->ifindex,
 			.via = route->via,
@@ -141,19 +143,28 @@ static void spread_sources(const struct gs_neighbour *self, struct gs_hop *hop)
 	}
 }
 
+/* The kernel's answer that there is no way: no route, unreachable, prohibited, blackhole. */
+static bool is_no_route(int answer)
+{
+	return answer == -ENETUNREACH || answer == -EHOSTUNREACH || answer == -EACCES ||
+	       answer == -EINVAL;
+}
+
 /* Routes leave with their link: no route, and the link there was is down or gone. */
-static int explain_no_route(struct gs_neighbour *self, uint32_t was_ifindex, int no_route,
+static int explain_no_route(struct gs_neighbour *self, uint32_t was_ifindex, int answer,
 			    struct gs_hop *hop)
 {
 	struct gs_neighbour_link_slot *slot;
 	int result;
 
+	if (!is_no_route(answer))
+		return answer;
 	if (was_ifindex == 0)
-		return no_route;
+		return -ENETUNREACH;
+	hop->ifindex = was_ifindex;
 	result = find_link(self, was_ifindex, &slot);
 	if (result != -ENODEV && (result || slot->link.is_up))
-		return no_route;
-	hop->ifindex = was_ifindex;
+		return -ENETUNREACH;
 	return -ENETDOWN;
 }
 
@@ -163,8 +174,12 @@ static int fill_macs(struct gs_neighbour *self, const struct gs_neighbour_route 
 	struct gs_neighbour_entry entry;
 	int result = find_entry(self, route, &entry);
 
-	if (result || !entry.is_known)
+	if (result)
 		return result;
+	if (entry.is_failed && !hop->has_gateway)
+		return -EHOSTUNREACH;
+	if (!entry.is_known)
+		return 0;
 	memcpy(hop->dst_mac, entry.mac, sizeof(hop->dst_mac));
 	memcpy(hop->src_mac, link->mac, sizeof(hop->src_mac));
 	hop->reflect = false;

@@ -44,6 +44,7 @@ struct gs_neighbour_link {
 
 struct gs_neighbour_entry {
 	bool is_known;	 /* has a MAC that may be used */
+	bool is_failed;	 /* was asked for and did not answer; until it is known */
 	bool is_managed; /* or permanent: the kernel keeps it by itself */
 	uint8_t mac[6];
 };
@@ -114,6 +115,12 @@ bool gs_neighbour_ask_xmit(uint32_t ifindex);
 
 /* An RTM_NEWLINK. */
 struct gs_neighbour_link gs_neighbour_read_link(const struct nlmsghdr *message);
+/* What was there is asked for again and again: it goes on being failed until it answers. */
+static inline void gs_neighbour_entry_after(const struct gs_neighbour_entry *before,
+					    struct gs_neighbour_entry *now)
+{
+	now->is_failed = !now->is_known && (now->is_failed || before->is_failed);
+}
 /* An RTM_NEWNEIGH or RTM_DELNEIGH as an entry, and whose; false: it has no address. */
 bool gs_neighbour_read_entry(const struct nlmsghdr *message, uint32_t *ret_ifindex,
 			     struct gs_addr *ret_via, struct gs_neighbour_entry *ret_entry);

@@ -377,6 +377,7 @@ bool gs_neighbour_read_entry(const struct nlmsghdr *message, uint32_t *ret_ifind
 	if (mnl_nlmsg_get_payload_len(message) < sizeof(*body))
 		return false;
 	entry.is_managed = body->ndm_state & NUD_PERMANENT;
+	entry.is_failed = body->ndm_state & NUD_FAILED;
 	mnl_attr_for_each(attribute, message, sizeof(*body))
 	{
 		if (mnl_attr_get_type(attribute) == NDA_DST)

@@ -79,7 +79,10 @@ static enum gs_neighbour_change hear_entry(struct gs_neighbour *self,
 	if (slot->ifindex != ifindex || gs_addr_compare(&slot->via, &via) != 0)
 		return slot->is_shared ? GS_NEIGHBOUR_ENTRY : GS_NEIGHBOUR_NOTHING;
 	before = slot->entry;
-	if (now.is_known == before.is_known && (now.is_managed || !before.is_managed) &&
+	if (message->nlmsg_type == RTM_NEWNEIGH)
+		gs_neighbour_entry_after(&before, &now);
+	if (now.is_known == before.is_known && now.is_failed == before.is_failed &&
+	    (now.is_managed || !before.is_managed) &&
 	    (!now.is_known || memcmp(now.mac, before.mac, sizeof(now.mac)) == 0))
 		return GS_NEIGHBOUR_NOTHING;
 	slot->entry = now;

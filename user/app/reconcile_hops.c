@@ -32,6 +32,12 @@ static bool is_equal(const struct gs_hop *a, const struct gs_hop *b)
 	       gs_addr_compare(&a->src4, &b->src4) == 0 && gs_addr_compare(&a->src6, &b->src6) == 0;
 }
 
+/* There is no way now; packets ask the kernel, and say why they are dropped. */
+static bool is_no_way(int err)
+{
+	return err == -ENETDOWN || err == -ENETUNREACH || err == -EHOSTUNREACH;
+}
+
 /* ---- the walk -------------------------------------------------------------------------------- */
 
 static void note(struct gs_hops_walk *walk, const struct gs_backend *backend,
@@ -78,8 +84,8 @@ static void visit(struct gs_reconcile *r, const struct gs_backend *backend)
 	if (is_moving(r, backend))
 		return;
 	err = nexthop->ops->resolve(nexthop->self, &backend->addr, was_ifindex, &hop);
-	if (err && err != -ENETDOWN)
-		return; /* what is known is kept */
+	if (err && !is_no_way(err))
+		return; /* the asking failed: what is known is kept */
 	if (is_known(&r->walk.hops[backend->id]) && !is_equal(&r->walk.hops[backend->id], &hop))
 		gs_reconcile_tunnels_forget(r, backend->id);
 	hop.told_mtu = gs_reconcile_tunnel_mtu(r, backend->id);
