@@ -1,27 +1,34 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Step 4a: what flows tell that are new or just proven. How many there are by policy and location;
- * to each backend, how many SYNs and how many of them again; and of a sample, how long the client's
- * handshake took. The tables are described at struct gs_handshake_entry.
+ * Step 5c: what flows tell that are new or just proven. How many there are by policy and location;
+ * to each backend, how many SYNs and how many of them again; and of a sample, whose client it is
+ * and how long its handshake took. The tables are described at struct gs_handshake_entry.
  *
  * Nothing here decides about a packet: with direct return the edge sees no SYN-ACK, so anybody can
  * complete a handshake that never was. It is evidence for the controller to weigh.
  */
 #pragma once
 
+#include "answer.h"
 #include "flow.h"
 #include "locate.h"
 
 /* ---- new flows -------------------------------------------------------------------------------*/
 
-/* entry: policy * locations + location. */
-GS_INLINE void gs_demand_add(__u32 entry)
+GS_INLINE void gs_demand_add(const struct gs_turn *turn)
 {
-	__u32 index = entry / GS_DEMAND_WAYS;
-	struct gs_demand_block *block = bpf_map_lookup_elem(&demand, &index);
+	const struct gs_meta_value *found;
+	struct gs_demand_block *block;
+	__u32 zero = 0, index, bank;
 
+	found = bpf_map_lookup_elem(&meta, &zero);
+	if (!found || turn->at >= GS_GENERATIONS || turn->demand >= GS_DEMAND_ENTRIES)
+		return;
+	bank = *(const volatile __u8 *)&found->demand_bank[turn->at] % GS_DEMAND_BANKS;
+	index = (bank * GS_DEMAND_ENTRIES + turn->demand) / GS_DEMAND_WAYS;
+	block = bpf_map_lookup_elem(&demand, &index);
 	if (block)
-		__sync_fetch_and_add(&block->flows[entry % GS_DEMAND_WAYS], 1);
+		__sync_fetch_and_add(&block->flows[turn->demand % GS_DEMAND_WAYS], 1);
 }
 
 /* ---- the sample ------------------------------------------------------------------------------*/
@@ -101,32 +108,23 @@ GS_INLINE void gs_handshake_prefix(const struct gs_packet *packet, __u8 ret_pref
 	}
 }
 
-/* The first ACK of a flow of this backend. */
-__attribute__((noinline)) int gs_handshake_ack(const struct gs_packet *packet,
-					       const struct gs_turn *turn, __u32 id)
+/* To the controller: a client of the sample. rtt_us: 0: it is not known. */
+__attribute__((noinline)) int gs_handshake_tell(const struct gs_packet *packet,
+						const struct gs_turn *turn, __u32 id, __u32 rtt_us)
 {
 	const struct gs_generation_value *generation;
 	struct gs_handshake_event event = {.service = 0};
 	const struct gs_backend_value *backend;
-	union gs_handshake_bits entry;
 	struct gs_syn_count *count;
-	volatile __u64 *word;
 
-	if (!packet || !turn || !gs_handshake_sampled(turn->table_hash))
+	if (!packet || !turn)
 		return 0;
-	word = gs_handshake_word(turn->table_hash);
 	generation = gs_generation(turn->at);
 	backend = bpf_map_lookup_elem(&backends, &id);
 	count = bpf_map_lookup_elem(&count_syn, &id);
-	if (!word || !generation || !backend || !count)
+	if (!generation || !backend || !count)
 		return 0;
-	entry.word = *word;
-	if (entry.as.tag != gs_flow_tag(turn->table_hash))
-		return 0;
-	*word = 0;
-	event.rtt_us = gs_handshake_now() - entry.as.us;
-	if (event.rtt_us == 0 || event.rtt_us > GS_HANDSHAKE_US_MAX)
-		return 0;
+	event.rtt_us = rtt_us;
 	event.service = (__u16)turn->service;
 	event.backend = (__u16)id;
 	event.region = backend->region;
@@ -136,8 +134,35 @@ __attribute__((noinline)) int gs_handshake_ack(const struct gs_packet *packet,
 	if (bpf_ringbuf_output(&events, &event, sizeof(event), 0))
 		count->lost++;
 	else
-		count->measured++;
+		count->measured += rtt_us != 0;
 	return 0;
+}
+
+/* The first ACK of a flow: how long its handshake took, microseconds; 0: not known. */
+__attribute__((noinline)) int gs_handshake_ack(__u64 table_hash)
+{
+	union gs_handshake_bits entry;
+	volatile __u64 *word;
+	__u32 rtt_us;
+
+	if (!gs_handshake_sampled(table_hash))
+		return 0;
+	word = gs_handshake_word(table_hash);
+	if (!word)
+		return 0;
+	entry.word = *word;
+	if (entry.as.tag != gs_flow_tag(table_hash))
+		return 0;
+	*word = 0;
+	rtt_us = gs_handshake_now() - entry.as.us;
+	return rtt_us <= GS_HANDSHAKE_US_MAX ? (int)rtt_us : 0;
+}
+
+/* UDP has no handshake that a stranger would have to complete: so many a second, and not more. */
+GS_INLINE int gs_handshake_shows(const struct gs_turn *turn, const struct gs_packet *packet)
+{
+	return packet->tuple.protocol == IPPROTO_UDP && gs_handshake_sampled(turn->table_hash) &&
+	       gs_may_answer(GS_ANSWER_CLIENT);
 }
 
 /* ---- all of it -------------------------------------------------------------------------------*/
@@ -146,14 +171,22 @@ __attribute__((noinline)) int gs_handshake_ack(const struct gs_packet *packet,
 __attribute__((noinline)) int gs_watch_flow(const struct gs_packet *packet,
 					    const struct gs_turn *turn, __u32 backend)
 {
+	__u32 rtt_us;
+
 	if (!packet || !turn)
 		return 0;
-	if (turn->watch & GS_WATCH_NEW)
-		gs_demand_add(turn->demand);
+	if (turn->watch & GS_WATCH_NEW) {
+		gs_demand_add(turn);
+		if (gs_handshake_shows(turn, packet))
+			gs_handshake_tell(packet, turn, backend, 0);
+	}
 	if (turn->watch & GS_WATCH_SYN)
 		gs_handshake_syn(turn->table_hash, backend, (turn->watch & GS_WATCH_REPEATED) != 0);
 	if (turn->watch & GS_WATCH_PROVEN &&
-	    (packet->tcp_flags & (GS_TCP_ACK | GS_TCP_RST | GS_TCP_FIN)) == GS_TCP_ACK)
-		gs_handshake_ack(packet, turn, backend);
+	    (packet->tcp_flags & (GS_TCP_ACK | GS_TCP_RST | GS_TCP_FIN)) == GS_TCP_ACK) {
+		rtt_us = (__u32)gs_handshake_ack(turn->table_hash);
+		if (rtt_us)
+			gs_handshake_tell(packet, turn, backend, rtt_us);
+	}
 	return 0;
 }

@@ -279,6 +279,21 @@ GS_INLINE void gs_nat_head(const struct gs_nat_detail *detail, struct gs_head *r
 			      (ret_head->tag[1] ? sizeof(struct gs_tag) : 0);
 }
 
+/* A RST that answers a SYN: once a connection, and never of one that a client's packet has proven.
+ */
+GS_INLINE void gs_nat_note_reset(const struct gs_packet *packet, union gs_flow_bits entry)
+{
+	__u32 id = entry.as.backend & GS_NAT_BACKEND;
+	struct gs_syn_count *count;
+
+	if (!(packet->tcp_flags & GS_TCP_RST) || entry.as.seen & GS_FLOW_PROVEN ||
+	    (entry.as.backend & GS_NAT_OVER) == GS_NAT_OVER)
+		return;
+	count = bpf_map_lookup_elem(&count_syn, &id);
+	if (count)
+		count->resets++;
+}
+
 /*
  * A packet for no service. -1: no reply of a flow we know. NONE: ready to leave by *ret_ifindex. A
  * reason: not sent.
@@ -305,8 +320,10 @@ __attribute__((noinline)) int gs_nat_back(struct xdp_md *ctx, const struct gs_pa
 		return -1;
 	gs_nat_head(detail, &head);
 	*ret_ifindex = detail->ifindex;
-	if (packet->shape != GS_SHAPE_QUOTES)
+	if (packet->shape != GS_SHAPE_QUOTES) {
+		gs_nat_note_reset(packet, entry);
 		gs_nat_touch_back(word, entry, packet, gs_nat_now());
+	}
 	if (packet->shape == GS_SHAPE_FIRST)
 		gs_fragment_remember(packet);
 	if (packet->tcp_flags & GS_TCP_SYN)

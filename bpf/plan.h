@@ -37,7 +37,7 @@ gs_plan_get(struct gs_turn *turn, const struct gs_generation_value *generation, 
 		location = 0;
 	row = gs_pool_get(at, generation->regions, turn->service, 0);
 	index = row.base * generation->locations + location;
-	turn->demand = row.slots * generation->locations + location;
+	turn->demand = index;
 	table = bpf_map_lookup_elem(&routes, &at);
 	plan = index / GS_BLOCK_U16;
 	route = table ? bpf_map_lookup_elem(table, &plan) : NULL;

@@ -22,7 +22,7 @@ struct gs_turn {
 	__u32 service;
 	__u32 flow_mask;
 	__u32 now;    /* ktime in units of 2^30 ns, 15 bits */
-	__u32 demand; /* policy * locations + location, once the flow was picked anew */
+	__u32 demand; /* row * locations + location, once the flow was picked anew */
 	/* small, because the stack is: 512 bytes for a packet's whole way */
 	__u8 may_try;	 /* 1: begins a connection, and may be a half-open breaker's trial */
 	__u8 asks;	 /* the generation's */

@@ -71,7 +71,8 @@ struct {
 	__uint(max_entries, GS_SAMPLES_BYTES);
 } samples SEC(".maps");
 GS_ARRAY(handshakes, GS_HANDSHAKE_BLOCKS, gs_handshake_block, 0);
-GS_ARRAY(demand, GS_DEMAND_ENTRIES / GS_DEMAND_WAYS, gs_demand_block, BPF_F_MMAPABLE);
+GS_ARRAY(demand, GS_DEMAND_BANKS *GS_DEMAND_ENTRIES / GS_DEMAND_WAYS, gs_demand_block,
+	 BPF_F_MMAPABLE);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

@@ -14,7 +14,7 @@
 
 #include <linux/types.h>
 
-#define GS_MAPS_VERSION 5u
+#define GS_MAPS_VERSION 6u
 
 /* Where everything is pinned unless the user names another folder. */
 #define GS_PIN_DIR_DEFAULT "/sys/fs/bpf/geostream"
@@ -202,7 +202,7 @@ struct gs_meta_value {
 	__u32 monitor_mask;	/* one packet in mask + 1 */
 	__u32 handshake_one_in; /* new TCP flow is watched, a power of two; 0: none is */
 	__u32 nat_mask;		/* planes of `nat_flows` - 1 */
-	__u32 _pad;
+	__u8 demand_bank[4];	/* by slot: 0 or 1, which half of `demand` */
 	__u64 _pad2;
 	struct gs_generation_value generation[GS_GENERATIONS];
 };
@@ -595,7 +595,13 @@ struct gs_nat_detail {
  * (ktime, ns) at which the limit will be used up no more (the "theoretical arrival time" of the
  * generic cell rate algorithm, ITU-T I.371).
  */
-enum gs_answer { GS_ANSWER_ECHO, GS_ANSWER_TOO_BIG, GS_ANSWER_NEIGHBOUR, GS_ANSWER__COUNT };
+enum gs_answer {
+	GS_ANSWER_ECHO,
+	GS_ANSWER_TOO_BIG,
+	GS_ANSWER_NEIGHBOUR,
+	GS_ANSWER_CLIENT,
+	GS_ANSWER__COUNT
+};
 #define GS_ANSWER_INTERVAL_NS 1000000u /* 1,000 a second, ... */
 #define GS_ANSWER_BURST 100u	       /* ... and so many at once */
 
@@ -700,7 +706,7 @@ struct gs_handshake_block {
 
 /* One in `events`. */
 struct gs_handshake_event {
-	__u32 rtt_us; /* 1 .. GS_HANDSHAKE_US_MAX */
+	__u32 rtt_us; /* 1 .. GS_HANDSHAKE_US_MAX; 0: of a UDP flow that began, which has none */
 	__u16 service;
 	__u16 backend;
 	__u16 location;
@@ -717,17 +723,21 @@ struct gs_syn_count {
 	__u64 repeated; /* SYNs of flows that no ACK had completed yet */
 	__u64 measured; /* events sent */
 	__u64 lost;	/* events that found the ring buffer full */
+	__u64 resets;	/* NAT: replies that were the RST to a SYN */
 };
 
 /*
- * `demand`: new flows by policy and location, entry policy * generation.locations + location, 8 to
- * a block. What lies beyond the last entry is not counted. Atomic, never reset: readers take
- * differences, and none across generations of different `locations`.
+ * `demand`: new flows by route row (a policy, and the regions its services have backends in) and
+ * location: entry row * generation.locations + location of its bank, 16 to a block. A generation
+ * has the bank that its predecessor has not (meta.demand_bank), empty when it comes into force: so
+ * what was counted under other rows and locations is never mixed up. What lies beyond a bank's last
+ * entry is not counted. Atomic; readers take differences, modulo 2^32.
  */
-#define GS_DEMAND_ENTRIES 524288u
-#define GS_DEMAND_WAYS 8u
+#define GS_DEMAND_BANKS 2u
+#define GS_DEMAND_ENTRIES 1048576u /* of a bank */
+#define GS_DEMAND_WAYS 16u
 struct gs_demand_block {
-	__u64 flows[GS_DEMAND_WAYS];
+	__u32 flows[GS_DEMAND_WAYS];
 };
 
 /* ---- own MACs ------------------------------------------------------------------------------
@@ -810,5 +820,5 @@ _Static_assert(GS_NAT_PORT_FIRST + GS_NAT_SLOTS <= 32768, "the kernel's own port
 GS_ASSERT_SIZE(gs_count, 16);
 GS_ASSERT_SIZE(gs_handshake_block, GS_BLOCK_BYTES);
 GS_ASSERT_SIZE(gs_handshake_event, 24);
-GS_ASSERT_SIZE(gs_syn_count, 32);
+GS_ASSERT_SIZE(gs_syn_count, 40);
 GS_ASSERT_SIZE(gs_demand_block, GS_BLOCK_BYTES);

@@ -18,17 +18,10 @@
 enum { COMMANDS_MAX = 128 };
 
 const struct gs_ctl_command *const gs_ctl_tables[] = {
-	gs_ctl_daemon_commands,
-	gs_ctl_edge_commands,
-	gs_ctl_live_commands,
-	gs_ctl_db_commands,
-	gs_ctl_history_commands,
-	gs_ctl_file_commands,
-	gs_ctl_explain_commands,
-	gs_ctl_monitor_commands,
-	gs_ctl_flow_commands,
-	gs_ctl_handshake_commands,
-	NULL,
+	gs_ctl_daemon_commands,	   gs_ctl_edge_commands,    gs_ctl_live_commands,
+	gs_ctl_db_commands,	   gs_ctl_history_commands, gs_ctl_file_commands,
+	gs_ctl_explain_commands,   gs_ctl_monitor_commands, gs_ctl_flow_commands,
+	gs_ctl_handshake_commands, gs_ctl_demand_commands,  NULL,
 };
 
 /* What people typed and databases said may hold what a terminal would act on. */
@@ -133,7 +126,7 @@ static const struct group {
 	{"the whole configuration", {"apply", "export", "db"}},
 	{"health and breakers", {"health", "breaker"}},
 	{"history", {"history", "audit"}},
-	{"routing", {"route", "explain", "monitor", "flow", "handshake"}},
+	{"routing", {"route", "explain", "monitor", "flow", "handshake", "demand"}},
 	{"daemon, edges and GeoIP", {"status", "edge", "geo"}},
 };
 

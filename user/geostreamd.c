@@ -6,6 +6,7 @@
 #include "user/app/api.h"
 #include "user/app/check.h"
 #include "user/app/config.h"
+#include "user/app/demand.h"
 #include "user/app/handshakes.h"
 #include "user/app/reconcile.h"
 #include "user/app/reload.h"
@@ -34,6 +35,7 @@ struct daemon {
 	struct gs_reach *reach;
 	struct gs_reconcile *reconcile;
 	struct gs_handshakes *handshakes;
+	struct gs_demand *demand;
 	struct gs_api api;
 	struct gs_reload reload;
 	struct gs_control *control;
@@ -129,6 +131,25 @@ static int open_handshakes(struct daemon *d, uint64_t seed)
 	return err;
 }
 
+static int open_demand(struct daemon *d)
+{
+	const struct gs_demand_ports ports = {
+		.loop = d->loop,
+		.dataplane = &d->dataplane,
+		.look = look,
+		.look_context = d,
+	};
+
+	return gs_demand_new(&ports, &d->demand);
+}
+
+static void on_generation(void *context, const struct gs_generation_change *change)
+{
+	struct daemon *d = context;
+
+	gs_demand_replace(d->demand, change);
+}
+
 static int reopen_dataplane(void *context, struct gs_error *error)
 {
 	struct daemon *d = context;
@@ -141,6 +162,7 @@ static int reopen_dataplane(void *context, struct gs_error *error)
 	d->dataplane.ops->close(d->dataplane.self);
 	d->dataplane = fresh;
 	attach_handshakes(d);
+	gs_demand_reopen(d->demand);
 	return 0;
 }
 
@@ -200,6 +222,8 @@ static int wire(struct daemon *d, struct gs_error *error)
 		.prober = &d->prober,
 		.reopen_dataplane = reopen_dataplane,
 		.reopen_context = d,
+		.on_generation = on_generation,
+		.generation_context = d,
 	};
 	const struct gs_control_events events = {.on_request = on_request};
 	struct gs_reconcile_settings settings = {.seed = gs_now_us() ^ (uint64_t)getpid() << 40};
@@ -217,6 +241,8 @@ static int wire(struct daemon *d, struct gs_error *error)
 		err = gs_reconcile_new(&ports, &settings, &d->reconcile);
 	if (!err)
 		err = open_handshakes(d, settings.seed);
+	if (!err)
+		err = open_demand(d);
 	if (err)
 		return err;
 	d->reload = (struct gs_reload){
@@ -232,6 +258,7 @@ static int wire(struct daemon *d, struct gs_error *error)
 		.loop = d->loop,
 		.config = &d->config,
 		.handshakes = d->handshakes,
+		.demand = d->demand,
 		.started_ms = gs_loop_now_ms(d->loop),
 	};
 	/* Packets need no HTTP: an edge whose port is taken steers all the same, and says so. */
@@ -285,6 +312,7 @@ static int run(struct daemon *d)
 		gs_loop_end_worker(d->loop);
 	gs_httpd_close(d->httpd);
 	gs_handshakes_free(d->handshakes);
+	gs_demand_free(d->demand);
 	gs_reconcile_free(d->reconcile); /* may still answer somebody */
 	gs_reach_free(d->reach);
 	gs_control_close(d->control);

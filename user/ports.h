@@ -269,9 +269,9 @@ struct gs_told {
 	uint32_t mtu;
 };
 
-/* A sampled TCP handshake, completed. */
+/* A sampled TCP handshake, completed; or a sampled UDP flow that began, which has none. */
 struct gs_handshake {
-	uint32_t rtt_us; /* SYN to the ACK that completes it */
+	uint32_t rtt_us; /* SYN to the ACK that completes it; 0: UDP */
 	gs_id service, region, backend;
 	uint16_t location;
 	struct gs_prefix client; /* /24 or /48 */
@@ -283,6 +283,7 @@ struct gs_syns {
 	uint64_t repeated; /* of flows that no ACK had completed */
 	uint64_t measured; /* handshakes sampled */
 	uint64_t lost;	   /* and lost on the way here */
+	uint64_t resets;   /* NAT: SYNs that the backend answered with a RST */
 };
 
 /* How the edge is reached on its links. Borrowed. */
@@ -325,9 +326,14 @@ struct gs_dataplane_ops {
 	/* One new TCP flow in `one_in` (a power of two) is sampled; 0: none. */
 	void (*sample_handshakes)(void *self, uint32_t one_in);
 	int (*syns)(void *self, gs_id backend, struct gs_syns *ret_syns);
-	/* New flows since the maps were made, of locations 0 .. count - 1 under this policy, in the
-	 * generation in force. */
-	int (*demand)(void *self, gs_id policy, uint32_t count, uint64_t *ret_flows);
+	/*
+	 * New flows, modulo 2^32, that packets have counted under the generation of this slot since
+	 * it came into force: `count` entries (row * location_stride + location of its tables) from
+	 * `first` on. Those of the one before it hold until the next publish. -ERANGE: beyond the
+	 * GS_DEMAND_ENTRIES that are counted. Cheap.
+	 */
+	int (*demand)(void *self, uint32_t slot, uint32_t first, uint32_t count,
+		      uint32_t *ret_flows);
 	/* -ESTALE: the pins are other maps by now; close and open again. */
 	int (*heartbeat)(void *self);
 	void (*close)(void *self);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What new flows tell: their count by policy and location, SYNs and repeated SYNs by backend, and
- * of sampled ones how long the handshake took. And that none of it touches a packet.
+ * What new flows tell: their count by route row and location, SYNs and repeated SYNs by backend,
+ * and of sampled ones whose they are and how long the handshake took. And that none of it touches a
+ * packet.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -75,13 +76,19 @@ static struct gs_syn_count syns_of(uint32_t backend)
 	return sum;
 }
 
-static uint64_t demand_of(uint32_t policy, uint32_t location)
+static uint32_t demand_in(uint32_t bank, uint32_t row, uint32_t location)
 {
-	uint32_t entry = policy * EDGE_LOCATIONS + location, block = entry / GS_DEMAND_WAYS;
+	uint32_t entry = bank * GS_DEMAND_ENTRIES + row * EDGE_LOCATIONS + location;
+	uint32_t block = entry / GS_DEMAND_WAYS;
 	struct gs_demand_block value;
 
 	xdp_edge_get(&edge, GS_MAP_DEMAND, &block, &value);
 	return value.flows[entry % GS_DEMAND_WAYS];
+}
+
+static uint32_t demand_of(uint32_t row, uint32_t location)
+{
+	return demand_in(0, row, location);
 }
 
 static struct xdp_result send_flags(struct packet_spec spec, uint8_t flags)
@@ -207,7 +214,6 @@ static void what_completes_no_handshake_tells_nothing(void **state)
 		{"reset", {.sport = 3001}, SYN, RST},
 		{"closed by RST and ACK, before any ACK", {.sport = 3002}, SYN, RST | ACK},
 		{"closed by FIN and ACK", {.sport = 3003}, SYN, FIN | ACK},
-		{"UDP", {.sport = 3004, .protocol = IPPROTO_UDP, .dport = 53}, 0, 0},
 	};
 
 	(void)state;
@@ -220,6 +226,67 @@ static void what_completes_no_handshake_tells_nothing(void **state)
 		assert_int_equal(event_count, 0);
 		packet_case();
 	}
+}
+
+/* ---- UDP ------------------------------------------------------------------------------------- */
+
+/* until: ktime; UDP's clients are told of after it. */
+static void hold_clients(uint64_t until)
+{
+	uint32_t kind = GS_ANSWER_CLIENT;
+	uint64_t values[256];
+
+	for (unsigned cpu = 0; cpu < ARRAY_SIZE(values); cpu++)
+		values[cpu] = until;
+	xdp_edge_set(&edge, GS_MAP_ANSWERS, &kind, values);
+}
+
+static void a_udp_flow_that_begins_is_told_once(void **state)
+{
+	const struct packet_spec client = {.sport = 3500, .protocol = IPPROTO_UDP, .dport = 53};
+	struct gs_syn_count before, after;
+	struct xdp_result first;
+
+	(void)state;
+	sample(1);
+	hold_clients(0);
+	first = send_flags(client, 0);
+	before = syns_of(first.backend);
+	assert_int_equal(first.reason, GS_REASON_tx_new);
+	assert_int_equal(take_events(), 1);
+	assert_int_equal(events[0].rtt_us, 0);
+	assert_int_equal(events[0].service, first.service);
+	assert_int_equal(events[0].backend, first.backend);
+	assert_int_equal(events[0].region, first.region);
+	assert_int_equal(events[0].location, 1);
+	send_flags(client, 0);
+	send_flags(client, 0);
+	assert_int_equal(take_events(), 0);
+	after = syns_of(first.backend);
+	assert_memory_equal(&after, &before, sizeof(after)); /* no handshake was measured */
+	sample(0);
+	send_flags((struct packet_spec){.sport = 3501, .protocol = IPPROTO_UDP, .dport = 53}, 0);
+	assert_int_equal(take_events(), 0);
+}
+
+/* A flood of it is demand, each of it, and no flood of tellings. */
+static void beyond_its_limit_udp_is_not_told_of(void **state)
+{
+	uint32_t before = demand_of(EDGE_ROW, 1);
+
+	(void)state;
+	sample(1);
+	xdp_edge_forget(&edge);
+	hold_clients(UINT64_MAX / 2);
+	for (uint16_t i = 0; i < 20; i++) {
+		struct packet_spec client = {.protocol = IPPROTO_UDP, .dport = 53};
+
+		client.sport = (uint16_t)(10000 + i);
+		send_flags(client, 0);
+	}
+	assert_int_equal(take_events(), 0);
+	assert_int_equal(demand_of(EDGE_ROW, 1), before + 20);
+	hold_clients(0);
 }
 
 /* Karn: nobody knows which of the two the ACK answers. */
@@ -247,7 +314,7 @@ static void a_repeated_syn_leaves_the_sample(void **state)
 static void what_is_not_sent_tells_nothing(void **state)
 {
 	const struct packet_spec client = {.src = "192.0.2.99", .sport = 3150};
-	uint64_t demand = demand_of(EDGE_POLICY, 1);
+	uint32_t demand = demand_of(EDGE_ROW, 1);
 
 	(void)state;
 	sample(1);
@@ -269,7 +336,7 @@ static void what_is_not_sent_tells_nothing(void **state)
 		assert_memory_equal(&after, &before, sizeof(after));
 	}
 	assert_int_equal(take_events(), 0);
-	assert_int_equal(demand_of(EDGE_POLICY, 1), demand);
+	assert_int_equal(demand_of(EDGE_ROW, 1), demand);
 	for (uint32_t member = 0; member < 2; member++) {
 		uint32_t id = edge_backend_id(SERVICE_WEB4, 1, member);
 		struct gs_backend_value value = edge_backend_value(id);
@@ -344,21 +411,21 @@ static void a_full_ring_is_counted(void **state)
 
 /* ---- demand ---------------------------------------------------------------------------------- */
 
-static void new_flows_count_by_policy_and_location(void **state)
+static void new_flows_count_by_row_and_location(void **state)
 {
 	(void)state;
 	xdp_edge_forget(&edge);
 	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
-		uint64_t before = demand_of(EDGE_POLICY, rows[i].location);
-		uint64_t others = demand_of(EDGE_POLICY + 1, rows[i].location);
+		uint32_t before = demand_of(EDGE_ROW, rows[i].location);
+		uint32_t others = demand_of(EDGE_ROW + 1, rows[i].location);
 
 		send_flags(rows[i].client, SYN);
-		assert_int_equal(demand_of(EDGE_POLICY, rows[i].location), before + 1);
+		assert_int_equal(demand_of(EDGE_ROW, rows[i].location), before + 1);
 		send_flags(rows[i].client, SYN);
 		send_flags(rows[i].client, ACK);
 		send_flags(rows[i].client, ACK);
-		assert_int_equal(demand_of(EDGE_POLICY, rows[i].location), before + 1);
-		assert_int_equal(demand_of(EDGE_POLICY + 1, rows[i].location), others);
+		assert_int_equal(demand_of(EDGE_ROW, rows[i].location), before + 1);
+		assert_int_equal(demand_of(EDGE_ROW + 1, rows[i].location), others);
 		packet_case();
 	}
 }
@@ -366,11 +433,65 @@ static void new_flows_count_by_policy_and_location(void **state)
 static void what_goes_nowhere_is_no_demand(void **state)
 {
 	const struct packet_spec no_plan = {.src = "198.18.0.1", .sport = 3300};
-	uint64_t before = demand_of(EDGE_POLICY, 5);
+	uint32_t before = demand_of(EDGE_ROW, 5);
 
 	(void)state;
 	assert_int_equal(send_flags(no_plan, SYN).reason, GS_REASON_drop_no_plan);
-	assert_int_equal(demand_of(EDGE_POLICY, 5), before);
+	assert_int_equal(demand_of(EDGE_ROW, 5), before);
+}
+
+/* Two generations never count in the same place. */
+static void a_generation_counts_in_its_bank(void **state)
+{
+	struct gs_meta_value meta = xdp_edge_meta(&edge);
+	uint32_t at = meta.active;
+
+	(void)state;
+	xdp_edge_forget(&edge);
+	for (uint8_t bank = 0; bank < 2 * GS_DEMAND_BANKS; bank++) {
+		const struct packet_spec client = {.sport = (uint16_t)(3600 + bank)};
+		uint32_t in = bank % GS_DEMAND_BANKS, out = (bank + 1) % GS_DEMAND_BANKS;
+		uint32_t before = demand_in(in, EDGE_ROW, 1), other = demand_in(out, EDGE_ROW, 1);
+
+		meta.demand_bank[at] = bank;
+		xdp_edge_set_meta(&edge, &meta);
+		send_flags(client, SYN);
+		assert_int_equal(demand_in(in, EDGE_ROW, 1), before + 1);
+		assert_int_equal(demand_in(out, EDGE_ROW, 1), other);
+		packet_case();
+	}
+	meta.demand_bank[at] = 0;
+	xdp_edge_set_meta(&edge, &meta);
+}
+
+/* What lies beyond a bank is counted nowhere, least of all in the other bank. */
+static void what_is_beyond_the_bank_is_not_counted(void **state)
+{
+	const uint32_t bank_blocks = GS_DEMAND_ENTRIES / GS_DEMAND_WAYS;
+	struct gs_meta_value meta = xdp_edge_meta(&edge), beyond = meta;
+	const struct packet_spec client = {.sport = 3700};
+	struct gs_demand_block value;
+	uint64_t sum[2] = {0};
+
+	(void)state;
+	xdp_edge_forget(&edge);
+	beyond.generation[meta.active].locations = GS_DEMAND_ENTRIES;
+	for (int look = 0; look < 2; look++) {
+		for (uint32_t block = 0; block < GS_DEMAND_BANKS * bank_blocks; block += 1) {
+			/* the first blocks of each bank are what a slip would hit */
+			if (block % bank_blocks >= 64)
+				block += bank_blocks - 64;
+			if (block >= GS_DEMAND_BANKS * bank_blocks)
+				break;
+			xdp_edge_get(&edge, GS_MAP_DEMAND, &block, &value);
+			for (uint32_t way = 0; way < GS_DEMAND_WAYS; way++)
+				sum[look] += value.flows[way];
+		}
+		xdp_edge_set_meta(&edge, &beyond);
+		send_flags(client, SYN);
+	}
+	assert_int_equal(sum[1], sum[0]);
+	xdp_edge_set_meta(&edge, &meta);
 }
 
 static int set_up(void **state)
@@ -396,13 +517,17 @@ int main(void)
 		cmocka_unit_test(a_handshake_is_told_once),
 		cmocka_unit_test(the_time_is_that_between_syn_and_ack),
 		cmocka_unit_test(what_completes_no_handshake_tells_nothing),
+		cmocka_unit_test(a_udp_flow_that_begins_is_told_once),
+		cmocka_unit_test(beyond_its_limit_udp_is_not_told_of),
 		cmocka_unit_test(a_repeated_syn_leaves_the_sample),
 		cmocka_unit_test(what_is_not_sent_tells_nothing),
 		cmocka_unit_test(off_samples_nothing_and_counts_on),
 		cmocka_unit_test(so_many_are_sampled_as_asked),
 		cmocka_unit_test(a_full_ring_is_counted),
-		cmocka_unit_test(new_flows_count_by_policy_and_location),
+		cmocka_unit_test(new_flows_count_by_row_and_location),
 		cmocka_unit_test(what_goes_nowhere_is_no_demand),
+		cmocka_unit_test(a_generation_counts_in_its_bank),
+		cmocka_unit_test(what_is_beyond_the_bank_is_not_counted),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -18,6 +18,7 @@
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <linux/bpf.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -770,6 +771,95 @@ static void a_tcp_flow_is_proven_and_ends(void **state)
 	nat_say(&nat, true, ACK);
 	nat_say(&nat, true, RST);
 	expect_entry("aborted", &nat, GS_NAT_OVER, true);
+}
+
+static uint64_t resets_of(uint32_t backend)
+{
+	int cpus = libbpf_num_possible_cpus();
+	struct gs_syn_count values[256] = {0};
+	uint64_t sum = 0;
+
+	assert_in_range(cpus, 1, 256);
+	xdp_edge_get(&edge, GS_MAP_COUNT_SYN, &backend, values);
+	for (int cpu = 0; cpu < cpus; cpu++)
+		sum += values[cpu].resets;
+	return sum;
+}
+
+/* Who says what after a SYN, and whether that is a SYN refused. C: the client, B: the backend. */
+static void a_reset_that_answers_a_syn_counts(void **state)
+{
+	static const struct {
+		const char *name;
+		struct {
+			char who;
+			uint8_t flags;
+		} said[6];
+		uint64_t resets;
+	} cases[] = {
+		{"refused", {{'B', RST | ACK}}, 1},
+		{"without an ACK", {{'B', RST}}, 1},
+		{"after a repeated SYN", {{'C', SYN}, {'B', RST | ACK}}, 1},
+		{"said twice", {{'B', RST | ACK}, {'B', RST | ACK}}, 1},
+		{"tried again, and refused again",
+		 {{'B', RST | ACK}, {'C', SYN}, {'B', RST | ACK}},
+		 2},
+		{"answered, then given up", {{'B', SYN | ACK}, {'B', RST}}, 1},
+		{"answered", {{'B', SYN | ACK}}, 0},
+		{"of an established flow", {{'B', SYN | ACK}, {'C', ACK}, {'B', RST | ACK}}, 0},
+		{"closed",
+		 {{'B', SYN | ACK}, {'C', ACK}, {'C', FIN | ACK}, {'B', FIN | ACK}, {'B', RST}},
+		 0},
+		{"the client's own", {{'C', RST}}, 0},
+		{"after the client's own", {{'C', RST}, {'B', RST}}, 0},
+	};
+	struct nat nat;
+	(void)state;
+
+	set_nat(SERVICE_WEB4, 1, 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint64_t before;
+
+		print_message("# %s\n", cases[i].name);
+		xdp_edge_forget(&edge);
+		nat_open(&nat, &(struct packet_spec){.flags = SYN, .sport = (uint16_t)(5000 + i)},
+			 0);
+		before = resets_of(nat.backend);
+		for (unsigned j = 0; j < ARRAY_SIZE(cases[i].said) && cases[i].said[j].who; j++)
+			nat_say(&nat, cases[i].said[j].who == 'C', cases[i].said[j].flags);
+		assert_int_equal(resets_of(nat.backend), before + cases[i].resets);
+		packet_case();
+	}
+}
+
+/* Of no entry, or not from the backend: passed, and counted for nobody. */
+static void a_reset_of_nothing_does_not_count(void **state)
+{
+	struct nat nat;
+	uint64_t before = 0, after = 0;
+	(void)state;
+
+	set_nat(SERVICE_WEB4, 1, 0);
+	nat_open(&nat, &(struct packet_spec){.flags = SYN, .sport = 5100}, 0);
+	const struct packet_spec good = nat.reply;
+	struct packet_spec forged[] = {good, good, good, good};
+
+	forged[0].dport ^= 1;
+	forged[1].src = "10.9.9.9";
+	forged[2].sport ^= 1;
+	forged[3].dst = "192.0.2.253";
+	for (uint32_t id = 1; id < EDGE_BACKENDS; id++)
+		before += resets_of(id);
+	for (unsigned i = 0; i < ARRAY_SIZE(forged); i++) {
+		struct packet packet;
+
+		forged[i].flags = RST | ACK;
+		packet = packet_build(&forged[i]);
+		expect_pass("forged", &packet, GS_REASON_pass_not_service);
+	}
+	for (uint32_t id = 1; id < EDGE_BACKENDS; id++)
+		after += resets_of(id);
+	assert_int_equal(after, before);
 }
 
 /* A flow of UDP is proven by a packet of the client's after an answer: strangers see none. */
@@ -1564,6 +1654,8 @@ int main(void)
 		NAT_TEST(no_source_no_way),
 		NAT_TEST(a_backend_may_be_the_client),
 		NAT_TEST(a_tcp_flow_is_proven_and_ends),
+		NAT_TEST(a_reset_that_answers_a_syn_counts),
+		NAT_TEST(a_reset_of_nothing_does_not_count),
 		NAT_TEST(a_udp_flow_is_proven_by_talking),
 		NAT_TEST(who_makes_room),
 		NAT_TEST(the_longest_silent_makes_room),

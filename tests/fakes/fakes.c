@@ -317,13 +317,15 @@ static int dataplane_syns(void *self, gs_id backend, struct gs_syns *ret_syns)
 	return 0;
 }
 
-static int dataplane_demand(void *self, gs_id policy, uint32_t count, uint64_t *ret_flows)
+static int dataplane_demand(void *self, uint32_t slot, uint32_t first, uint32_t count,
+			    uint32_t *ret_flows)
 {
 	const struct fake_dataplane *fake = self;
 
-	(void)policy;
+	if (slot >= FAKE_SLOTS || first + count > GS_DEMAND_ENTRIES)
+		return -ERANGE;
 	for (uint32_t i = 0; i < count; i++)
-		ret_flows[i] = fake->flows + i;
+		ret_flows[i] = first + i < FAKE_DEMAND ? fake->demand[slot][first + i] : 0;
 	return 0;
 }
 

@@ -15,7 +15,9 @@ enum {
 	FAKE_MINUTES_MAX = 64,
 	FAKE_VIPS_MAX = 16,
 	FAKE_TOLD_MAX = 256,
-	FAKE_HANDSHAKES_MAX = 1024
+	FAKE_HANDSHAKES_MAX = 1024,
+	FAKE_SLOTS = 3,
+	FAKE_DEMAND = 64
 };
 
 /* ---- store: the test calls events->on_snapshot and on_connection itself ---------------------- */
@@ -112,7 +114,7 @@ struct fake_dataplane {
 	struct gs_syns syns[GS_MAX_BACKENDS];
 	uint32_t syns_asked;
 	int syns_error; /* < 0: syns fails with it */
-	uint64_t flows; /* demand: of location i this and i */
+	uint32_t demand[FAKE_SLOTS][FAKE_DEMAND]; /* the first entries; the others are 0 */
 };
 
 void fake_dataplane_init(struct fake_dataplane *fake, struct gs_dataplane *ret_dataplane);

@@ -117,9 +117,9 @@ static int syns(void *self, gs_id backend, struct gs_syns *ret_syns)
 	return gs_dataplane_syns(self, backend, ret_syns);
 }
 
-static int demand(void *self, gs_id policy, uint32_t count, uint64_t *ret_flows)
+static int demand(void *self, uint32_t slot, uint32_t first, uint32_t count, uint32_t *ret_flows)
 {
-	return gs_dataplane_demand(self, policy, count, ret_flows);
+	return gs_dataplane_demand(self, slot, first, count, ret_flows);
 }
 
 static int heartbeat(void *self)

@@ -66,7 +66,7 @@ struct gs_dataplane_maps {
 	uint64_t *usable[GS_DATAPLANE_USABLE_KINDS];
 	uint32_t usable_count[GS_DATAPLANE_USABLE_KINDS];
 	uint64_t *told;	  /* struct gs_tunnel_told, by backend; entry 0 counts */
-	uint64_t *demand; /* flat; as many as GS_DEMAND_ENTRIES */
+	uint32_t *demand; /* flat: of each bank GS_DEMAND_ENTRIES */
 	uint64_t *trials; /* struct gs_trial_value, written whole; as many as pools */
 	struct btf *btf;  /* of the loaded program; NULL: inner maps go without type names */
 	int btf_fd;
@@ -285,8 +285,11 @@ uint32_t gs_dataplane_take_handshakes(struct gs_dataplane_state *state,
 void gs_dataplane_sample_handshakes(struct gs_dataplane_state *state, uint32_t one_in);
 int gs_dataplane_syns(const struct gs_dataplane_state *state, gs_id backend,
 		      struct gs_syns *ret_syns);
-int gs_dataplane_demand(const struct gs_dataplane_state *state, gs_id policy, uint32_t count,
-			uint64_t *ret_flows);
+int gs_dataplane_demand(const struct gs_dataplane_state *state, uint32_t slot, uint32_t first,
+			uint32_t count, uint32_t *ret_flows);
+/* For a generation that is to come into force in this slot: an empty bank, not that of the one that
+ * is in force. */
+void gs_dataplane_demand_begin(struct gs_dataplane_state *state, uint32_t slot);
 
 /* ---- counters (dataplane_count.c) ------------------------------------------------------------ */
 

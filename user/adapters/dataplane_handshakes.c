@@ -115,27 +115,47 @@ int gs_dataplane_syns(const struct gs_dataplane_state *state, gs_id backend,
 		sum.repeated += cpus[cpu].repeated;
 		sum.measured += cpus[cpu].measured;
 		sum.lost += cpus[cpu].lost;
+		sum.resets += cpus[cpu].resets;
 	}
 	*ret_syns = sum;
 	return 0;
 }
 
-int gs_dataplane_demand(const struct gs_dataplane_state *state, gs_id policy, uint32_t count,
-			uint64_t *ret_flows)
+/* ---- demand ---------------------------------------------------------------------------------- */
+
+static uint32_t *bank_of(const struct gs_dataplane_state *state, uint32_t slot)
 {
 	const struct gs_meta_value *meta = state->maps.meta;
-	uint32_t slot = __atomic_load_n(&meta->active, __ATOMIC_ACQUIRE);
-	uint64_t first;
+	uint32_t bank = __atomic_load_n(&meta->demand_bank[slot], __ATOMIC_RELAXED);
 
-	if (slot >= GS_GENERATIONS || meta->generation[slot].number == 0)
-		return -ENOENT;
-	if (count > meta->generation[slot].locations)
+	return state->maps.demand + bank % GS_DEMAND_BANKS * GS_DEMAND_ENTRIES;
+}
+
+int gs_dataplane_demand(const struct gs_dataplane_state *state, uint32_t slot, uint32_t first,
+			uint32_t count, uint32_t *ret_flows)
+{
+	const uint32_t *bank;
+
+	if (slot >= GS_GENERATIONS)
+		return -EINVAL;
+	if (first > GS_DEMAND_ENTRIES || count > GS_DEMAND_ENTRIES - first)
 		return -ERANGE;
-	first = (uint64_t)policy * meta->generation[slot].locations;
+	bank = bank_of(state, slot);
 	for (uint32_t i = 0; i < count; i++)
-		ret_flows[i] =
-			first + i < GS_DEMAND_ENTRIES
-				? __atomic_load_n(&state->maps.demand[first + i], __ATOMIC_RELAXED)
-				: 0;
+		ret_flows[i] = __atomic_load_n(&bank[first + i], __ATOMIC_RELAXED);
 	return 0;
+}
+
+/* The bank is that of a generation that went out of force when the present one came: no packet
+ * counts there any more. */
+void gs_dataplane_demand_begin(struct gs_dataplane_state *state, uint32_t slot)
+{
+	struct gs_meta_value *meta = state->maps.meta;
+	uint32_t active = __atomic_load_n(&meta->active, __ATOMIC_ACQUIRE);
+	uint8_t bank = active < GS_GENERATIONS && meta->generation[active].number != 0
+			       ? (meta->demand_bank[active] + 1u) % GS_DEMAND_BANKS
+			       : 0;
+
+	__atomic_store_n(&meta->demand_bank[slot], bank, __ATOMIC_RELAXED);
+	memset(bank_of(state, slot), 0, GS_DEMAND_ENTRIES * sizeof(uint32_t));
 }

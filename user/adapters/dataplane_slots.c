@@ -320,6 +320,7 @@ int gs_dataplane_slot_prepare(struct gs_dataplane_state *state, const struct gs_
 		if (result)
 			return result;
 	}
+	gs_dataplane_demand_begin(state, slot);
 	describe(&meta->generation[slot], tables, number);
 	keep_geo(state, tables, &set);
 	*ret_slot = slot;

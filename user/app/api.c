@@ -119,6 +119,7 @@ static const struct {
 	{"route.get", gs_api_route, NULL},
 	{"breaker.list", gs_api_breaker_list, NULL},
 	{"handshake.list", gs_api_handshake_list, NULL},
+	{"demand.list", gs_api_demand_list, NULL},
 	{"geo.show", gs_api_geo_show, NULL},
 	{"edge.show", gs_api_edge_show, NULL},
 	{"edge.ready", gs_api_edge_ready, NULL},

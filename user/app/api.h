@@ -9,6 +9,7 @@
 #pragma once
 
 #include "config.h"
+#include "demand.h"
 #include "handshakes.h"
 #include "reconcile.h"
 
@@ -20,6 +21,7 @@ struct gs_http_counts {
 	uint32_t connections;  /* open now */
 };
 
+enum { GS_API_DEMAND = 20, GS_API_DEMAND_MAX = 20000 };
 enum { GS_API_HANDSHAKES = 20, GS_API_HANDSHAKES_MAX = GS_MAX_BACKENDS };
 
 struct gs_api {
@@ -29,6 +31,7 @@ struct gs_api {
 	struct gs_loop *loop;
 	const struct gs_config *config;
 	struct gs_handshakes *handshakes;  /* NULL: none */
+	struct gs_demand *demand;	   /* NULL: none */
 	uint64_t started_ms;		   /* gs_loop_now_ms */
 	const struct gs_http_counts *http; /* borrowed; NULL: HTTP is off */
 };
@@ -40,8 +43,8 @@ struct gs_api {
 void gs_api_handle(const struct gs_api *api, const char *request, size_t length,
 		   void (*reply)(void *context, json_t *reply), void *context);
 
-/* api_status.c, api_route.c, api_breaker.c, api_handshakes.c. `request` has passed as an object;
- * new references. */
+/* api_status.c, api_route.c, api_breaker.c, api_handshakes.c, api_demand.c. `request` has passed as
+ * an object; new references. */
 json_t *gs_api_status(const struct gs_api *api, const json_t *request);
 json_t *gs_api_route(const struct gs_api *api, const json_t *request);
 /* The same of any state: tables, snapshot and view are needed, monitor and breakers may be NULL. */
@@ -59,6 +62,14 @@ json_t *gs_api_reach(const struct gs_api *api);
 json_t *gs_api_handshake_list(const struct gs_api *api, const json_t *request);
 /* limit: of locations, and of backends, the busiest first. */
 json_t *gs_api_handshakes(const struct gs_api *api, uint32_t limit);
+/* "policy", "by", "limit": 0 .. GS_API_DEMAND_MAX; all may be missing. */
+json_t *gs_api_demand_list(const struct gs_api *api, const json_t *request);
+/* The busiest first; offset and limit: GS_API_DEMAND_MAX at most. */
+json_t *gs_api_demand(const struct gs_api *api, const struct gs_demand_query *query,
+		      uint32_t offset, uint32_t limit);
+/* policy, by: NULL: not asked for. NULL; or which of them, "policy", "by", there is not. */
+const char *gs_api_demand_query(const struct gs_api *api, const char *policy, const char *by,
+				struct gs_demand_query *ret_query);
 /* One breaker as an object. */
 json_t *gs_api_breaker(const struct gs_api *api, const struct gs_breakers_status *status);
 

@@ -138,12 +138,13 @@ static json_t *backend_json(const struct gs_snapshot *snapshot, const struct bac
 	const struct gs_region *region = gs_snapshot_region(snapshot, row->backend->region);
 	double syns = (double)row->syns.opened + (double)row->syns.repeated;
 
-	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:f, s:I, s:I}", "backend", row->backend->name,
-			 "service", service ? service->name : "?", "region",
+	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:f, s:I, s:I, s:I}", "backend",
+			 row->backend->name, "service", service ? service->name : "?", "region",
 			 region ? region->name : "?", "opened", (json_int_t)row->syns.opened,
 			 "repeated", (json_int_t)row->syns.repeated, "repeated_share",
-			 (double)row->syns.repeated / syns, "measured",
-			 (json_int_t)row->syns.measured, "lost", (json_int_t)row->syns.lost);
+			 (double)row->syns.repeated / syns, "resets", (json_int_t)row->syns.resets,
+			 "measured", (json_int_t)row->syns.measured, "lost",
+			 (json_int_t)row->syns.lost);
 }
 
 static json_t *backends_json(const struct gs_api *api, const struct gs_snapshot *snapshot,

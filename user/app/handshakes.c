@@ -113,8 +113,8 @@ static void on_handshakes(struct gs_io *io, uint32_t epoll_events)
 
 /* ---- SYNs ------------------------------------------------------------------------------------ */
 
-static void probe(struct gs_handshakes *h, const struct gs_backend *backend, uint64_t opened,
-		  uint64_t repeated, uint64_t now_ms)
+static void probe(struct gs_handshakes *h, const struct gs_backend *backend,
+		  const struct gs_syns *was, uint64_t now_ms)
 {
 	struct gs_monitor *monitor = look(h)->monitor;
 	struct watched *watched = &h->backends[backend->id];
@@ -123,21 +123,24 @@ static void probe(struct gs_handshakes *h, const struct gs_backend *backend, uin
 	if (watched->logged_ms && now_ms - watched->logged_ms < LOG_REST_MS)
 		return;
 	watched->logged_ms = now_ms;
-	gs_log(GS_LOG_INFO, "syns_repeated", "backend=%s opened=%lu repeated=%lu probe=%s",
-	       backend->name, (unsigned long)opened, (unsigned long)repeated,
-	       is_sent ? "sent" : "none");
+	gs_log(GS_LOG_INFO, "syns_failed", "backend=%s opened=%lu repeated=%lu resets=%lu probe=%s",
+	       backend->name, (unsigned long)(watched->syns.opened - was->opened),
+	       (unsigned long)(watched->syns.repeated - was->repeated),
+	       (unsigned long)(watched->syns.resets - was->resets), is_sent ? "sent" : "none");
 }
 
 static void look_at(struct gs_handshakes *h, const struct gs_backend *backend, uint64_t now_ms)
 {
 	struct watched *watched = &h->backends[backend->id];
 	struct gs_syns was = watched->syns, syns;
+	struct gs_syn_counts counts;
 
 	if (ops_of(h)->syns(h->ports.dataplane->self, backend->id, &syns))
 		return;
 	watched->syns = syns;
-	if (gs_syn_hint_step(&watched->hint, syns.opened, syns.repeated, now_ms))
-		probe(h, backend, syns.opened - was.opened, syns.repeated - was.repeated, now_ms);
+	counts = (struct gs_syn_counts){syns.opened, syns.repeated, syns.resets};
+	if (gs_syn_hint_step(&watched->hint, &counts, now_ms))
+		probe(h, backend, &was, now_ms);
 }
 
 /* Until this second's next turn, or the next second's first. */

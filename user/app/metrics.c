@@ -307,12 +307,54 @@ static void print_syns(const struct text *t)
 			(unsigned long)gs_handshakes_syns(t->api->handshakes,
 							  snapshot->backends[i].id)
 				.repeated);
+	head(t, "geostream_syns_reset_total", "counter",
+	     "SYNs that a NAT backend answered with a RST.");
+	for (uint32_t i = 0; i < snapshot->backend_count; i++)
+		if (snapshot->backends[i].forward == GS_FORWARD_AS_NAT)
+			fprintf(t->file, "geostream_syns_reset_total{backend=\"%s\"} %lu\n",
+				snapshot->backends[i].name,
+				(unsigned long)gs_handshakes_syns(t->api->handshakes,
+								  snapshot->backends[i].id)
+					.resets);
 	head(t, "geostream_handshakes_measured_total", "counter",
 	     "Sampled handshakes that were told to the daemon.");
 	fprintf(t->file, "geostream_handshakes_measured_total %lu\n", (unsigned long)measured);
 	head(t, "geostream_handshakes_lost_total", "counter",
 	     "Sampled handshakes lost on the way to the daemon.");
 	fprintf(t->file, "geostream_handshakes_lost_total %lu\n", (unsigned long)lost);
+}
+
+/* ---- demand ---------------------------------------------------------------------------------- */
+
+/* Series are bounded by policies times regions, and by countries: not by locations, nor by both. */
+static void print_demand(const struct text *t)
+{
+	const struct gs_snapshot *snapshot = t->state->snapshot;
+	char name[3];
+
+	head(t, "geostream_new_flows_total", "counter",
+	     "New flows by the policy and the region that its plans have first for their clients.");
+	for (uint32_t p = 0; p < snapshot->policy_count; p++)
+		for (uint32_t r = 0; r < snapshot->region_count; r++) {
+			uint64_t flows = gs_demand_sum_region(
+				t->api->demand, snapshot->policies[p].id, snapshot->regions[r].id);
+
+			if (flows)
+				fprintf(t->file,
+					"geostream_new_flows_total{policy=\"%s\",region=\"%s\"} "
+					"%lu\n",
+					snapshot->policies[p].name, snapshot->regions[r].name,
+					(unsigned long)flows);
+		}
+	head(t, "geostream_country_new_flows_total", "counter",
+	     "New flows by the country of their clients; empty: unknown.");
+	for (uint32_t country = 0; country < GS_DEMAND_COUNTRIES; country++) {
+		uint64_t flows = gs_demand_sum_country(t->api->demand, country);
+
+		if (flows)
+			fprintf(t->file, "geostream_country_new_flows_total{country=\"%s\"} %lu\n",
+				gs_demand_country_name(country, name), (unsigned long)flows);
+	}
 }
 
 char *gs_metrics_text(const struct gs_api *api, size_t *ret_length)
@@ -341,6 +383,8 @@ char *gs_metrics_text(const struct gs_api *api, size_t *ret_length)
 		print_round_trips(&t);
 		print_syns(&t);
 	}
+	if (t.state->snapshot && api->demand)
+		print_demand(&t);
 	free(t.counters.reasons);
 	free(t.counters.services);
 	free(t.counters.regions);

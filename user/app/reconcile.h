@@ -16,6 +16,13 @@
 
 struct gs_reconcile;
 
+/* Another generation is in force; what was before is still whole. */
+struct gs_generation_change {
+	const struct gs_tables *before; /* NULL: not of this daemon */
+	const struct gs_tables *after;
+	uint32_t slot_before, slot_after;
+};
+
 /* All borrowed; they outlive the reconcile. */
 struct gs_reconcile_ports {
 	struct gs_loop *loop;
@@ -31,6 +38,9 @@ struct gs_reconcile_ports {
 	 */
 	int (*reopen_dataplane)(void *context, struct gs_error *error);
 	void *reopen_context;
+	/* NULL: nobody follows. On the loop, before anything else is done about it. */
+	void (*on_generation)(void *context, const struct gs_generation_change *change);
+	void *generation_context;
 };
 
 struct gs_reconcile_settings {

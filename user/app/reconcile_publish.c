@@ -184,6 +184,19 @@ static void tell_generation(struct gs_reconcile *r, uint64_t before, bool new_ge
 	gs_tell_generation(&telling);
 }
 
+static void tell_followers(struct gs_reconcile *r)
+{
+	const struct gs_generation_change change = {
+		.before = r->tables,
+		.after = r->publish.tables,
+		.slot_before = r->state.info.slot,
+		.slot_after = r->publish.info.slot,
+	};
+
+	if (r->ports.on_generation)
+		r->ports.on_generation(r->ports.generation_context, &change);
+}
+
 static void publish_succeeded(struct gs_reconcile *r)
 {
 	struct gs_publish *p = &r->publish;
@@ -191,6 +204,8 @@ static void publish_succeeded(struct gs_reconcile *r)
 	bool new_geo = p->geo != r->geo;
 	uint64_t before = r->state.info.generation;
 
+	if (is_new)
+		tell_followers(r);
 	gs_tables_free(r->tables);
 	r->tables = p->tables;
 	if (p->snapshot != r->snapshot)

@@ -467,6 +467,28 @@ static void get_handshakes(struct call *call)
 		answer(call, 200, gs_api_handshakes(call->api, limit));
 }
 
+static void get_demand(struct call *call)
+{
+	static const char *const parameters[] = {"policy", "by", "offset", "limit"};
+	struct gs_demand_query query;
+	uint32_t offset, limit;
+	const char *wrong;
+
+	if (!knows_parameters(call, parameters, ARRAY_SIZE(parameters)) || !has_snapshot(call) ||
+	    !read_number(call, "offset", 0, GS_API_DEMAND_MAX, &offset) ||
+	    !read_number(call, "limit", GS_API_DEMAND, GS_API_DEMAND_MAX, &limit))
+		return;
+	wrong = gs_api_demand_query(call->api, parameter(call, "policy"), parameter(call, "by"),
+				    &query);
+	if (!wrong)
+		answer(call, 200, gs_api_demand(call->api, &query, offset, limit));
+	else if (strcmp(wrong, "policy") == 0)
+		refuse(call, 404, "No such policy", wrong, "no policy has this name");
+	else
+		refuse(call, 400, "Unknown word", wrong,
+		       "by is one of policy, location, region, country");
+}
+
 static void get_status(struct call *call)
 {
 	if (knows_parameters(call, NULL, 0))
@@ -501,6 +523,7 @@ static const struct {
 	{"GET", API "breakers", false, get_breakers},
 	{"GET", API "status", false, get_status},
 	{"GET", API "handshakes", false, get_handshakes},
+	{"GET", API "demand", false, get_demand},
 };
 
 /* True: the path is this call's; *ret_name: what follows, or NULL. */

@@ -57,10 +57,10 @@ static void print_all(const json_t *reply)
 	}
 	json_array_foreach (json_object_get(reply, "backends"), i, row)
 		gs_ctl_printf("backend  %-20s %-16s %8lld SYNs, %lld repeated (%.1f %%), %lld "
-			      "measured, %lld lost\n",
+			      "reset, %lld measured, %lld lost\n",
 			      gs_ctl_text(row, "backend"), gs_ctl_text(row, "region"),
 			      gs_ctl_number(row, "opened"), gs_ctl_number(row, "repeated"),
-			      100 * number_of(row, "repeated_share"),
+			      100 * number_of(row, "repeated_share"), gs_ctl_number(row, "resets"),
 			      gs_ctl_number(row, "measured"), gs_ctl_number(row, "lost"));
 }
 

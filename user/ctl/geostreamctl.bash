@@ -51,8 +51,10 @@ _geostreamctl() {
 		;;
 	flow:*:--state:*) words=($'active\nquiet\nunproven\nclosed\nabandoned') ;;
 	flow:*:--by:*) words=($'backend\nservice\nstate\nregion') ;;
+	demand:*:--policy:*) words=("$(_geostreamctl_list policy list | awk 'NR > 1 { print $1 }')") ;;
+	demand:*:--by:*) words=($'policy\nlocation\nregion\ncountry') ;;
 	monitor:*:--reason:*) words=($'drop\ntx\npass') ;;
-	flow:[a-z]*:* | monitor:*) return ;;
+	flow:[a-z]*:* | monitor:* | demand:[a-z]*:*) return ;;
 	*) _geostreamctl_words || return ;;
 	esac
 	# Not by compgen -W: it would run what a name has in it.
