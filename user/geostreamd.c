@@ -148,6 +148,7 @@ static void on_generation(void *context, const struct gs_generation_change *chan
 	struct daemon *d = context;
 
 	gs_demand_replace(d->demand, change);
+	gs_handshakes_replace(d->handshakes, change);
 }
 
 static int reopen_dataplane(void *context, struct gs_error *error)

@@ -218,4 +218,23 @@ done
 ok "the far one serves IPv4" lab_wait 10 answers plain-far "$LAB_VIP4"
 ok "and IPv6" lab_wait 10 answers plain-far "$LAB_VIP6"
 
+# ---- a server that refuses -----------------------------------------------------------------------
+# Nobody listens there, and nobody probes: only what it answers clients tells.
+ok "another port" lab_ctl backend set near-tcp4 port=9009
+refused() {
+	local said
+	said=$(lab_in client-de timeout 2 bash -c "exec 3<>/dev/tcp/$LAB_VIP4/$BYTES" 2>&1)
+	[[ $said == *refused* ]]
+}
+ok "clients are refused" lab_wait 20 refused
+# shellcheck disable=SC2016 # for the inner shell
+lab_in client-de timeout 10 bash -c 'for i in {1..20}; do (exec 3<>"/dev/tcp/$0/$1"); done' "$LAB_VIP4" "$BYTES" 2>/dev/null
+has_resets() {
+	lab_ctl -j handshake list --limit 200 |
+		jq -e '[.backends[] | select(.backend == "near-tcp4").resets] | add >= 20' >/dev/null
+}
+ok "each is counted" lab_wait 10 has_resets
+ok "and a hint" lab_wait 10 grep -q 'event=syns_failed.* backend=near-tcp4 .*resets=[1-9]' "$LAB_LOG"
+is "of nobody else" "$(lab_ctl -j handshake list --limit 200 | jq '[.backends[] | select(.backend != "near-tcp4").resets] | add')" 0
+
 done_testing

@@ -126,20 +126,16 @@ static void samples_pass_after_five_to_ten_minutes(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct gs_handshake handshake = shake(1, 1000);
-		struct gs_client_sample clients[2 * GS_ROUND_TRIPS_CLIENTS];
 		struct gs_round_trips *trips;
 		bool known;
-		uint32_t count;
 		(void)state;
 
 		print_message("# %s\n", cases[i].name);
 		assert_int_equal(gs_round_trips_new(i, &trips), 0);
 		gs_round_trips_add(trips, &handshake, START_MS + cases[i].added_ms);
 		known = is_known(trips, START_MS + cases[i].asked_ms);
-		count = gs_round_trips_clients(trips, WEB, START_MS + cases[i].asked_ms, clients);
 		gs_round_trips_free(trips);
 		assert_int_equal(known, cases[i].is_known);
-		assert_int_equal(count, cases[i].is_known);
 	}
 }
 
@@ -249,50 +245,10 @@ static void memory_has_an_end(void **state)
 	assert_int_equal(count, 2);
 }
 
-/* Of 6,400 clients, 64 kept: each hundredth of them has its share, and none is kept twice. */
-static void clients_are_an_even_sample(void **state)
-{
-	enum { CLIENTS = 100 * GS_ROUND_TRIPS_CLIENTS, RUNS = 100, PARTS = 10 };
-	uint32_t of_part[PARTS] = {0};
-	(void)state;
-
-	for (uint64_t seed = 0; seed < RUNS; seed++) {
-		struct gs_client_sample clients[2 * GS_ROUND_TRIPS_CLIENTS];
-		bool seen[CLIENTS] = {false};
-		struct gs_round_trips *trips;
-		uint32_t count;
-
-		assert_int_equal(gs_round_trips_new(seed, &trips), 0);
-		for (uint32_t i = 0; i < CLIENTS; i++) {
-			struct gs_handshake handshake = shake(i, 1 + i);
-
-			gs_round_trips_add(trips, &handshake, START_MS);
-		}
-		count = gs_round_trips_clients(trips, WEB, START_MS, clients);
-		assert_int_equal(gs_round_trips_clients(trips, WEB + 1, START_MS, clients), 0);
-		gs_round_trips_free(trips);
-		assert_int_equal(count, GS_ROUND_TRIPS_CLIENTS);
-		for (uint32_t i = 0; i < count; i++) {
-			uint32_t who = clients[i].rtt_us - 1;
-
-			assert_in_range(who, 0, CLIENTS - 1);
-			assert_false(seen[who]);
-			seen[who] = true;
-			assert_int_equal(clients[i].client.addr.bytes[14], who & 0xff);
-			assert_int_equal(clients[i].location, BERLIN);
-			assert_int_equal(clients[i].region, FRA);
-			of_part[who / (CLIENTS / PARTS)]++;
-		}
-	}
-	for (uint32_t part = 0; part < PARTS; part++) /* 640 expected, deviation 24 */
-		assert_in_range(of_part[part], 520, 760);
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 static void other_locations_keep_services(void **state)
 {
-	struct gs_client_sample clients[2 * GS_ROUND_TRIPS_CLIENTS];
 	struct gs_handshake handshake = shake(1, 40000);
 	struct gs_round_trip trip;
 
@@ -300,10 +256,8 @@ static void other_locations_keep_services(void **state)
 	gs_round_trips_forget_locations(*state);
 	assert_false(is_known(*state, START_MS));
 	assert_true(gs_round_trips_get(*state, GS_ROUND_TRIPS_SERVICE, WEB, FRA, START_MS, &trip));
-	assert_int_equal(gs_round_trips_clients(*state, WEB, START_MS, clients), 0);
 	assert_true(gs_round_trips_add(*state, &handshake, START_MS));
 	assert_true(is_known(*state, START_MS));
-	assert_int_equal(gs_round_trips_clients(*state, WEB, START_MS, clients), 1);
 }
 
 int main(void)
@@ -316,7 +270,6 @@ int main(void)
 		TEST(quantiles_as_a_list_has_them),
 		TEST(one_prefix_does_not_outvote_the_others),
 		TEST(memory_has_an_end),
-		TEST(clients_are_an_even_sample),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

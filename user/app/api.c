@@ -57,6 +57,18 @@ struct pending_load {
 	void *context;
 };
 
+/* If the database has made a generation of its own. */
+static void add_shift(const struct gs_api *api, const struct gs_reconcile_state *state,
+		      json_t *json)
+{
+	json_t *shift = gs_api_shift(api);
+
+	if (shift && (uint64_t)json_integer_value(json_object_get(shift, "generation")) ==
+			     state->info.generation)
+		json_object_set(json, "shift", shift);
+	json_decref(shift);
+}
+
 static void load_answered(void *context, int err, const char *problem)
 {
 	struct pending_load *pending = context;
@@ -76,6 +88,8 @@ static void load_answered(void *context, int err, const char *problem)
 				 (json_int_t)(state->geo->load_us / 1000), "generation",
 				 (json_int_t)state->info.generation, "configured",
 				 strcmp(state->geo->path, pending->api->config->geoip) == 0);
+	if (!err && state->geo)
+		add_shift(pending->api, state, json);
 	pending->reply(pending->context, json);
 	free(pending);
 }

@@ -62,6 +62,8 @@ json_t *gs_api_reach(const struct gs_api *api);
 json_t *gs_api_handshake_list(const struct gs_api *api, const json_t *request);
 /* limit: of locations, and of backends, the busiest first. */
 json_t *gs_api_handshakes(const struct gs_api *api, uint32_t limit);
+/* What the last generation did to the clients of the hour before it; NULL: none has come. */
+json_t *gs_api_shift(const struct gs_api *api);
 /* "policy", "by", "limit": 0 .. GS_API_DEMAND_MAX; all may be missing. */
 json_t *gs_api_demand_list(const struct gs_api *api, const json_t *request);
 /* The busiest first; offset and limit: GS_API_DEMAND_MAX at most. */

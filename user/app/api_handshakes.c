@@ -168,6 +168,34 @@ static json_t *backends_json(const struct gs_api *api, const struct gs_snapshot 
 	return list;
 }
 
+/* ---- what a generation does to clients ------------------------------------------------------- */
+
+static json_t *name_or_null(const char *name)
+{
+	return *name ? json_string(name) : json_null();
+}
+
+json_t *gs_api_shift(const struct gs_api *api)
+{
+	const struct gs_shift *shift =
+		api->handshakes ? gs_handshakes_shift(api->handshakes) : NULL;
+	json_t *moves;
+
+	if (!shift)
+		return NULL;
+	moves = json_array();
+	for (uint32_t i = 0; i < shift->move_count; i++)
+		json_array_append_new(moves, json_pack("{s:s, s:o, s:o, s:f}", "service",
+						       shift->moves[i].service, "from",
+						       name_or_null(shift->moves[i].from), "to",
+						       name_or_null(shift->moves[i].to), "flows",
+						       shift->moves[i].flows));
+	return json_pack("{s:I, s:f, s:i, s:f, s:f, s:o}", "generation",
+			 (json_int_t)shift->generation, "sampled", shift->flows, "prefixes",
+			 (int)shift->prefixes, "moved", shift->moved, "share",
+			 shift->flows > 0 ? shift->moved / shift->flows : 0.0, "moves", moves);
+}
+
 /* ---- all of it ------------------------------------------------------------------------------- */
 
 json_t *gs_api_handshakes(const struct gs_api *api, uint32_t limit)

@@ -22,17 +22,21 @@ static json_t *database_json(const struct gs_api *api, const struct gs_reconcile
 	return json;
 }
 
-static json_t *generation_json(const struct gs_reconcile_state *state)
+static json_t *generation_json(const struct gs_api *api, const struct gs_reconcile_state *state)
 {
+	json_t *json, *shift = gs_api_shift(api);
 	char digest[20];
 
 	snprintf(digest, sizeof(digest), "%016lx", (unsigned long)state->info.digest);
-	return json_pack("{s:I, s:s, s:i, s:I, s:b}", "number", (json_int_t)state->info.generation,
+	json = json_pack("{s:I, s:s, s:i, s:I, s:b}", "number", (json_int_t)state->info.generation,
 			 "digest", digest, "slot", (int)state->info.slot, "age_s",
 			 (json_int_t)(state->info.generation
 					      ? (int64_t)time(NULL) - state->info.built_unix_s
 					      : 0),
 			 "published_by_this_daemon", state->tables != NULL);
+	if (shift)
+		json_object_set_new(json, "shift", shift);
+	return json;
 }
 
 static json_t *geo_json(const struct gs_reconcile_state *state)
@@ -213,7 +217,7 @@ json_t *gs_api_status(const struct gs_api *api, const json_t *request)
 			 "version", GS_VERSION, "uptime_s",
 			 (json_int_t)(gs_loop_now_ms(api->loop) - api->started_ms) / 1000,
 			 "database", database_json(api, state), "generation",
-			 generation_json(state), "geoip", geo_json(state), "loop_lag_ms",
+			 generation_json(api, state), "geoip", geo_json(state), "loop_lag_ms",
 			 (int)gs_monitor_worst_lag_ms(state->monitor), "working", state->working);
 	if (!json)
 		return NULL;

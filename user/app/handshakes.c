@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "handshakes.h"
 
+#include "user/base/cleanup.h"
 #include "user/base/log.h"
 #include "user/core/syn_hint.h"
 
@@ -33,6 +34,9 @@ struct gs_handshakes {
 	uint32_t at;	   /* of the snapshot's backends: the next one to look at */
 	uint64_t digest;   /* of the tables that `locations` was made of; 0: none */
 	uint64_t locations;
+	struct gs_client_sample clients;
+	struct gs_shift shift;
+	bool has_shift;
 	struct watched backends[GS_MAX_BACKENDS];
 };
 
@@ -107,8 +111,42 @@ static void on_handshakes(struct gs_io *io, uint32_t epoll_events)
 	(void)epoll_events;
 	follow_locations(h);
 	count = ops_of(h)->take_handshakes(h->ports.dataplane->self, taken, TAKE_MOST);
-	for (uint32_t i = 0; i < count; i++)
-		gs_round_trips_add(h->trips, &taken[i], now_ms);
+	for (uint32_t i = 0; i < count; i++) {
+		const struct gs_client_flow flow = {taken[i].client, taken[i].service};
+
+		gs_client_sample_add(&h->clients, &flow, now_ms);
+		if (taken[i].rtt_us)
+			gs_round_trips_add(h->trips, &taken[i], now_ms);
+	}
+}
+
+/* ---- generations ----------------------------------------------------------------------------- */
+
+uint32_t gs_handshakes_clients(const struct gs_handshakes *h, struct gs_client_count *ret_counts)
+{
+	return gs_client_sample_read(&h->clients, gs_loop_now_ms(h->ports.loop), ret_counts);
+}
+
+void gs_handshakes_replace(struct gs_handshakes *h, const struct gs_generation_change *change)
+{
+	GS_AUTO_FREE struct gs_client_count *counts =
+		change->before ? calloc(GS_CLIENT_SAMPLE_MAX, sizeof(*counts)) : NULL;
+	uint32_t count;
+
+	if (!counts)
+		return;
+	count = gs_handshakes_clients(h, counts);
+	gs_shift_judge(change->before, change->after, counts, count, &h->shift);
+	h->shift.generation = change->generation;
+	h->has_shift = true;
+	gs_log(GS_LOG_INFO, "clients_shifted", "generation=%lu sampled=%.0f prefixes=%u moved=%.0f share=%.3f",
+	       (unsigned long)h->shift.generation, h->shift.flows, h->shift.prefixes, h->shift.moved,
+	       h->shift.flows > 0 ? h->shift.moved / h->shift.flows : 0);
+}
+
+const struct gs_shift *gs_handshakes_shift(const struct gs_handshakes *h)
+{
+	return h->has_shift ? &h->shift : NULL;
 }
 
 /* ---- SYNs ------------------------------------------------------------------------------------ */
@@ -216,6 +254,7 @@ int gs_handshakes_new(const struct gs_handshakes_ports *ports, uint64_t seed, ui
 		return -ENOMEM;
 	h->ports = *ports;
 	h->one_in = one_in;
+	h->clients.random = seed;
 	h->io = (struct gs_io){.fd = -1, .on_ready = on_handshakes, .context = h};
 	h->timer = (struct gs_timer){.on_due = on_look, .context = h};
 	err = gs_round_trips_new(seed, &h->trips);

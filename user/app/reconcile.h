@@ -21,6 +21,7 @@ struct gs_generation_change {
 	const struct gs_tables *before; /* NULL: not of this daemon */
 	const struct gs_tables *after;
 	uint32_t slot_before, slot_after;
+	uint64_t generation; /* number of `after` */
 };
 
 /* All borrowed; they outlive the reconcile. */

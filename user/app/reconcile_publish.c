@@ -191,6 +191,7 @@ static void tell_followers(struct gs_reconcile *r)
 		.after = r->publish.tables,
 		.slot_before = r->state.info.slot,
 		.slot_after = r->publish.info.slot,
+		.generation = r->publish.info.generation,
 	};
 
 	if (r->ports.on_generation)

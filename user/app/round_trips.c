@@ -25,17 +25,9 @@ struct pair {
 	uint16_t of_class[WINDOWS][PREFIX_CLASSES];
 };
 
-struct clients {
-	uint64_t window[WINDOWS];
-	uint32_t offered[WINDOWS];
-	struct gs_client_sample kept[WINDOWS][GS_ROUND_TRIPS_CLIENTS];
-};
-
 struct gs_round_trips {
 	uint64_t seed;
-	uint64_t random;
 	struct pair pairs[GS_ROUND_TRIPS__KINDS][GS_ROUND_TRIPS_PAIRS];
-	struct clients *clients[GS_MAX_SERVICES]; /* NULL: never heard of */
 };
 
 static uint64_t window_of(uint64_t now_ms)
@@ -169,54 +161,6 @@ bool gs_round_trips_next(const struct gs_round_trips *trips, enum gs_round_trips
 	return false;
 }
 
-/* ---- clients --------------------------------------------------------------------------------- */
-
-/* "Algorithm R" (Vitter 1985): after n offers each is kept with the same probability. */
-static void keep_client(struct gs_round_trips *trips, const struct gs_handshake *handshake,
-			uint64_t now_ms)
-{
-	struct clients *clients = trips->clients[handshake->service];
-	uint64_t window = window_of(now_ms), place;
-	uint32_t part = (uint32_t)(window % WINDOWS);
-
-	if (clients->window[part] != window) {
-		clients->window[part] = window;
-		clients->offered[part] = 0;
-	}
-	place = clients->offered[part];
-	if (clients->offered[part] < UINT32_MAX)
-		clients->offered[part]++;
-	if (place >= GS_ROUND_TRIPS_CLIENTS)
-		place = gs_random(&trips->random) % clients->offered[part];
-	if (place >= GS_ROUND_TRIPS_CLIENTS)
-		return;
-	clients->kept[part][place] = (struct gs_client_sample){
-		.client = handshake->client,
-		.location = handshake->location,
-		.region = handshake->region,
-		.rtt_us = handshake->rtt_us,
-	};
-}
-
-uint32_t gs_round_trips_clients(const struct gs_round_trips *trips, gs_id service, uint64_t now_ms,
-				struct gs_client_sample *ret_clients)
-{
-	const struct clients *clients = service < GS_MAX_SERVICES ? trips->clients[service] : NULL;
-	uint32_t count = 0;
-
-	for (uint32_t part = 0; clients && part < WINDOWS; part++) {
-		uint32_t kept = clients->offered[part];
-
-		if (!is_fresh(clients->window[part], now_ms))
-			continue;
-		if (kept > GS_ROUND_TRIPS_CLIENTS)
-			kept = GS_ROUND_TRIPS_CLIENTS;
-		memcpy(ret_clients + count, clients->kept[part], kept * sizeof(*ret_clients));
-		count += kept;
-	}
-	return count;
-}
-
 /* ---- all of it ------------------------------------------------------------------------------- */
 
 bool gs_round_trips_add(struct gs_round_trips *trips, const struct gs_handshake *handshake,
@@ -229,11 +173,6 @@ bool gs_round_trips_add(struct gs_round_trips *trips, const struct gs_handshake 
 	if (handshake->rtt_us == 0 || handshake->rtt_us > GS_ROUND_TRIPS_MAX_US || service == 0 ||
 	    service >= GS_MAX_SERVICES || handshake->region == 0)
 		return false;
-	if (!trips->clients[service]) {
-		trips->clients[service] = calloc(1, sizeof(*trips->clients[service]));
-		if (!trips->clients[service])
-			return false;
-	}
 	is_believed =
 		add_to(find_or_take(trips, GS_ROUND_TRIPS_SERVICE, service, handshake->region),
 		       class, handshake->rtt_us, now_ms);
@@ -241,7 +180,6 @@ bool gs_round_trips_add(struct gs_round_trips *trips, const struct gs_handshake 
 				 handshake->region),
 		    class, handshake->rtt_us, now_ms))
 		is_believed = false;
-	keep_client(trips, handshake, now_ms);
 	return is_believed;
 }
 
@@ -249,10 +187,6 @@ void gs_round_trips_forget_locations(struct gs_round_trips *trips)
 {
 	for (uint32_t i = 0; i < GS_ROUND_TRIPS_PAIRS; i++)
 		trips->pairs[GS_ROUND_TRIPS_LOCATION][i].is_used = false;
-	for (uint32_t service = 0; service < GS_MAX_SERVICES; service++)
-		if (trips->clients[service])
-			memset(trips->clients[service]->offered, 0,
-			       sizeof(trips->clients[service]->offered));
 }
 
 int gs_round_trips_new(uint64_t seed, struct gs_round_trips **ret_trips)
@@ -261,16 +195,12 @@ int gs_round_trips_new(uint64_t seed, struct gs_round_trips **ret_trips)
 
 	if (!trips)
 		return -ENOMEM;
-	trips->seed = trips->random = seed;
+	trips->seed = seed;
 	*ret_trips = trips;
 	return 0;
 }
 
 void gs_round_trips_free(struct gs_round_trips *trips)
 {
-	if (!trips)
-		return;
-	for (uint32_t service = 0; service < GS_MAX_SERVICES; service++)
-		free(trips->clients[service]);
 	free(trips);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What clients see: the round trips of sampled handshakes by (location, region) and by (service,
- * region), of the last five to ten minutes, and a sample of the clients of each service. Memory is
- * fixed: of pairs that share a set of eight the one not heard of for longest gives way.
+ * region), of the last five to ten minutes. Memory is fixed: of pairs that share a set of eight the
+ * one not heard of for longest gives way.
  *
  * Nobody who answers for a handshake is known: an address that is not the sender's own can open a
  * flow and "complete" it. So one client prefix gives at most a quarter of a pair's samples (and
@@ -17,7 +17,6 @@ enum {
 	GS_ROUND_TRIPS_WINDOW_MS = 300000,
 	GS_ROUND_TRIPS_MAX_US = 10000000,
 	GS_ROUND_TRIPS_PAIRS = 4096, /* of each kind */
-	GS_ROUND_TRIPS_CLIENTS = 64, /* kept of a service, of one window */
 };
 
 enum gs_round_trips_kind { GS_ROUND_TRIPS_LOCATION, GS_ROUND_TRIPS_SERVICE, GS_ROUND_TRIPS__KINDS };
@@ -31,19 +30,12 @@ struct gs_round_trip {
 	uint32_t p50_us, p90_us, p99_us, max_us; /* at most 1/32 off */
 };
 
-struct gs_client_sample {
-	struct gs_prefix client;
-	uint16_t location;
-	gs_id region;
-	uint32_t rtt_us;
-};
-
 /* seed: any value. 0 or -ENOMEM. */
 int gs_round_trips_new(uint64_t seed, struct gs_round_trips **ret_trips);
 /* NULL is fine. */
 void gs_round_trips_free(struct gs_round_trips *trips);
 
-/* now_ms never goes back. False: the sample was not believed, or there is no memory for it. */
+/* now_ms never goes back. False: the sample was not believed. */
 bool gs_round_trips_add(struct gs_round_trips *trips, const struct gs_handshake *handshake,
 			uint64_t now_ms);
 /* False: nothing is known of the pair, *ret_trip untouched. */
@@ -52,10 +44,5 @@ bool gs_round_trips_get(const struct gs_round_trips *trips, enum gs_round_trips_
 /* All pairs of a kind, in no order: *at begins at 0; false: no more. */
 bool gs_round_trips_next(const struct gs_round_trips *trips, enum gs_round_trips_kind kind,
 			 uint32_t *at, uint64_t now_ms, struct gs_round_trip *ret_trip);
-/* Locations are others from now on: what is known by location goes, and the clients, who have one.
- */
+/* Locations are others from now on: what is known by location goes. */
 void gs_round_trips_forget_locations(struct gs_round_trips *trips);
-/* Clients of a service, each handshake as likely as any other of its window; how many, at most
- * 2 * GS_ROUND_TRIPS_CLIENTS, for which ret_clients has room. */
-uint32_t gs_round_trips_clients(const struct gs_round_trips *trips, gs_id service, uint64_t now_ms,
-				struct gs_client_sample *ret_clients);

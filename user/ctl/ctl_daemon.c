@@ -123,6 +123,33 @@ static void print_reasons(const json_t *reasons)
 		gs_ctl_printf("reason  %-20s %lld\n", name, json_integer_value(count));
 }
 
+static const char *or_nowhere(const char *region)
+{
+	return *region ? region : "nowhere";
+}
+
+/* Nothing, if no generation has come into force yet, or if nobody was sampled before it. */
+static void print_shift(const json_t *shift)
+{
+	double sampled = json_number_value(json_object_get(shift, "sampled"));
+	const json_t *move;
+	size_t i;
+
+	if (sampled <= 0)
+		return;
+	gs_ctl_printf("clients     generation %lld: %.1f %% of the hour's sampled flows begin in "
+		      "another region (%.0f of %.0f, %lld prefixes)\n",
+		      gs_ctl_number(shift, "generation"),
+		      100 * json_number_value(json_object_get(shift, "share")),
+		      json_number_value(json_object_get(shift, "moved")), sampled,
+		      gs_ctl_number(shift, "prefixes"));
+	json_array_foreach (json_object_get(shift, "moves"), i, move)
+		gs_ctl_printf("            %s: %s -> %s, %.0f\n", gs_ctl_text(move, "service"),
+			      or_nowhere(gs_ctl_text(move, "from")),
+			      or_nowhere(gs_ctl_text(move, "to")),
+			      json_number_value(json_object_get(move, "flows")));
+}
+
 static int status(const struct gs_ctl *ctl, int argc, char **argv)
 {
 	GS_AUTO_JSON json_t *reply = NULL;
@@ -141,6 +168,7 @@ static int status(const struct gs_ctl *ctl, int argc, char **argv)
 	print_database(json_object_get(reply, "database"));
 	print_generation(reply);
 	print_geoip(json_object_get(reply, "geoip"));
+	print_shift(json_object_get(json_object_get(reply, "generation"), "shift"));
 	print_reach(json_object_get(reply, "reach"));
 	print_objects(reply);
 	print_reasons(json_object_get(reply, "reasons"));
@@ -341,6 +369,7 @@ static int geo_load(const struct gs_ctl *ctl, int argc, char **argv)
 			path, gs_ctl_number(reply, "networks4"), gs_ctl_number(reply, "networks6"),
 			gs_ctl_number(reply, "locations"), gs_ctl_number(reply, "generation"),
 			gs_ctl_number(reply, "load_ms"));
+	print_shift(json_object_get(reply, "shift"));
 	if (!json_is_true(json_object_get(reply, "configured")))
 		gs_ctl_printf(
 			"a restart of the daemon takes the file its settings name again: geoip = %s\n",
