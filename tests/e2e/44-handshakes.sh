@@ -39,6 +39,28 @@ ok "so is the service's" is_shown "[.regions[] | select(.service == \"web\" and 
 ok "each backend's SYNs are counted" lab_wait 10 is_shown '[.backends[] | select(.region == "eu") | .opened] | add >= 4'
 is "none of them was lost" "$(shown '[.backends[].lost] | add')" 0
 
+# 500 bytes a second, once the 1,600 that may go at once are used up: an ACK waits behind its SYN.
+need "a slower line" lab_in client-de tc qdisc add dev wan root tbf rate 4kbit burst 1600 latency 5s
+lab_in client-de ping -c 1 -W 1 -s 1450 "$LAB_VIP4" >/dev/null
+requests 14
+ok "its round trip is longer" lab_wait 10 is_shown "[$HERE | .p50_ms][0] >= $DELAY_MS"
+like "for people" "$(lab_ctl handshake list)" 'location DE.* eu .*p50 ([4-9]|[1-9][0-9])[0-9]\.'
+is "REST has the same" "$(lab_in edge curl -s 'http://127.0.0.1:8080/api/v1/handshakes' | jq -S -c '.locations | map(.location)')" \
+	"$(shown -S -c '.locations | map(.location)')"
+lab_in edge curl -s http://127.0.0.1:8080/metrics >"$TAP_WORK/metrics"
+ok "metrics have it" grep -Eq '^geostream_handshake_seconds\{service="web",region="eu",quantile="0.5"\} 0\.(0[4-9]|[1-9])' "$TAP_WORK/metrics"
+ok "and SYNs" grep -q '^geostream_syns_total{backend="eu-1"} [1-9]' "$TAP_WORK/metrics"
+
+# ---- off ---------------------------------------------------------------------------------------
+sed -i 's/^handshakes = .*/handshakes = 0/' "$LAB_CONF"
+kill -HUP "$LAB_DAEMON"
+ok "no flow any more" lab_wait 10 is_shown '.one_in == 0'
+before=$(shown "[$HERE | .count][0]")
+syns=$(shown '[.backends[].opened] | add')
+requests 3
+ok "SYNs are counted on" lab_wait 10 is_shown "([.backends[].opened] | add) >= $syns + 3"
+is "handshakes are not" "$(shown "[$HERE | .count][0]")" "$before"
+
 # ---- demand ------------------------------------------------------------------------------------
 demand() { # BY JQ_FILTER
 	lab_ctl -j demand list --limit 20000 --by "$1" | jq "${@:2}"
@@ -94,33 +116,17 @@ ok "and by country" grep -q "^geostream_country_new_flows_total{country=\"JP\"} 
 # Another generation, in which places have other numbers; flows just before it, and after.
 generation=$(status_of .generation.number)
 open_flows jp 1
-ok "an override" lab_ctl override add 203.0.113.0/24 us
+address=$(lab_client_address de 4)
+ok "an override moves a client" lab_ctl override add "${address%.*}.0/24" us
 has_generation() {
 	(($(status_of .generation.number) > generation))
 }
 ok "is in force" lab_wait 10 has_generation
 open_flows jp 1
 ok "no flow is lost or counted for another" lab_wait 10 has_grown KE 4 US 6 JP 12 DE 0
+# The client's flows of above, that were sampled, are known to be moved; and nobody else's.
+ok "that it moves is known" status_of -e '.generation.shift | .moved >= 4 and .moved < .sampled'
+is "from where to where" "$(status_of -c '.generation.shift.moves | map([.service, .from, .to])')" '[["web","eu","us"]]'
+like "for people" "$(lab_ctl status)" 'clients +generation [0-9]+: [0-9.]+ % of the hour.s sampled flows begin in another region'
 
-# 500 bytes a second, once the 1,600 that may go at once are used up: an ACK waits behind its SYN.
-need "a slower line" lab_in client-de tc qdisc add dev wan root tbf rate 4kbit burst 1600 latency 5s
-lab_in client-de ping -c 1 -W 1 -s 1450 "$LAB_VIP4" >/dev/null
-requests 14
-ok "its round trip is longer" lab_wait 10 is_shown "[$HERE | .p50_ms][0] >= $DELAY_MS"
-like "for people" "$(lab_ctl handshake list)" 'location DE.* eu .*p50 ([4-9]|[1-9][0-9])[0-9]\.'
-is "REST has the same" "$(lab_in edge curl -s 'http://127.0.0.1:8080/api/v1/handshakes' | jq -S -c '.locations | map(.location)')" \
-	"$(shown -S -c '.locations | map(.location)')"
-lab_in edge curl -s http://127.0.0.1:8080/metrics >"$TAP_WORK/metrics"
-ok "metrics have it" grep -Eq '^geostream_handshake_seconds\{service="web",region="eu",quantile="0.5"\} 0\.(0[4-9]|[1-9])' "$TAP_WORK/metrics"
-ok "and SYNs" grep -q '^geostream_syns_total{backend="eu-1"} [1-9]' "$TAP_WORK/metrics"
-
-# ---- off ---------------------------------------------------------------------------------------
-sed -i 's/^handshakes = .*/handshakes = 0/' "$LAB_CONF"
-kill -HUP "$LAB_DAEMON"
-ok "no flow any more" lab_wait 10 is_shown '.one_in == 0'
-before=$(shown "[$HERE | .count][0]")
-syns=$(shown '[.backends[].opened] | add')
-requests 3
-ok "SYNs are counted on" lab_wait 10 is_shown "([.backends[].opened] | add) >= $syns + 3"
-is "handshakes are not" "$(shown "[$HERE | .count][0]")" "$before"
 done_testing

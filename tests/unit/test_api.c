@@ -40,6 +40,7 @@ struct scene {
 	struct gs_config config;
 	struct gs_reconcile *reconcile;
 	struct gs_handshakes *handshakes;
+	struct gs_demand *demand;
 	struct gs_api api;
 	struct world *world;
 
@@ -100,6 +101,24 @@ static int set_up_handshakes(struct scene *scene)
 	return gs_handshakes_attach(scene->handshakes);
 }
 
+static int set_up_demand(struct scene *scene)
+{
+	const struct gs_demand_ports ports = {.loop = scene->loop,
+					      .dataplane = &scene->dataplane,
+					      .look = look,
+					      .look_context = scene};
+
+	return gs_demand_new(&ports, &scene->demand);
+}
+
+static void on_generation(void *context, const struct gs_generation_change *change)
+{
+	struct scene *scene = context;
+
+	gs_demand_replace(scene->demand, change);
+	gs_handshakes_replace(scene->handshakes, change);
+}
+
 static int set_up(void **state)
 {
 	struct scene *scene = calloc(1, sizeof(*scene));
@@ -129,9 +148,11 @@ static int set_up(void **state)
 		.dataplane = &scene->dataplane,
 		.nexthop = &scene->nexthop,
 		.prober = &scene->prober,
+		.on_generation = on_generation,
+		.generation_context = scene,
 	};
 	if (gs_reconcile_new(&ports, &settings, &scene->reconcile) || set_up_handshakes(scene) ||
-	    gs_reconcile_start(scene->reconcile))
+	    set_up_demand(scene) || gs_reconcile_start(scene->reconcile))
 		return -1;
 	scene->api = (struct gs_api){
 		.reconcile = scene->reconcile,
@@ -139,6 +160,7 @@ static int set_up(void **state)
 		.loop = scene->loop,
 		.config = &scene->config,
 		.handshakes = scene->handshakes,
+		.demand = scene->demand,
 		.started_ms = gs_loop_now_ms(scene->loop),
 	};
 	return 0;
@@ -150,6 +172,7 @@ static int tear_down(void **state)
 
 	gs_loop_end_worker(scene->loop);
 	gs_handshakes_free(scene->handshakes);
+	gs_demand_free(scene->demand);
 	close(scene->dataplane_fake.handshake_fd);
 	gs_reconcile_free(scene->reconcile);
 	fake_prober_done(&scene->prober_fake);
@@ -620,6 +643,9 @@ static void rest_knows_its_calls(void **state)
 		{"GET", "/api/v1/handshakes", NULL, "", 200, 200},
 		{"GET", "/api/v1/handshakes/eu", NULL, "", 404, 404},
 		{"POST", "/api/v1/handshakes", NULL, "", 405, 405},
+		{"GET", "/api/v1/demand", NULL, "", 503, 200},
+		{"GET", "/api/v1/demand/eu", NULL, "", 404, 404},
+		{"POST", "/api/v1/demand", NULL, "", 405, 405},
 		{"GET", "/api/v1/regionsx", NULL, "", 404, 404},
 		{"GET", "/api/v1/regions/", NULL, "", 404, 404},
 		{"GET", "/api/v1", NULL, "", 404, 404},
@@ -686,6 +712,14 @@ static void rest_reads_its_query(void **state)
 		{"/api/v1/handshakes", {{"limit", "0"}}, 1, 200, "\"locations\":[]"},
 		{"/api/v1/handshakes", {{"limit", "16385"}}, 1, 400, "whole number"},
 		{"/api/v1/handshakes", {{"offset", "1"}}, 1, 400, "no parameter 'offset'"},
+		{"/api/v1/demand", {{"limit", "0"}}, 1, 200, "\"demand\":[]"},
+		{"/api/v1/demand", {{"by", "country"}}, 1, 200, "\"by\":\"country\""},
+		{"/api/v1/demand", {{"by", "city"}}, 1, 400, "is one of policy"},
+		{"/api/v1/demand", {{"policy", "nearest"}}, 1, 200, "\"by\":\"location\""},
+		{"/api/v1/demand", {{"policy", "nobody"}}, 1, 404, "no policy has this name"},
+		{"/api/v1/demand", {{"limit", "20001"}}, 1, 400, "whole number"},
+		{"/api/v1/demand", {{"offset", "20001"}}, 1, 400, "whole number"},
+		{"/api/v1/demand", {{"service", "web"}}, 1, 400, "no parameter 'service'"},
 		{"/health", {{"t", "1764"}}, 1, 200, "\"live\":true"}, /* balancers add such */
 		{"/health", {{"vip", "nonsense"}}, 1, 400, "no IPv4 or IPv6"},
 		{"/health/ready", {{"vip", "192.0.2.99"}}, 1, 503, "no service has the address"},
@@ -910,6 +944,63 @@ static void handshakes_are_metrics(void **state)
 	free(text);
 }
 
+/* ---- demand ---------------------------------------------------------------------------------- */
+
+static bool flows_were_seen(struct scene *scene)
+{
+	uint64_t sum = 0;
+
+	for (gs_id region = 0; region <= FAKE_REGIONS; region++)
+		sum += gs_demand_sum_region(scene->demand, 1, region);
+	return sum == 12;
+}
+
+static void demand_is_named(void **state)
+{
+	static const char *const by[] = {"policy", "location", "region", "country"};
+	struct scene *scene = *state;
+	char request[80];
+	json_t *reply;
+	size_t length;
+	char *text;
+
+	start(scene);
+	/* two entries: those of unknown clients, and of location 1 */
+	scene->dataplane_fake.demand[scene->dataplane_fake.info.slot][0] = 5;
+	scene->dataplane_fake.demand[scene->dataplane_fake.info.slot][1] = 7;
+	run_until(scene, flows_were_seen);
+	for (size_t i = 0; i < ARRAY_SIZE(by); i++) {
+		json_int_t sum = 0;
+		json_t *row;
+		size_t at_row;
+
+		snprintf(request, sizeof(request), "{\"command\":\"demand.list\",\"by\":\"%s\"}",
+			 by[i]);
+		reply = ask(scene, request);
+		assert_string_equal(text_at(reply, "by"), by[i]);
+		json_array_foreach (at(reply, "demand"), at_row, row) {
+			sum += json_integer_value(json_object_get(row, "flows"));
+			assert_string_equal(text_at(row, "policy"), "nearest");
+			assert_true(json_real_value(json_object_get(row, "per_second_1m")) > 0);
+		}
+		assert_int_equal(sum, 12);
+		assert_int_equal(number_at(reply, "total"), json_array_size(at(reply, "demand")));
+	}
+	reply = ask(scene, "{\"command\":\"demand.list\",\"limit\":1}");
+	assert_int_equal(json_array_size(at(reply, "demand")), 1);
+	assert_int_equal(number_at(reply, "total"), 2);
+	assert_int_equal(number_at(reply, "demand.0.flows"), 7);
+	assert_int_equal(number_at(reply, "demand.0.location.id"), 1);
+	reply = ask(scene, "{\"command\":\"demand.list\",\"policy\":\"nobody\"}");
+	assert_string_equal(text_at(reply, "error"), "policy: there is no 'nobody'");
+	reply = ask(scene, "{\"command\":\"demand.list\",\"by\":7}");
+	assert_string_equal(text_at(reply, "error"), "by: is no text");
+	text = gs_metrics_text(&scene->api, &length);
+	assert_non_null(strstr(text, "geostream_new_flows_total{policy=\"nearest\",region=\""));
+	assert_non_null(strstr(text, "geostream_country_new_flows_total{country=\""));
+	free(text);
+}
+
 /* Every sample has a HELP and a TYPE before it, and a number behind it. */
 static void metrics_have_their_heads(void **state)
 {
@@ -958,6 +1049,7 @@ int main(void)
 		SCENE(metrics_have_their_heads),
 		SCENE(handshakes_are_named),
 		SCENE(handshakes_are_metrics),
+		SCENE(demand_is_named),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
