@@ -62,6 +62,9 @@ ok "SYNs are counted on" lab_wait 10 is_shown "([.backends[].opened] | add) >= $
 is "handshakes are not" "$(shown "[$HERE | .count][0]")" "$before"
 
 # ---- demand ------------------------------------------------------------------------------------
+sed -i 's/^handshakes = .*/handshakes = 1/' "$LAB_CONF"
+kill -HUP "$LAB_DAEMON"
+ok "each flow again" lab_wait 10 is_shown '.one_in == 1'
 demand() { # BY JQ_FILTER
 	lab_ctl -j demand list --limit 20000 --by "$1" | jq "${@:2}"
 }
@@ -125,8 +128,8 @@ ok "is in force" lab_wait 10 has_generation
 open_flows jp 1
 ok "no flow is lost or counted for another" lab_wait 10 has_grown KE 4 US 6 JP 12 DE 0
 # The client's flows of above, that were sampled, are known to be moved; and nobody else's.
-ok "that it moves is known" status_of -e '.generation.shift | .moved >= 4 and .moved < .sampled'
-is "from where to where" "$(status_of -c '.generation.shift.moves | map([.service, .from, .to])')" '[["web","eu","us"]]'
+is "that it moves is known" "$(status_of '.generation.shift | .moved >= 4 and .moved < .sampled')" true
+is "from where to where" "$(status_of '.generation.shift.moves | map([.service, .from, .to]) | tojson')" '[["web","eu","us"]]'
 like "for people" "$(lab_ctl status)" 'clients +generation [0-9]+: [0-9.]+ % of the hour.s sampled flows begin in another region'
 
 done_testing
