@@ -128,7 +128,7 @@ static uint32_t *bank_of(const struct gs_dataplane_state *state, uint32_t slot)
 	const struct gs_meta_value *meta = state->maps.meta;
 	uint32_t bank = __atomic_load_n(&meta->demand_bank[slot], __ATOMIC_RELAXED);
 
-	return state->maps.demand + bank % GS_DEMAND_BANKS * GS_DEMAND_ENTRIES;
+	return state->maps.demand + (size_t)(bank % GS_DEMAND_BANKS) * GS_DEMAND_ENTRIES;
 }
 
 int gs_dataplane_demand(const struct gs_dataplane_state *state, uint32_t slot, uint32_t first,

@@ -28,7 +28,7 @@ static json_t *region_json(const struct gs_reconcile_state *state, gs_id id)
 	return region ? json_string(region->name) : json_null();
 }
 
-/* NULL: the configuration has no such policy any more. */
+/* NULL: the configuration has no such policy. */
 static json_t *row_json(const struct gs_reconcile_state *state, enum gs_demand_by by,
 			const struct gs_demand_row *row)
 {
@@ -36,7 +36,7 @@ static json_t *row_json(const struct gs_reconcile_state *state, enum gs_demand_b
 	char country[3];
 	json_t *json;
 
-	if (!policy)
+	if (!policy || !state->tables)
 		return NULL;
 	json = json_pack("{s:s}", "policy", policy->name);
 	if (by == GS_DEMAND_BY_LOCATION)

@@ -87,7 +87,9 @@ static bool says_the_same(const struct gs_location *a, const struct gs_location 
 	return strcmp(a->country, b->country) == 0 && strcmp(a->continent, b->continent) == 0 &&
 	       strcmp(a->subdivision, b->subdivision) == 0 &&
 	       a->override_region == b->override_region && a->has_coord == b->has_coord &&
-	       (!a->has_coord || memcmp(&a->coord, &b->coord, sizeof(a->coord)) == 0);
+	       (!a->has_coord ||
+		(memcmp(&a->coord.lat_deg, &b->coord.lat_deg, sizeof(double)) == 0 &&
+		 memcmp(&a->coord.lon_deg, &b->coord.lon_deg, sizeof(double)) == 0));
 }
 
 size_t gs_demand_match_slots(uint32_t count)
