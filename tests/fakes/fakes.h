@@ -113,7 +113,7 @@ struct fake_dataplane {
 	uint32_t one_in_count; /* how often */
 	struct gs_syns syns[GS_MAX_BACKENDS];
 	uint32_t syns_asked;
-	int syns_error; /* < 0: syns fails with it */
+	int syns_error;				  /* < 0: syns fails with it */
 	uint32_t demand[FAKE_SLOTS][FAKE_DEMAND]; /* the first entries; the others are 0 */
 };
 

@@ -139,9 +139,10 @@ void gs_handshakes_replace(struct gs_handshakes *h, const struct gs_generation_c
 	gs_shift_judge(change->before, change->after, counts, count, &h->shift);
 	h->shift.generation = change->generation;
 	h->has_shift = true;
-	gs_log(GS_LOG_INFO, "clients_shifted", "generation=%lu sampled=%.0f prefixes=%u moved=%.0f share=%.3f",
-	       (unsigned long)h->shift.generation, h->shift.flows, h->shift.prefixes, h->shift.moved,
-	       h->shift.flows > 0 ? h->shift.moved / h->shift.flows : 0);
+	gs_log(GS_LOG_INFO, "clients_shifted",
+	       "generation=%lu sampled=%.0f prefixes=%u moved=%.0f share=%.3f",
+	       (unsigned long)h->shift.generation, h->shift.flows, h->shift.prefixes,
+	       h->shift.moved, h->shift.flows > 0 ? h->shift.moved / h->shift.flows : 0);
 }
 
 const struct gs_shift *gs_handshakes_shift(const struct gs_handshakes *h)
