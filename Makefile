@@ -218,7 +218,11 @@ $(BUILD)/lab-flowgen: $(call OBJ,tests/lab/flowgen.c)
 $(BUILD)/lab-talk: $(call OBJ,tests/lab/talk.c)
 	$(call msg,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $^ -o $@
-lab-tools: $(BUILD)/lab-flowgen $(BUILD)/lab-talk; @:
+# What it does not need of all those libraries would have to be in the small machine, too.
+$(BUILD)/vm-bond: $(call OBJ,tests/e2e/vm/bond.c) $(BUILD)/libtest.a $(BUILD)/libgs.a $(BUILD)/libgscore.a
+	$(call msg,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -Wl,--as-needed $^ $(LDLIBS) -lcmocka -o $@
+lab-tools: $(BUILD)/lab-flowgen $(BUILD)/lab-talk $(BUILD)/vm-bond; @:
 .PHONY: lab-tools
 run: build ## the lab and its story, until Ctrl-C; ONCE=1: leave after it; IFACE= CONFIG= MODE=: a real NIC (root)
 	@$(MAKE) --no-print-directory lab-tools

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "ingress.h"
 #include "parse.h"
 
 #include "maps/gs_maps.bpf.h"
@@ -47,14 +48,14 @@ GS_INLINE void gs_fib_sources(const struct gs_hop_value *own, struct gs_hop_valu
 }
 
 /* Leaving by a VLAN interface is leaving by its NIC, with its tags. 0; -1: not known how. */
-GS_INLINE int gs_fib_link(const struct xdp_md *ctx, __u32 ifindex, struct gs_hop_value *hop)
+GS_INLINE int gs_fib_link(__u32 ingress, __u32 ifindex, struct gs_hop_value *hop)
 {
 	const struct gs_link_value *link = bpf_map_lookup_elem(&links, &ifindex);
 
 	hop->ifindex = ifindex;
 	hop->tags = 0;
 	if (!link)
-		return ifindex == ctx->ingress_ifindex ? 0 : -1;
+		return ifindex == ingress ? 0 : -1;
 	hop->ifindex = link->ifindex;
 	hop->tags = link->tags;
 	hop->tag[0] = link->tag[0];
@@ -76,7 +77,8 @@ GS_INLINE int gs_fib_is_direct(const struct bpf_fib_lookup *fib,
 GS_INLINE enum gs_reason gs_fib_ask(struct xdp_md *ctx, const struct gs_backend_value *backend,
 				    struct gs_hop_value *hop)
 {
-	struct bpf_fib_lookup fib = {.ifindex = ctx->ingress_ifindex};
+	__u32 ingress = gs_ingress(ctx);
+	struct bpf_fib_lookup fib = {.ifindex = ingress};
 	enum gs_reason reason;
 
 	if (backend->family == 4) {
@@ -96,7 +98,7 @@ GS_INLINE enum gs_reason gs_fib_ask(struct xdp_md *ctx, const struct gs_backend_
 	/* To a router, with the address it was sent to: round and round. */
 	if (backend->mode == GS_FORWARD_L2 && !gs_fib_is_direct(&fib, backend))
 		return GS_REASON_drop_no_hop;
-	if (gs_fib_link(ctx, fib.ifindex, hop))
+	if (gs_fib_link(ingress, fib.ifindex, hop))
 		return GS_REASON_drop_no_hop;
 	hop->mtu = fib.mtu_result;
 	__builtin_memcpy(hop->dst_mac, fib.dmac, sizeof(fib.dmac));

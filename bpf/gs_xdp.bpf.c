@@ -12,6 +12,7 @@
 #include "forward.h"
 #include "fragment.h"
 #include "handshake.h"
+#include "ingress.h"
 #include "limit.h"
 #include "locate.h"
 #include "match.h"
@@ -34,7 +35,7 @@ GS_INLINE int gs_action(const struct xdp_md *ctx, enum gs_reason reason, __u32 i
 		return XDP_PASS;
 	if (!((0 GS_REASONS(GS_IS_TX)) >> reason & 1))
 		return XDP_DROP;
-	if (ifindex && ifindex != ctx->ingress_ifindex)
+	if (ifindex && ifindex != ctx->ingress_ifindex && ifindex != gs_ingress(ctx))
 		return bpf_redirect(ifindex, 0);
 	return XDP_TX;
 }

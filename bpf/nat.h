@@ -8,6 +8,7 @@
 
 #include "fib.h"
 #include "fragment.h"
+#include "ingress.h"
 #include "nat_rewrite.h"
 #include "nat_table.h"
 #include "spread.h"
@@ -65,14 +66,14 @@ GS_INLINE int gs_nat_learn(const struct xdp_md *ctx, const struct gs_packet *pac
 		head.tag[0] = 0;
 	if (known[0] == head.mac[0] && known[1] == head.mac[1] && known[2] == head.mac[2] &&
 	    known[3] == head.tag[0] && known[4] == head.tag[1] &&
-	    detail->ifindex == ctx->ingress_ifindex)
+	    (detail->ifindex == ctx->ingress_ifindex || detail->ifindex == gs_ingress(ctx)))
 		return 0;
 	known[0] = head.mac[0];
 	known[1] = head.mac[1];
 	known[2] = head.mac[2];
 	known[3] = head.tag[0];
 	known[4] = head.tag[1];
-	detail->ifindex = ctx->ingress_ifindex;
+	detail->ifindex = gs_ingress(ctx);
 	return 0;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "loader/attach.h"
 
+#include "loader/bond.h"
 #include "loader/dispatcher.h"
 #include "loader/foreign.h"
 #include "loader/loader.h"
@@ -88,6 +89,19 @@ static int check_holder(const struct gs_nic *nic, const struct gs_attach_request
 	}
 }
 
+/* Packets come by all ports of a bond, and what is sent goes by the one the bond chooses. */
+static int check_port(const struct gs_nic *nic, struct gs_loader_error *error)
+{
+	struct gs_bond bond;
+
+	if (gs_bond_read(nic->name, &bond) || !bond.master[0])
+		return 0;
+	return gs_loader_fail(error, -EINVAL,
+			      "it is a port of bond %s: attach to %s, and the program runs on all "
+			      "its ports",
+			      bond.master, bond.master);
+}
+
 /*
  * The pin link-NAME may be taken: by a link whose interface is gone (its pin is removed), or by one
  * of that name in another network namespace (-EBUSY).
@@ -119,15 +133,29 @@ static int free_link_pin(const struct gs_pins *pins, const struct gs_nic *nic,
 
 /* ---- alone: bpf_link -------------------------------------------------------------------------*/
 
-static int fail_link(struct gs_loader_error *error, int code, enum gs_xdp_mode mode)
+static int fail_unsupported(struct gs_loader_error *error, int code, const struct gs_nic *nic,
+			    enum gs_xdp_mode mode)
+{
+	char why[GS_BOND_TEXT_MAX] = "";
+	struct gs_bond bond;
+
+	if (mode == GS_XDP_NATIVE && !gs_bond_read(nic->name, &bond))
+		gs_bond_explain(&bond, why);
+	if (why[0])
+		return gs_loader_fail(error, code,
+				      "%s (--mode generic works on any, and is slower)", why);
+	return gs_loader_fail(error, code,
+			      "its driver has no %s XDP; another --mode has to be chosen by you "
+			      "(generic works on any interface, and is slower)",
+			      gs_xdp_mode_name(mode));
+}
+
+static int fail_link(struct gs_loader_error *error, int code, const struct gs_nic *nic,
+		     enum gs_xdp_mode mode)
 {
 	switch (code) {
 	case -EOPNOTSUPP:
-		return gs_loader_fail(
-			error, code,
-			"its driver has no %s XDP; another --mode has to be chosen by "
-			"you (generic works on any interface, and is slower)",
-			gs_xdp_mode_name(mode));
+		return fail_unsupported(error, code, nic, mode);
 	case -EBUSY:
 	case -EEXIST:
 		return gs_loader_fail(error, -EBUSY,
@@ -154,7 +182,7 @@ int gs_attach_link(int prog_fd, const struct gs_nic *nic, enum gs_xdp_mode mode,
 
 	fd = bpf_link_create(prog_fd, (int)nic->ifindex, BPF_XDP, &opts);
 	if (fd < 0)
-		return fail_link(error, -errno, mode);
+		return fail_link(error, -errno, nic, mode);
 	if (!bpf_obj_pin(fd, pin))
 		return 0;
 	ret = -errno;
@@ -309,6 +337,8 @@ int gs_attach(const struct gs_attach_request *request, struct gs_attach_report *
 
 	/* before anything is made: a misspelt name leaves no folder behind */
 	ret = gs_nic_look(request->interface, NULL, &report.before, error);
+	if (!ret)
+		ret = check_port(&report.before, error);
 	if (ret)
 		return ret;
 	ret = gs_pins_open(request->pin_dir, true, &pins, error);

@@ -245,6 +245,65 @@ static void check_link(struct doctor *doctor)
 	}
 }
 
+/* LRO, queues, tags and their like are the ports' own. */
+static void judge_bond(struct doctor *doctor)
+{
+	const struct gs_bond *bond = &doctor->facts->bond;
+	char ports[128] = "";
+	size_t used = 0;
+
+	for (uint32_t i = 0; i < bond->port_count && used < sizeof(ports); i++)
+		used += (size_t)snprintf(ports + used, sizeof(ports) - used, " %s",
+					 bond->ports[i].name);
+	find(doctor, GS_LEVEL_OK, "bond",
+	     "a bond in mode %s; the program runs on its ports, which the doctor sees one by "
+	     "one:%s",
+	     gs_bond_mode_name(bond->mode), bond->port_count ? ports : " none yet");
+}
+
+static void fix_port(struct doctor *doctor, const struct gs_bond_port *port)
+{
+	char word[SHELL_MAX];
+
+	quote(port->name, word, sizeof(word));
+	if (!strcmp(port->program.name, "gs_xdp"))
+		fix(doctor, "geostream-loader detach %s", word);
+	else
+		fix(doctor, "ip link set dev %s %s off", word, gs_xdp_mode_ip(port->mode));
+}
+
+static void check_bond(struct doctor *doctor)
+{
+	const struct gs_doctor_facts *facts = doctor->facts;
+	const struct gs_bond_port *port = NULL;
+	char text[GS_BOND_TEXT_MAX];
+	enum gs_bond_fault fault = gs_bond_judge(&facts->bond, &port);
+
+	if (facts->bond.master[0]) {
+		quote(facts->bond.master, text, sizeof(text));
+		find(doctor, GS_LEVEL_WARN, "bond",
+		     "a port of bond %s, to which the program belongs: it runs on all ports then",
+		     facts->bond.master);
+		fix(doctor, "geostream-loader doctor %s%s", text,
+		    facts->is_backend ? " --backend" : "");
+	}
+	if (!facts->bond.is_bond)
+		return;
+	if (fault == GS_BOND_FINE) {
+		judge_bond(doctor);
+		return;
+	}
+	gs_bond_explain(&facts->bond, text);
+	find(doctor, fault == GS_BOND_PORT_PROGRAM ? GS_LEVEL_BAD : GS_LEVEL_WARN, "bond", "%s",
+	     text);
+	if (fault == GS_BOND_BAD_POLICY)
+		fix(doctor, "ip link set dev %s type bond xmit_hash_policy layer3+4", doctor->name);
+	else if (fault == GS_BOND_PORT_PROGRAM)
+		fix_port(doctor, port);
+	else if (!facts->is_backend)
+		fix(doctor, "geostream-loader attach %s --mode generic", doctor->name);
+}
+
 /* Drivers by their own names, of kernels that do not say themselves (before 6.3). */
 static const char *const native_drivers[] = {
 	"atlantic",	 "bnxt_en",	"bonding",    "cpsw",	 "ena",	   "fsl_dpa",
@@ -290,6 +349,12 @@ enum gs_fact gs_doctor_driver_has_xdp(const char *driver)
 
 static enum gs_fact native_of(const struct gs_doctor_facts *facts)
 {
+	const struct gs_bond_port *port;
+
+	/* its driver has, and the kernel denies it of a bond without ports, which it takes */
+	if (facts->bond.is_bond)
+		return gs_bond_judge(&facts->bond, &port) == GS_BOND_FINE ? GS_FACT_YES
+									  : GS_FACT_NO;
 	return facts->xdp_native ? facts->xdp_native : gs_doctor_driver_has_xdp(facts->driver);
 }
 
@@ -308,6 +373,8 @@ static void check_native(struct doctor *doctor)
 	const struct gs_doctor_facts *facts = doctor->facts;
 	const char *says = facts->xdp_native ? "says the kernel" : "by its name";
 
+	if (facts->bond.is_bond) /* check_bond has said it */
+		return;
 	switch (native_of(facts)) {
 	case GS_FACT_YES:
 		find(doctor, GS_LEVEL_OK, "native", "driver %s has native XDP, %s",
@@ -1105,6 +1172,7 @@ static const struct {
 	{check_bpffs, EDGE, false},
 	{check_memlock, EDGE, false},
 	{check_link, EDGE | BACKEND, true},
+	{check_bond, EDGE | BACKEND, true},
 	{check_native, EDGE, true},
 	{check_redirect, EDGE, true},
 	{check_program, EDGE, true},

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "loader/bond.h"
 #include "loader/decap.h"
 #include "loader/nic.h"
 
@@ -104,6 +105,7 @@ struct gs_doctor_facts {
 	char peer[IF_NAMESIZE]; /* veth: the other end, if it is in this network namespace */
 	uint32_t peer_mtu;
 	struct gs_doctor_offload peer_tx_checksum;
+	struct gs_bond bond;
 	uint32_t rx_queues, rx_queues_max;
 	bool are_queues_combined; /* `ethtool -L` wants the word combined, not rx */
 	int rp_filter, forwarding4, arp_ignore, arp_announce, accept_local;

@@ -275,6 +275,7 @@ static void read_link(int fd, struct gs_doctor_facts *facts)
 	read_offloads(fd, facts->interface, slots, ARRAY_SIZE(slots));
 	read_tx_checksum(fd, facts->interface, &facts->tx_checksum);
 	read_queues(fd, facts);
+	gs_bond_read(facts->interface, &facts->bond);
 	if (!strcmp(facts->driver, "veth"))
 		read_peer(fd, facts);
 }

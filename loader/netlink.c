@@ -240,6 +240,63 @@ int gs_netlink_peer(uint32_t ifindex, uint32_t *ret_peer)
 	return 0;
 }
 
+/* ---- bonds -----------------------------------------------------------------------------------*/
+
+static bool is_word(const void *from, size_t bytes, uint16_t type, const char *word)
+{
+	size_t size = 0;
+	const char *found = find_attribute(from, bytes, type, 1, &size);
+
+	return found && strnlen(found, size) == strlen(word) && !memcmp(found, word, strlen(word));
+}
+
+static uint8_t get_u8(const void *from, size_t bytes, uint16_t type)
+{
+	const uint8_t *found = find_attribute(from, bytes, type, sizeof(*found), NULL);
+
+	return found ? *found : 0;
+}
+
+static void take_bond(const struct nlmsghdr *message, void *context)
+{
+	const char *attributes =
+		(const char *)NLMSG_DATA(message) + NLMSG_ALIGN(sizeof(struct ifinfomsg));
+	struct gs_netlink_bond *bond = context;
+	size_t bytes, info_bytes = 0, data_bytes = 0;
+	const void *info, *data;
+
+	if (message->nlmsg_type != RTM_NEWLINK ||
+	    message->nlmsg_len < NLMSG_LENGTH(sizeof(struct ifinfomsg)))
+		return;
+	bytes = message->nlmsg_len - NLMSG_LENGTH(sizeof(struct ifinfomsg));
+	info = find_attribute(attributes, bytes, IFLA_LINKINFO, 0, &info_bytes);
+	if (!info)
+		return;
+	if (is_word(info, info_bytes, IFLA_INFO_SLAVE_KIND, "bond"))
+		bond->master = get_u32(attributes, bytes, IFLA_MASTER);
+	data = find_attribute(info, info_bytes, IFLA_INFO_DATA, 0, &data_bytes);
+	bond->is_bond = data && is_word(info, info_bytes, IFLA_INFO_KIND, "bond");
+	if (!bond->is_bond)
+		return;
+	bond->mode = get_u8(data, data_bytes, IFLA_BOND_MODE);
+	bond->policy = get_u8(data, data_bytes, IFLA_BOND_XMIT_HASH_POLICY);
+}
+
+int gs_netlink_bond(uint32_t ifindex, struct gs_netlink_bond *ret_bond)
+{
+	const struct ifinfomsg link = {.ifi_index = (int)ifindex};
+	struct request request = begin(RTM_GETLINK, 0);
+	struct gs_netlink_bond bond = {0};
+	int ret;
+
+	put(&request, &link, sizeof(link));
+	ret = ask(NETLINK_ROUTE, &request, take_bond, &bond);
+	if (ret)
+		return ret;
+	*ret_bond = bond;
+	return 0;
+}
+
 /* ---- default route ---------------------------------------------------------------------------*/
 
 struct best {

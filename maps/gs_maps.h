@@ -744,11 +744,13 @@ struct gs_demand_block {
  *
  * `own_macs`: interface index -> who the edge is there. ARP and neighbour solicitations for on-link
  * addresses (GS_SERVICE_ON_LINK) are answered with this MAC; where there is no entry, by nobody.
+ * The ports of a bond are in it, too: packets come in by them, and hops and routes know the bond.
  */
 #define GS_OWN_MAC_ANSWERS 1u /* not set: the edge is drained */
 struct gs_own_mac_value {
-	__u8 mac[6];
+	__u8 mac[6]; /* of the bond, if it is a port */
 	__u16 flags; /* GS_OWN_MAC_* */
+	__u32 bond;  /* the interface it is a port of; 0: it is none */
 };
 
 /* ---- counters --------------------------------------------------------------------------------*/
@@ -813,7 +815,7 @@ GS_ASSERT_SIZE(gs_monitor_value, 64);
 GS_ASSERT_SIZE(gs_monitor_count, 40);
 GS_ASSERT_SIZE(gs_sample, 64);
 _Static_assert(GS_REASON__COUNT <= 64, "gs_monitor_value.reasons: one bit a reason");
-GS_ASSERT_SIZE(gs_own_mac_value, 8);
+GS_ASSERT_SIZE(gs_own_mac_value, 12);
 GS_ASSERT_SIZE(gs_nat_detail, GS_BLOCK_BYTES);
 _Static_assert(GS_MAX_BACKENDS <= GS_NAT_BACKEND + 1, "ids of backends leave two bits to NAT");
 _Static_assert(GS_NAT_PORT_FIRST + GS_NAT_SLOTS <= 32768, "the kernel's own ports");

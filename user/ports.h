@@ -207,6 +207,7 @@ struct gs_link {
 	char name[16];
 	uint8_t mac[6]; /* all zero: no Ethernet, and nobody asks for addresses there */
 	bool is_up;	/* and has a carrier */
+	uint32_t bond;	/* the link it is a port of; 0: it is none */
 };
 
 /* An address of this machine, and how much of it is the link's prefix. */
@@ -289,8 +290,9 @@ struct gs_syns {
 /* How the edge is reached on its links. Borrowed. */
 struct gs_reach_set {
 	const struct gs_link *links; /* that carry the program */
+	const struct gs_link *ports; /* of bonds among them, by which packets come in */
 	const struct gs_addr *vips;  /* on-link: the program answers for them */
-	uint32_t link_count, vip_count;
+	uint32_t link_count, port_count, vip_count;
 	bool is_silent; /* it answers for none: the edge is drained */
 };
 

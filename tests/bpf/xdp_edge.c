@@ -501,12 +501,44 @@ void xdp_edge_open(struct xdp_edge *edge)
 	xdp_edge_open_with(edge, EDGE_FLOW_BUCKETS);
 }
 
-void xdp_edge_open_with(struct xdp_edge *edge, uint32_t flow_buckets)
+static void fill_world(struct xdp_edge *edge)
 {
-	xdp_edge_load(edge, flow_buckets);
 	add_services(edge);
 	add_backends(edge);
 	xdp_edge_fill(edge, 0, 1, 0x5eed, false);
+}
+
+void xdp_edge_open_with(struct xdp_edge *edge, uint32_t flow_buckets)
+{
+	xdp_edge_load(edge, flow_buckets);
+	fill_world(edge);
+}
+
+void xdp_edge_adopt(struct xdp_edge *edge, const char *pin_dir)
+{
+	const char *build = getenv("BUILD");
+	struct bpf_map *map;
+	char path[256];
+	int fd;
+
+	memset(edge, 0, sizeof(*edge));
+	snprintf(path, sizeof(path), "%s/bpf/gs_xdp.bpf.o", build ? build : "build");
+	edge->object = bpf_object__open_file(path, NULL);
+	assert_non_null(edge->object);
+	bpf_object__for_each_map(map, edge->object)
+	{
+		if (strchr(bpf_map__name(map), '.')) /* .rodata and its like are pinned by nobody */
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", pin_dir, bpf_map__name(map));
+		fd = bpf_obj_get(path);
+		assert_true(fd >= 0);
+		assert_int_equal(bpf_map__reuse_fd(map, fd), 0);
+		close(fd);
+	}
+	snprintf(path, sizeof(path), "%s/%s", pin_dir, GS_PIN_PROG);
+	edge->prog_fd = bpf_obj_get(path);
+	assert_true(edge->prog_fd >= 0);
+	fill_world(edge);
 }
 
 void xdp_edge_close(struct xdp_edge *edge)

@@ -69,6 +69,8 @@ void xdp_edge_open(struct xdp_edge *edge);
 void xdp_edge_open_with(struct xdp_edge *edge, uint32_t flow_buckets);
 /* The same program with nothing in its maps but meta (no generation yet) and this many buckets. */
 void xdp_edge_load(struct xdp_edge *edge, uint32_t flow_buckets);
+/* The same world in the maps the loader has pinned there, where its program forwards by them. */
+void xdp_edge_adopt(struct xdp_edge *edge, const char *pin_dir);
 void xdp_edge_close(struct xdp_edge *edge);
 int xdp_edge_map(const struct xdp_edge *edge, const char *name);
 void xdp_edge_set(const struct xdp_edge *edge, const char *map, const void *key, const void *value);

@@ -4,6 +4,7 @@
  * and frames by a packet socket (CAP_NET_RAW). Without the socket the edge answers all the same.
  */
 #include "adapters.h"
+#include "bond_ports.h"
 
 #include "user/base/cleanup.h"
 #include "user/core/announce.h"
@@ -99,6 +100,7 @@ static int look(void *self, struct gs_link_set *ret_set)
 			add_addr(ret_set, entry);
 	}
 	freeifaddrs(all);
+	gs_bond_mark_ports(ret_set);
 	return 0;
 }
 

@@ -94,11 +94,12 @@ bool gs_dataplane_links_carry(const struct gs_dataplane_state *state, uint32_t i
 
 /* ---- the map of links ------------------------------------------------------------------------ */
 
-static const struct gs_link *find_link(const struct gs_reach_set *reach, uint32_t ifindex)
+static const struct gs_link *find_link(const struct gs_link *links, uint32_t count,
+				       uint32_t ifindex)
 {
-	for (uint32_t i = 0; i < reach->link_count; i++)
-		if (reach->links[i].ifindex == ifindex)
-			return &reach->links[i];
+	for (uint32_t i = 0; i < count; i++)
+		if (links[i].ifindex == ifindex)
+			return &links[i];
 	return NULL;
 }
 
@@ -107,7 +108,8 @@ static int remove_links(int fd, const struct gs_reach_set *reach)
 	uint32_t gone[GS_MAX_OWN_MACS], count = 0, ifindex, *previous = NULL;
 
 	while (count < GS_MAX_OWN_MACS && bpf_map_get_next_key(fd, previous, &ifindex) == 0) {
-		if (!find_link(reach, ifindex))
+		if (!find_link(reach->links, reach->link_count, ifindex) &&
+		    !find_link(reach->ports, reach->port_count, ifindex))
 			gone[count++] = ifindex;
 		previous = &ifindex;
 	}
@@ -117,22 +119,36 @@ static int remove_links(int fd, const struct gs_reach_set *reach)
 	return 0;
 }
 
+/* link: whose MAC is answered with, that of the bond for a port. */
+static int write_link(int fd, uint32_t ifindex, const struct gs_link *link, bool is_silent)
+{
+	struct gs_own_mac_value value = {.flags = is_silent ? 0 : GS_OWN_MAC_ANSWERS};
+	struct gs_own_mac_value old;
+
+	memcpy(value.mac, link->mac, sizeof(value.mac));
+	if (ifindex != link->ifindex)
+		value.bond = link->ifindex;
+	if (bpf_map_lookup_elem(fd, &ifindex, &old) == 0 &&
+	    memcmp(&old, &value, sizeof(value)) == 0)
+		return 0;
+	return bpf_map_update_elem(fd, &ifindex, &value, BPF_ANY) ? -errno : 0;
+}
+
 static int write_links(int fd, const struct gs_reach_set *reach)
 {
-	for (uint32_t i = 0; i < reach->link_count; i++) {
-		const struct gs_link *link = &reach->links[i];
-		struct gs_own_mac_value value = {.flags =
-							 reach->is_silent ? 0 : GS_OWN_MAC_ANSWERS};
-		struct gs_own_mac_value old;
+	int result = 0;
 
-		memcpy(value.mac, link->mac, sizeof(value.mac));
-		if (bpf_map_lookup_elem(fd, &link->ifindex, &old) == 0 &&
-		    memcmp(&old, &value, sizeof(value)) == 0)
-			continue;
-		if (bpf_map_update_elem(fd, &link->ifindex, &value, BPF_ANY))
-			return -errno;
+	for (uint32_t i = 0; result == 0 && i < reach->link_count; i++)
+		result =
+			write_link(fd, reach->links[i].ifindex, &reach->links[i], reach->is_silent);
+	for (uint32_t i = 0; result == 0 && i < reach->port_count; i++) {
+		const struct gs_link *port = &reach->ports[i];
+		const struct gs_link *bond = find_link(reach->links, reach->link_count, port->bond);
+
+		if (bond)
+			result = write_link(fd, port->ifindex, bond, reach->is_silent);
 	}
-	return 0;
+	return result;
 }
 
 /* ---- address markers ------------------------------------------------------------------------- */

@@ -24,10 +24,12 @@ struct gs_reach {
 	enum gs_announce announce;
 	char drain_file[GS_PATH_MAX + 32];
 	struct gs_reach_state state;
-	struct gs_link_set set;		       /* of the last look */
-	struct gs_link carriers[GS_LINKS_MAX]; /* those of it with the program */
-	bool has_vips;			       /* a snapshot has been in force */
-	struct gs_addr *vips;		       /* all of the snapshot, each once */
+	struct gs_link_set set;			 /* of the last look */
+	struct gs_link carriers[GS_LINKS_MAX];	 /* those of it with the program */
+	struct gs_link bond_ports[GS_LINKS_MAX]; /* of bonds among those */
+	uint32_t bond_port_count;
+	bool has_vips;	      /* a snapshot has been in force */
+	struct gs_addr *vips; /* all of the snapshot, each once */
 	uint32_t vip_count;
 	struct gs_addr *on_link; /* those of `vips` that are answered for */
 	struct spot *spots;
@@ -36,6 +38,14 @@ struct gs_reach {
 };
 
 /* ---- which VIPs, on which links -------------------------------------------------------------- */
+
+static const struct gs_link *find_carrier(const struct gs_reach *reach, uint32_t ifindex)
+{
+	for (uint32_t i = 0; i < reach->state.carrier_count; i++)
+		if (reach->carriers[i].ifindex == ifindex)
+			return &reach->carriers[i];
+	return NULL;
+}
 
 static void find_carriers(struct gs_reach *reach)
 {
@@ -49,6 +59,19 @@ static void find_carriers(struct gs_reach *reach)
 			continue;
 		reach->carriers[reach->state.carrier_count++] = *link;
 		reach->state.up_count += link->is_up;
+	}
+}
+
+/* A program on a bond runs on its ports. */
+static void find_ports(struct gs_reach *reach)
+{
+	reach->bond_port_count = 0;
+	for (uint32_t i = 0; i < reach->set.link_count; i++) {
+		const struct gs_link *link = &reach->set.links[i];
+
+		if (link->bond && find_carrier(reach, link->bond) &&
+		    !find_carrier(reach, link->ifindex))
+			reach->bond_ports[reach->bond_port_count++] = *link;
 	}
 }
 
@@ -83,14 +106,6 @@ static bool is_on_link(const struct gs_reach *reach, const struct gs_link *link,
 }
 
 /* ---- telling --------------------------------------------------------------------------------- */
-
-static const struct gs_link *find_carrier(const struct gs_reach *reach, uint32_t ifindex)
-{
-	for (uint32_t i = 0; i < reach->state.carrier_count; i++)
-		if (reach->carriers[i].ifindex == ifindex)
-			return &reach->carriers[i];
-	return NULL;
-}
 
 static void tell(const struct gs_reach *reach, struct spot *spot)
 {
@@ -176,8 +191,10 @@ static int set_dataplane(struct gs_reach *reach, struct gs_error *error)
 	const struct gs_dataplane *dataplane = reach->ports.dataplane;
 	const struct gs_reach_set set = {
 		.links = reach->carriers,
+		.ports = reach->bond_ports,
 		.vips = reach->on_link,
 		.link_count = reach->state.carrier_count,
+		.port_count = reach->bond_port_count,
 		.vip_count = reach->state.vip_count,
 		.is_silent = reach->state.drain.is_drained,
 	};
@@ -215,6 +232,7 @@ static int look(struct gs_reach *reach, struct gs_error *error)
 		return result;
 	}
 	find_carriers(reach);
+	find_ports(reach);
 	result = find_spots(reach, &spots, &count);
 	if (result)
 		return result;

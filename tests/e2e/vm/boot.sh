@@ -62,19 +62,22 @@ vm_image() { # FILE
 	mkdir -p "$root"/{bin,sbin,dev,proc,sys,tmp,run,etc,gs/bpf} "$root$VM_LIBXDP" || return 1
 	cp -L "$(command -v busybox)" "$root/bin/busybox" || return 1
 	for applet in sh mount mkdir echo insmod arping cut grep head sed tail cat test uname poweroff \
-		sort wc mkfifo tee; do
+		sort wc mkfifo tee env rm; do
 		ln -s busybox "$root/bin/$applet"
 	done
 	vm_add_program "$root" "$BUILD/geostream-loader" /gs/geostream-loader || return 1
 	vm_add_program "$root" "$(command -v ip)" /sbin/ip || return 1
+	vm_add_program "$root" "$BUILD/vm-bond" /gs/vm-bond || return 1
 	vm_add_program "$root" /usr/sbin/bpftool /usr/sbin/bpftool || return 1
 	vm_add_program "$root" /usr/sbin/xdp-loader /usr/sbin/xdp-loader || return 1
 	cp "$VM_LIBXDP/xdp-dispatcher.o" "$root$VM_LIBXDP/" || return 1
 	cp "$BUILD"/bpf/{gs_xdp,gs_decap,bystander}.bpf.o "$root/gs/bpf/" || return 1
-	for module in veth dummy tunnel4 ip_tunnel ipip tunnel6 ip6_tunnel sch_ingress cls_bpf; do
+	for module in veth dummy tunnel4 ip_tunnel ipip tunnel6 ip6_tunnel sch_ingress cls_bpf tls \
+		bonding llc stp garp mrp 8021q; do
 		cp "$(find "$VM_KERNEL_DIR/lib/modules" -name "$module.ko")" "$root/gs/" || return 1
 	done
 	install -m 755 tests/e2e/vm/init "$root/init" || return 1
+	cp tests/e2e/vm/bonds.sh "$root/gs/" || return 1
 	(cd "$root" && find . | busybox cpio -o -H newc 2>/dev/null) | gzip -1 >"$1"
 }
 
