@@ -521,15 +521,17 @@ static void test_reach(void **state)
 {
 	const struct gs_link links[] = {{.ifindex = 7, .mac = {2, 0, 0, 0, 0, 7}},
 					{.ifindex = 8, .mac = {2, 0, 0, 0, 0, 8}}};
+	const struct gs_link ports[] = {{.ifindex = 9, .mac = {2, 0, 0, 0, 0, 9}, .bond = 8}};
 	struct pinned_edge *edge = *state;
 	struct gs_dataplane dataplane = open_ok(edge);
 	struct scene scene = scene_new(3);
 	struct gs_service *services = scene.world->snapshot.services;
-	struct gs_reach_set reach = {.links = links, .link_count = 2};
+	struct gs_reach_set reach = {
+		.links = links, .ports = ports, .link_count = 2, .port_count = 1};
 	int fd = pinned_edge_map(edge, GS_MAP_OWN_MACS);
 	struct gs_addr vips[1] = {services[0].vip};
 	struct gs_own_mac_value value;
-	uint32_t seven = 7, eight = 8;
+	uint32_t seven = 7, eight = 8, nine = 9;
 	struct gs_error error;
 
 	reach.vips = vips;
@@ -538,6 +540,11 @@ static void test_reach(void **state)
 	assert_int_equal(bpf_map_lookup_elem(fd, &eight, &value), 0);
 	assert_memory_equal(value.mac, links[1].mac, sizeof(value.mac));
 	assert_int_equal(value.flags, GS_OWN_MAC_ANSWERS);
+	assert_int_equal(value.bond, 0);
+	assert_int_equal(bpf_map_lookup_elem(fd, &nine, &value), 0); /* as the bond is known */
+	assert_memory_equal(value.mac, links[1].mac, sizeof(value.mac));
+	assert_int_equal(value.flags, GS_OWN_MAC_ANSWERS);
+	assert_int_equal(value.bond, 8);
 	publish_ok(&dataplane, &scene); /* the VIP comes after it was said to be on-link */
 	assert_int_equal(address_of(edge, &services[0].vip).flags, GS_SERVICE_ON_LINK);
 	dataplane.ops->close(dataplane.self);
@@ -546,9 +553,11 @@ static void test_reach(void **state)
 	publish_ok(&dataplane, &scene);
 	assert_int_equal(address_of(edge, &services[0].vip).flags, GS_SERVICE_ON_LINK);
 	reach.link_count = 1;
+	reach.port_count = 0;
 	reach.is_silent = true;
 	assert_int_equal(dataplane.ops->set_reach(dataplane.self, &reach, &error), 0);
 	assert_int_equal(bpf_map_lookup_elem(fd, &eight, &value), -ENOENT);
+	assert_int_equal(bpf_map_lookup_elem(fd, &nine, &value), -ENOENT);
 	assert_int_equal(bpf_map_lookup_elem(fd, &seven, &value), 0);
 	assert_int_equal(value.flags, 0);
 	reach.vip_count = 0;

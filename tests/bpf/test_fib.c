@@ -125,6 +125,23 @@ static void only_known_links(void **state)
 	assert_memory_equal(result.out.bytes, want.bytes, want.length);
 }
 
+/* In by a port of a bond, the kernel is asked for the bond, and by that it leaves. */
+static void a_port_is_its_bond(void **state)
+{
+	const struct gs_own_mac_value port = {.bond = if_nametoindex("gs-out")};
+	uint32_t lo = if_nametoindex("lo");
+	struct xdp_result result;
+	(void)state;
+
+	add_routes();
+	run("echo 0 >/proc/sys/net/ipv4/conf/lo/forwarding");
+	assert_int_equal(send_to(4).reason, GS_REASON_drop_no_hop);
+	xdp_edge_set(&edge, GS_MAP_OWN_MACS, &lo, &port);
+	result = send_to(4);
+	assert_int_equal(result.reason, GS_REASON_tx_fib);
+	assert_int_equal(result.action, XDP_TX);
+}
+
 /* What the kernel says of it all when it may not forward, or will not. */
 static void refused_for_a_reason(void **state)
 {
@@ -396,6 +413,7 @@ int main(void)
 		FIB_TEST(sources_are_spread),
 		FIB_TEST(what_is_told_is_heeded_at_once),
 		FIB_TEST(what_is_told_is_not_for_all),
+		FIB_TEST(a_port_is_its_bond),
 	};
 
 	return cmocka_run_group_tests_name("fib", tests, NULL, NULL);

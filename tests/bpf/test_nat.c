@@ -459,7 +459,7 @@ static void replies_follow_the_client(void **state)
 	struct packet packet, want;
 	struct xdp_result result;
 	struct nat nat;
-	uint32_t index = 0;
+	uint32_t index = 0, lo = 1;
 	(void)state;
 
 	set_nat(SERVICE_WEB4, 1, 0);
@@ -488,6 +488,17 @@ static void replies_follow_the_client(void **state)
 	xdp_edge_send(&edge, &packet);
 	packet = packet_build(&nat.reply);
 	assert_int_equal(xdp_edge_send(&edge, &packet).action, XDP_TX);
+	/* by a port of a bond: whichever port it has then */
+	xdp_edge_set(&edge, GS_MAP_OWN_MACS, &lo, &(struct gs_own_mac_value){.bond = 4712});
+	detail.ifindex = 4711;
+	xdp_edge_set(&edge, GS_MAP_NAT_DETAILS, &index, &detail);
+	packet = packet_build(&nat.spec);
+	xdp_edge_send(&edge, &packet);
+	xdp_edge_get(&edge, GS_MAP_NAT_DETAILS, &index, &detail);
+	assert_int_equal(detail.ifindex, 4712);
+	packet = packet_build(&nat.reply);
+	assert_int_equal(xdp_edge_send(&edge, &packet).action, XDP_TX);
+	assert_int_equal(bpf_map_delete_elem(xdp_edge_map(&edge, GS_MAP_OWN_MACS), &lo), 0);
 }
 
 /* Tags of what leaves are the next hop's; of what comes back, those the client's last packet had.

@@ -364,6 +364,15 @@ static void test_mtu_beyond_ip(void **state)
 	xdp_edge_set(&edge, GS_MAP_HOPS, &id, &good);
 }
 
+/* Of loopback, where packets of a test run come in. */
+static void set_bond(uint32_t bond)
+{
+	const struct gs_own_mac_value value = {.bond = bond};
+	uint32_t ifindex = 1;
+
+	xdp_edge_set(&edge, GS_MAP_OWN_MACS, &ifindex, &value);
+}
+
 static void test_hop_kinds(void **state)
 {
 	struct packet packet = packet_build(&(struct packet_spec){.flags = SYN});
@@ -391,6 +400,13 @@ static void test_hop_kinds(void **state)
 	result = xdp_edge_send(&edge, &packet);
 	assert_int_equal(result.action, XDP_REDIRECT);
 	assert_int_equal(result.reason, GS_REASON_tx_new);
+	/* where packets come in is a port of that one, which is a bond; then, of another one */
+	set_bond(4711);
+	assert_int_equal(xdp_edge_send(&edge, &packet).action, XDP_TX);
+	set_bond(4712);
+	assert_int_equal(xdp_edge_send(&edge, &packet).action, XDP_REDIRECT);
+	set_bond(0);
+	assert_int_equal(xdp_edge_send(&edge, &packet).action, XDP_REDIRECT);
 	xdp_edge_set(&edge, GS_MAP_HOPS, &id, &good);
 }
 

@@ -351,6 +351,7 @@ static int dataplane_set_reach(void *self, const struct gs_reach_set *reach, str
 	(void)error;
 	fake->reach_sets++;
 	fake->reach_links = reach->link_count;
+	fake->reach_ports = reach->port_count;
 	fake->reach_silent = reach->is_silent;
 	fake->reach_vip_count = reach->vip_count;
 	for (uint32_t i = 0; i < reach->vip_count && i < FAKE_VIPS_MAX; i++)

@@ -102,6 +102,7 @@ struct fake_dataplane {
 	uint64_t carriers; /* a bit an ifindex: it has the program */
 	uint32_t reach_sets;
 	uint32_t reach_links; /* of the last set_reach, as all of these */
+	uint32_t reach_ports;
 	bool reach_silent;
 	uint32_t reach_vip_count;
 	struct gs_addr reach_vips[FAKE_VIPS_MAX];

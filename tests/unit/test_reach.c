@@ -137,6 +137,38 @@ static void vips_are_answered_for_where_they_are_on_link(void **state)
 	}
 }
 
+/* Packets come in by the ports of a bond; of a bond without the program they are nobody's. */
+static void ports_of_a_bond_are_told_of(void **state)
+{
+	static const struct {
+		uint32_t bond;	   /* of link 5 */
+		uint32_t carriers; /* besides eth0 and eth1 */
+		uint32_t ports, links;
+	} rows[] = {
+		{0, 0, 0, 2},
+		{ETH0, 0, 1, 2},
+		{OTHER, 0, 0, 2},
+		{ETH0, 1u << 5, 0, 3}, /* has a program of ours itself, from before */
+	};
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct scene *scene = scene_new("198.51.100.10", GS_ANNOUNCE_ON);
+		struct gs_link_set *set = &scene->announcer_fake.set;
+
+		set->links[set->link_count++] = (struct gs_link){
+			.ifindex = 5, .mac = {2}, .is_up = true, .bond = rows[i].bond};
+		scene->dataplane_fake.carriers |= rows[i].carriers;
+		gs_reach_follow(scene->reach, scene->snapshot);
+		assert_int_equal(scene->dataplane_fake.reach_ports, rows[i].ports);
+		assert_int_equal(scene->dataplane_fake.reach_links, rows[i].links);
+		assert_int_equal(gs_reach_state(scene->reach)->carrier_count, rows[i].links);
+		run_for(scene->loop, 500); /* told by the bond and not by its ports */
+		assert_int_equal(scene->announcer_fake.told_count, rows[i].links);
+		scene_free(scene);
+	}
+}
+
 /* ---- when ------------------------------------------------------------------------------------ */
 
 static uint32_t told_within(struct scene *scene, uint32_t ms)
@@ -301,6 +333,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(vips_are_answered_for_where_they_are_on_link),
+		cmocka_unit_test(ports_of_a_bond_are_told_of),
 		cmocka_unit_test(a_vip_is_told_three_times),
 		cmocka_unit_test(a_link_that_returns_is_told_again),
 		cmocka_unit_test(a_send_that_fails_is_not_repeated_for_ever),

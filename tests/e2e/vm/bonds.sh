@@ -66,8 +66,14 @@ ok "and is" loader attach bond0 --mode generic
 ok "off" loader detach bond0 --purge
 
 # ---- packets -------------------------------------------------------------------------------------
-ok "a bond" bond bond0 eth1 eth2 -- mode active-backup
+ok "a bond" bond bond0 eth1 -- mode active-backup
 ok "the loader attaches to it" loader attach bond0 --mode native
+ip link set eth2 down
+ip link set eth2 xdpdrv object /gs/bpf/bystander.bpf.o section xdp
+refused "a NIC that brings a program cannot join" "[Nn]ot supported|XDP program" \
+	ip link set eth2 master bond0
+ip link set eth2 xdpdrv off
+ok "without it, it can, later" ip link set eth2 master bond0
 ok "and to another NIC" loader attach eth3 --mode native
 ip link set eth3 up
 ip address add 10.8.0.1/24 dev bond0
