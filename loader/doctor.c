@@ -490,7 +490,8 @@ struct offload_words {
 static void judge_offload(struct doctor *doctor, const struct gs_doctor_offload *offload,
 			  enum gs_level level, const struct offload_words *words)
 {
-	if (offload->is_on == GS_FACT_UNKNOWN)
+	/* what a bond says of itself is nothing its ports do, and no reason to refuse XDP */
+	if (offload->is_on == GS_FACT_UNKNOWN || doctor->facts->bond.is_bond)
 		return;
 	if (offload->is_on == GS_FACT_NO) {
 		find(doctor, GS_LEVEL_OK, words->check, "%s", words->good);

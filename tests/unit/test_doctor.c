@@ -133,6 +133,9 @@ static const struct row edge_rows[] = {
 	{"no carrier", "link", "ethtool eth1", GS_LEVEL_WARN, .changes = {IS(has_carrier, false)}},
 
 	{"a bond", .changes = {IS(bond.is_bond, true), IS(bond.mode, GS_BOND_ACTIVE_BACKUP)}},
+	{"a bond's offloads are its ports'",
+	 .changes = {IS(bond.is_bond, true), IS(lro.is_on, GS_FACT_YES),
+		     IS(gro_hw.is_on, GS_FACT_YES), IS(rx_vlan.is_on, GS_FACT_YES)}},
 	{"a bond without ports, which has no native XDP until then",
 	 .changes = {IS(bond.is_bond, true), IS(bond.mode, GS_BOND_8023AD),
 		     IS(xdp_native, GS_FACT_NO)}},

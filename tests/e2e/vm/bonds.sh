@@ -41,6 +41,9 @@ doctor_says() { # INTERFACE LEVEL REGEX
 	grep -E "^(ok|warn|bad) +bond " /tmp/doctor >/tmp/finding
 	grep -Eq "^$2 .*$3" /tmp/finding || { cat /tmp/doctor && return 1; }
 }
+no_offloads() {
+	! grep -E "^(ok|warn|bad) +(lro|gro-hw|rxvlan) " /tmp/doctor
+}
 bond_cures() { # REGEX
 	bond_found "(warn|bad)" "$1" || return 1
 	eval "$(sed 's/.*  fix: //' /tmp/finding)" || return 1
@@ -53,6 +56,7 @@ ok "(it has)" xdp-loader load -m native eth1 /gs/bpf/bystander.bpf.o
 refused "is refused" "its port eth1 has an XDP program of its own" loader attach bond0 --mode native
 ok "doctor: and what to do" bond_cures "eth1 has an XDP program of its own"
 ok "doctor: a bond that will do" bond_found ok "mode 802.3ad.* eth1 eth2$"
+ok "doctor: what is its ports' matter is none of its own" no_offloads
 ok "doctor: its port" port_found warn "a port of bond bond0.*fix: geostream-loader doctor bond0$"
 refused "a port is refused" "a port of bond bond0: attach to bond0" loader attach eth1 --mode native
 ok "that hash is refused" bond bond0 eth1 -- mode balance-xor xmit_hash_policy vlan+srcmac
