@@ -4,6 +4,7 @@
  * which address markers say on-link. All of it in place: packets meet each change by itself.
  */
 #include "dataplane.h"
+#include "dataplane_pin.h"
 
 #include "user/base/cleanup.h"
 
@@ -82,14 +83,19 @@ static bool is_in_dispatcher(const char *pin_dir, uint32_t ifindex)
 	return found;
 }
 
-bool gs_dataplane_links_carry(const struct gs_dataplane_state *state, uint32_t ifindex)
+bool gs_dataplane_pin_carries(const char *pin_dir, uint32_t ifindex)
 {
 	LIBBPF_OPTS(bpf_xdp_query_opts, query);
 
 	if (bpf_xdp_query((int)ifindex, 0, &query) || !query.prog_id)
 		return false;
-	return has_pinned_link(state->maps.pin_dir, ifindex, query.prog_id) ||
-	       is_in_dispatcher(state->maps.pin_dir, ifindex);
+	return has_pinned_link(pin_dir, ifindex, query.prog_id) ||
+	       is_in_dispatcher(pin_dir, ifindex);
+}
+
+bool gs_dataplane_links_carry(const struct gs_dataplane_state *state, uint32_t ifindex)
+{
+	return gs_dataplane_pin_carries(state->maps.pin_dir, ifindex);
 }
 
 /* ---- the map of links ------------------------------------------------------------------------ */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pinned maps for those who need only a few of them, and not the daemon's whole adapter: monitor
- * and flow table. For dataplane*.c only.
+ * Pinned maps for those who need only a few of them, and not the daemon's whole adapter: monitor,
+ * flow table and twin. For dataplane*.c only.
  */
 #pragma once
 
@@ -30,3 +30,6 @@ int gs_dataplane_pin_map(const char *pin_dir, const struct gs_dataplane_pin *wan
 			 void **ret_memory, uint32_t *ret_entries, struct gs_error *error);
 /* NULL is fine. */
 void gs_dataplane_pin_unmap(void *memory, const struct gs_dataplane_pin *was, uint32_t entries);
+/* Does the interface, of this network namespace, run the program pinned there? (dataplane_links.c)
+ */
+bool gs_dataplane_pin_carries(const char *pin_dir, uint32_t ifindex);

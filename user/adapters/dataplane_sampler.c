@@ -2,6 +2,7 @@
 #include "sampler.h"
 
 #include "dataplane_pin.h"
+#include "dataplane_twin.h"
 #include "maps/gs_maps.h"
 #include "user/base/cleanup.h"
 #include "user/base/error.h"
@@ -82,11 +83,11 @@ static const char *protocol_name(const struct gs_sample *sample)
 /* In the order of enum gs_shape (bpf/parse.h). */
 static const char *const shapes[] = {"whole", "first", "later", "error", "echo"};
 
-static struct gs_sampled decode(const struct gs_sampler *sampler, const struct gs_sample *sample)
+struct gs_sampled gs_dataplane_sampled(const struct gs_sample *sample, int64_t unix_offset_us)
 {
 	bool is_echo = sample->shape == ARRAY_SIZE(shapes) - 1;
 	struct gs_sampled sampled = {
-		.unix_us = (int64_t)(sample->time_ns / 1000) + sampler->unix_offset_us,
+		.unix_us = (int64_t)(sample->time_ns / 1000) + unix_offset_us,
 		.verdict = sample->reason < GS_REASON__COUNT ? verdicts[sample->reason] : "?",
 		.reason = sample->reason < GS_REASON__COUNT ? names[sample->reason] : "?",
 		.text = sample->reason < GS_REASON__COUNT ? texts[sample->reason] : "?",
@@ -203,7 +204,7 @@ static int on_sample(void *context, void *data, size_t size)
 
 	if (!sampler->visit || size < sizeof(struct gs_sample))
 		return 0;
-	sampled = decode(sampler, data);
+	sampled = gs_dataplane_sampled(data, sampler->unix_offset_us);
 	return sampler->visit(sampler->context, &sampled) ? 0 : -ECANCELED;
 }
 

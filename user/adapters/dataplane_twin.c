@@ -1,42 +1,47 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "user/adapters/twin.h"
+#include "dataplane_twin.h"
 
-#include "maps/gs_maps.h"
+#include "dataplane_pin.h"
 #include "user/base/cleanup.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <linux/bpf.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { FRAME_MIN = 14, PATH_BYTES = GS_PATH_MAX + 32, BATCH = 4096 };
-
-struct gs_twin {
-	char pin_dir[GS_PATH_MAX];
-	struct bpf_object *object;
-	int prog_fd;
-	char tag[2 * BPF_TAG_SIZE + 1];
-};
+enum { PATH_BYTES = GS_PATH_MAX + 32, BATCH = 4096 };
 
 /* Maps the program only reads: the edge's own. */
 static const char *const SHARED[] = {
-	GS_MAP_META,	       GS_MAP_SERVICES,	 GS_MAP_GEO4,	       GS_MAP_GEO6,
-	GS_MAP_OVERRIDE4,      GS_MAP_OVERRIDE6, GS_MAP_ROUTES,	       GS_MAP_PLANS,
-	GS_MAP_POOLS,	       GS_MAP_RINGS,	 GS_MAP_USABLE_POOL,   GS_MAP_USABLE_REGION,
-	GS_MAP_USABLE_BACKEND, GS_MAP_BACKENDS,	 GS_MAP_HOPS,	       GS_MAP_TUNNELS,
-	GS_MAP_ACCESS4,	       GS_MAP_ACCESS6,	 GS_MAP_REGION_LIMITS, GS_MAP_LINKS,
-	GS_MAP_OWN_MACS,
+	GS_MAP_SERVICES,  GS_MAP_GEO4,		GS_MAP_GEO6,	      GS_MAP_OVERRIDE4,
+	GS_MAP_OVERRIDE6, GS_MAP_ROUTES,	GS_MAP_PLANS,	      GS_MAP_POOLS,
+	GS_MAP_RINGS,	  GS_MAP_USABLE_POOL,	GS_MAP_USABLE_REGION, GS_MAP_USABLE_BACKEND,
+	GS_MAP_BACKENDS,  GS_MAP_HOPS,		GS_MAP_TUNNELS,	      GS_MAP_ACCESS4,
+	GS_MAP_ACCESS6,	  GS_MAP_REGION_LIMITS, GS_MAP_LINKS,	      GS_MAP_OWN_MACS,
 };
 
-/* Maps it reads and writes: copied before each packet. All others begin empty. */
-static const char *const COPIED[] = {GS_MAP_FLOWS,  GS_MAP_FRAGMENTS, GS_MAP_TRIALS,
-				     GS_MAP_LIMITS, GS_MAP_NAT_FLOWS, GS_MAP_NAT_DETAILS};
+/*
+ * Maps it reads and writes: copied when it is opened, whole. Only the program knows which buckets a
+ * packet touches, and a tool that computes them once more may be wrong where it matters.
+ */
+static const char *const COPIED[] = {GS_MAP_FLOWS, GS_MAP_FRAGMENTS, GS_MAP_TRIALS,
+				     GS_MAP_NAT_FLOWS, GS_MAP_NAT_DETAILS};
+
+/* For each CPU; all zero before each packet. */
+static const char *const CLEARED[] = {GS_MAP_ASKED, GS_MAP_ANSWERS, GS_MAP_MONITOR_CPU};
+
+/* `meta` and `limits` are copied for each packet; all others begin empty. */
 
 /* ---- opening --------------------------------------------------------------------------------- */
+
+int gs_twin_map(const struct gs_twin *twin, const char *name)
+{
+	return bpf_object__find_map_fd_by_name(twin->object, name);
+}
 
 static int fail(struct gs_error *error, int result, const char *what, const char *name)
 {
@@ -133,6 +138,78 @@ static int check_tag(struct gs_twin *twin, struct gs_error *error)
 			    attached, twin->tag);
 }
 
+/* An array, in large pieces. fd: the edge's. */
+static int copy_map(const struct gs_twin *twin, const char *name, int fd, struct gs_error *error)
+{
+	struct bpf_map *map = bpf_object__find_map_by_name(twin->object, name);
+	uint32_t entries = bpf_map__max_entries(map), size = bpf_map__value_size(map);
+	GS_AUTO_FREE uint32_t *keys = calloc(BATCH, sizeof(*keys));
+	GS_AUTO_FREE uint8_t *values = calloc(BATCH, size);
+	uint32_t batch, done = 0;
+
+	if (!keys || !values)
+		return gs_error_set(-ENOMEM, error, "out of memory");
+	while (done < entries) {
+		uint32_t count = entries - done < BATCH ? entries - done : BATCH;
+
+		if (bpf_map_lookup_batch(fd, done ? &batch : NULL, &batch, keys, values, &count,
+					 NULL) &&
+		    errno != ENOENT)
+			return fail(error, -errno, "reading map", name);
+		if (count == 0)
+			break;
+		done += count;
+		if (bpf_map_update_batch(bpf_map__fd(map), keys, values, &count, NULL))
+			return fail(error, -errno, "copying map", name);
+	}
+	return 0;
+}
+
+static int on_sample(void *context, void *data, size_t size)
+{
+	struct gs_twin *twin = context;
+
+	if (size >= sizeof(twin->sample))
+		memcpy(&twin->sample, data, sizeof(twin->sample));
+	return 0;
+}
+
+/* Of each packet a sample, whoever it is from and whatever becomes of it. */
+static int watch(struct gs_twin *twin, struct gs_error *error)
+{
+	struct gs_monitor_value all = {.reasons = ~0ull};
+	__u32 zero = 0;
+
+	if (bpf_map_update_elem(gs_twin_map(twin, GS_MAP_MONITOR), &zero, &all, BPF_ANY))
+		return fail(error, -errno, "writing map", GS_MAP_MONITOR);
+	twin->ring = ring_buffer__new(gs_twin_map(twin, GS_MAP_SAMPLES), on_sample, twin, NULL);
+	return twin->ring ? 0 : fail(error, -errno, "opening map", GS_MAP_SAMPLES);
+}
+
+/* The one asked for, or the first: those that carry the program are looked for here, in this
+ * network namespace. None is fine, unless one was asked for. */
+static int find_interface(struct gs_twin *twin, const char *wanted, struct gs_error *error)
+{
+	struct if_nameindex *all = if_nameindex();
+
+	for (struct if_nameindex *one = all; one && one->if_index; one++) {
+		if (!gs_dataplane_pin_carries(twin->pin_dir, one->if_index))
+			continue;
+		twin->in.attached++;
+		if (twin->in.ifindex || (wanted && strcmp(wanted, one->if_name) != 0))
+			continue;
+		twin->in.ifindex = one->if_index;
+		snprintf(twin->in.name, sizeof(twin->in.name), "%s", one->if_name);
+	}
+	if_freenameindex(all);
+	if (!wanted || twin->in.ifindex)
+		return 0;
+	return gs_error_set(-ENODEV, error, "%.20s: %s", wanted,
+			    if_nametoindex(wanted)
+				    ? "this interface does not carry the program"
+				    : "there is no such interface in this network namespace");
+}
+
 static int load(struct gs_twin *twin, const char *object, struct gs_error *error)
 {
 	int result;
@@ -153,7 +230,26 @@ static int load(struct gs_twin *twin, const char *object, struct gs_error *error
 	return check_tag(twin, error);
 }
 
-int gs_twin_open(const char *pin_dir, const char *object, struct gs_twin **ret_twin,
+static int open_twin(struct gs_twin *twin, const struct gs_twin_options *options,
+		     struct gs_error *error)
+{
+	int result = load(twin, options->object, error);
+
+	if (result == 0)
+		result = open_pin(twin->pin_dir, GS_MAP_LIMITS, &twin->limits_fd, error);
+	if (result == 0)
+		result = find_interface(twin, options->interface, error);
+	for (size_t i = 0; i < ARRAY_SIZE(COPIED) && result == 0; i++) {
+		GS_AUTO_CLOSE int fd = -1;
+
+		result = open_pin(twin->pin_dir, COPIED[i], &fd, error);
+		if (result == 0)
+			result = copy_map(twin, COPIED[i], fd, error);
+	}
+	return result ? result : watch(twin, error);
+}
+
+int gs_twin_open(const struct gs_twin_options *options, struct gs_twin **ret_twin,
 		 struct gs_error *error)
 {
 	struct gs_twin *twin = calloc(1, sizeof(*twin));
@@ -162,8 +258,9 @@ int gs_twin_open(const char *pin_dir, const char *object, struct gs_twin **ret_t
 
 	if (!twin)
 		return gs_error_set(-ENOMEM, error, "out of memory");
-	snprintf(twin->pin_dir, sizeof(twin->pin_dir), "%s", pin_dir);
-	result = load(twin, object, error);
+	snprintf(twin->pin_dir, sizeof(twin->pin_dir), "%s", options->pin_dir);
+	twin->limits_fd = -1;
+	result = open_twin(twin, options, error);
 	libbpf_set_print(before);
 	if (result) {
 		gs_twin_close(twin);
@@ -177,7 +274,10 @@ void gs_twin_close(struct gs_twin *twin)
 {
 	if (!twin)
 		return;
+	ring_buffer__free(twin->ring);
 	bpf_object__close(twin->object);
+	if (twin->limits_fd >= 0)
+		close(twin->limits_fd);
 	free(twin);
 }
 
@@ -186,152 +286,91 @@ const char *gs_twin_tag(const struct gs_twin *twin)
 	return twin->tag;
 }
 
+const struct gs_twin_interface *gs_twin_interface(const struct gs_twin *twin)
+{
+	return &twin->in;
+}
+
 /* ---- a packet -------------------------------------------------------------------------------- */
 
-/* Arrays both, in large pieces. */
-static int copy_map(const struct gs_twin *twin, const char *name, struct gs_error *error)
+/* Each verdict is sampled: drops within a limit that is as if nothing had been shown yet. */
+static int copy_meta(struct gs_twin *twin, struct gs_error *error)
 {
-	struct bpf_map *map = bpf_object__find_map_by_name(twin->object, name);
-	uint32_t entries = bpf_map__max_entries(map), size = bpf_map__value_size(map);
-	GS_AUTO_FREE uint32_t *keys = calloc(BATCH, sizeof(*keys));
-	GS_AUTO_FREE uint8_t *values = calloc(BATCH, size);
+	struct gs_meta_value meta;
 	GS_AUTO_CLOSE int fd = -1;
-	uint32_t batch, done = 0;
-	int result = open_pin(twin->pin_dir, name, &fd, error);
+	__u32 zero = 0;
+	int result = open_pin(twin->pin_dir, GS_MAP_META, &fd, error);
 
 	if (result)
 		return result;
-	if (!keys || !values)
-		return gs_error_set(-ENOMEM, error, "out of memory");
-	while (done < entries) {
-		uint32_t count = entries - done < BATCH ? entries - done : BATCH;
-
-		if (bpf_map_lookup_batch(fd, done ? &batch : NULL, &batch, keys, values, &count,
-					 NULL) &&
-		    errno != ENOENT)
-			return fail(error, -errno, "reading map", name);
-		if (count == 0)
-			break;
-		done += count;
-		if (bpf_map_update_batch(bpf_map__fd(map), keys, values, &count, NULL))
-			return fail(error, -errno, "copying map", name);
-	}
+	if (bpf_map_lookup_elem(fd, &zero, &twin->meta))
+		return fail(error, -errno, "reading map", GS_MAP_META);
+	meta = twin->meta;
+	meta.monitor_until_ns = UINT64_MAX;
+	meta.monitor_mask = 0;
+	if (bpf_map_update_elem(gs_twin_map(twin, GS_MAP_META), &zero, &meta, BPF_ANY))
+		return fail(error, -errno, "copying map", GS_MAP_META);
 	return 0;
 }
 
-/* The only index whose counter has moved since all were 0; 0: none. Sets it to 0 again. */
-static int take_count(const struct gs_twin *twin, const char *name, uint32_t *ret_index,
-		      bool *ret_found)
+static int clear_map(const struct gs_twin *twin, const char *name, struct gs_error *error)
 {
 	struct bpf_map *map = bpf_object__find_map_by_name(twin->object, name);
 	int cpus = libbpf_num_possible_cpus();
-	GS_AUTO_FREE struct gs_count *counts = NULL;
+	size_t size = (bpf_map__value_size(map) + 7u) / 8u * 8u;
+	GS_AUTO_FREE uint8_t *zero = calloc(cpus > 0 ? (size_t)cpus : 1, size);
 
-	*ret_index = 0;
-	*ret_found = false;
-	if (cpus <= 0)
-		return -EINVAL;
-	counts = calloc((size_t)cpus, sizeof(*counts));
-	if (!counts)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < bpf_map__max_entries(map) && !*ret_found; i++) {
-		if (bpf_map_lookup_elem(bpf_map__fd(map), &i, counts))
-			return -errno;
-		for (int cpu = 0; cpu < cpus; cpu++)
-			*ret_found = *ret_found || counts[cpu].packets > 0;
-		*ret_index = *ret_found ? i : 0;
-	}
-	if (!*ret_found)
-		return 0;
-	memset(counts, 0, (size_t)cpus * sizeof(*counts));
-	return bpf_map_update_elem(bpf_map__fd(map), ret_index, counts, BPF_ANY) ? -errno : 0;
-}
-
-static int read_counters(const struct gs_twin *twin, struct gs_twin_result *result)
-{
-#define NAME(name, verdict, text) #name,
-#define TEXT(name, verdict, text) (text),
-	static const char *const names[] = {GS_REASONS(NAME)};
-	static const char *const texts[] = {GS_REASONS(TEXT)};
-#undef NAME
-#undef TEXT
-	uint32_t reason, service, region, backend;
-	bool found, ignored;
-	int ret = take_count(twin, GS_MAP_COUNT_REASON, &reason, &found);
-
-	if (ret == 0)
-		ret = take_count(twin, GS_MAP_COUNT_SERVICE, &service, &ignored);
-	if (ret == 0)
-		ret = take_count(twin, GS_MAP_COUNT_REGION, &region, &ignored);
-	if (ret == 0)
-		ret = take_count(twin, GS_MAP_COUNT_BACKEND, &backend, &ignored);
-	if (ret)
-		return ret;
-	if (!found || reason >= GS_REASON__COUNT)
-		return -EPROTO;
-	result->reason = names[reason];
-	result->text = texts[reason];
-	result->service = (gs_id)service;
-	result->region = (gs_id)region;
-	result->backend = (gs_id)backend;
+	if (!zero || cpus <= 0)
+		return gs_error_set(-ENOMEM, error, "out of memory");
+	for (__u32 i = 0; i < bpf_map__max_entries(map); i++)
+		if (bpf_map_update_elem(bpf_map__fd(map), &i, zero, BPF_ANY))
+			return fail(error, -errno, "clearing map", name);
 	return 0;
 }
 
-static const char *verdict_name(uint32_t action)
+static int prepare(struct gs_twin *twin, struct gs_error *error)
 {
-	switch (action) {
-	case XDP_PASS:
-		return "pass";
-	case XDP_TX:
-	case XDP_REDIRECT: /* only the hop's interface tells: the twin came in by none */
-		return "tx";
-	default:
-		return "drop";
-	}
+	int result = copy_meta(twin, error);
+
+	if (result == 0)
+		result = copy_map(twin, GS_MAP_LIMITS, twin->limits_fd, error);
+	for (size_t i = 0; i < ARRAY_SIZE(CLEARED) && result == 0; i++)
+		result = clear_map(twin, CLEARED[i], error);
+	memset(&twin->sample, 0, sizeof(twin->sample));
+	return result;
 }
 
 int gs_twin_run(struct gs_twin *twin, const uint8_t *frame, uint32_t length,
 		struct gs_twin_result *ret_result, struct gs_error *error)
 {
+	struct xdp_md context = {.data_end = length, .ingress_ifindex = twin->in.ifindex};
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = length,
 		    .data_out = ret_result->bytes, .data_size_out = sizeof(ret_result->bytes),
 		    .repeat = 1);
-	int result = 0;
+	int result;
 
 	memset(ret_result, 0, sizeof(*ret_result));
-	if (length < FRAME_MIN || length > GS_TWIN_BYTES_MAX - 128)
-		return gs_error_set(-EINVAL, error, "a frame of %u bytes: 14 to %u can be tried",
-				    length, GS_TWIN_BYTES_MAX - 128);
-	for (size_t i = 0; i < ARRAY_SIZE(COPIED) && result == 0; i++)
-		result = copy_map(twin, COPIED[i], error);
+	if (length < GS_TWIN_FRAME_MIN || length > GS_TWIN_FRAME_MAX)
+		return gs_error_set(-EINVAL, error, "a frame of %u bytes: %u to %u can be tried",
+				    length, GS_TWIN_FRAME_MIN, GS_TWIN_FRAME_MAX);
+	result = prepare(twin, error);
 	if (result)
 		return result;
+	if (twin->in.ifindex) {
+		opts.ctx_in = &context;
+		opts.ctx_size_in = sizeof(context);
+	}
 	if (bpf_prog_test_run_opts(twin->prog_fd, &opts))
-		return fail(error, -errno, "running", "the twin");
-	ret_result->verdict = verdict_name(opts.retval);
+		return gs_error_set(-errno, error, "running the twin%s%s: %s",
+				    twin->in.ifindex ? " for " : "", twin->in.name,
+				    strerror(errno));
+	result = ring_buffer__consume(twin->ring);
+	if (result != 1)
+		return gs_error_set(result < 0 ? result : -EPROTO, error,
+				    "the twin has told nothing of the packet");
+	ret_result->said = gs_dataplane_sampled(&twin->sample, 0);
+	ret_result->said.unix_us = 0;
+	ret_result->is_redirected = opts.retval == XDP_REDIRECT;
 	ret_result->length = opts.data_size_out;
-	result = read_counters(twin, ret_result);
-	return result ? fail(error, result, "reading", "the twin's counters") : 0;
-}
-
-int gs_twin_backend(const struct gs_twin *twin, gs_id backend, struct gs_twin_backend *ret_backend)
-{
-	static const char *const modes[] = {"none", "ipip", "gue", "l2", "nat"};
-	struct bpf_map *map = bpf_object__find_map_by_name(twin->object, GS_MAP_BACKENDS);
-	struct gs_backend_value value;
-	struct gs_hop_value hop;
-	uint32_t id = backend;
-
-	if (bpf_map_lookup_elem(bpf_map__fd(map), &id, &value))
-		return -errno;
-	map = bpf_object__find_map_by_name(twin->object, GS_MAP_HOPS);
-	if (bpf_map_lookup_elem(bpf_map__fd(map), &value.hop, &hop))
-		return -errno;
-	*ret_backend = (struct gs_twin_backend){
-		.mode = value.mode < ARRAY_SIZE(modes) ? modes[value.mode] : "?",
-		.ifindex = hop.ifindex,
-		.mtu = hop.mtu,
-		.reflect = hop.flags & GS_HOP_REFLECT,
-	};
 	return 0;
 }
