@@ -31,6 +31,52 @@ while read -r client address4 address6; do
 		"$(oracle_nearest "$address6")"
 done <"$LAB_DIR/clients"
 
+# ---- explain: before the connection, what then becomes of it -------------------------------------
+whoami() { # CLIENT ADDRESS PORT; by this port of its own
+	local host=$2
+	[[ $host == *:* ]] && host="[$host]"
+	lab_in "client-$1" curl -s -g -m 2 --local-port "$3" "http://$host/whoami"
+}
+explained=0 port=52000
+for client in "${LAB_CLIENTS[@]}"; do
+	for family in 4 6; do
+		vip=$LAB_VIP4 name=web
+		[[ $family == 4 ]] || vip=$LAB_VIP6 name=web6
+		address=$(lab_client_address "$client" $family)
+		port=$((port + 1))
+		said=$(lab_explain_client "$client" $family --dport 80 --sport $port)
+		met=$(whoami "$client" "$vip" $port)
+		is "$client, IPv$family: explain has said which server would answer" \
+			"$(jq -r '.backend | sub("-web6$"; "")' <<<"$said")" "$(jq -r .backend <<<"$met")"
+		is "in which region, as the daemon's plan has it" "$(jq -c '[.region, .plan.winner.region]' <<<"$said")" \
+			"$(jq -c '[.region, .region]' <<<"$met")"
+		is "by which prefix and country" "$(jq -c --arg address "$address" \
+			'[(.plan.match.prefix | test("/")), .plan.client == $address, .plan.location.country]' <<<"$said")" \
+			"[true,true,\"${client^^}\"]"
+		is "every step of it" "$(jq -c '[.packet.protocol, .packet.sport, .interface.name, .service, .known_flow, .flow,
+			(.plan.candidates | length), .plan.skipped, .forward.mode, .forward.to == "\(.plan.winner.backends[] |
+				select(.name == $backend) | .address)", .leaves.by, .leaves.interface, .forward.mtu, .verdict, .reason]' \
+			--arg backend "$(jq -r .backend <<<"$said")" <<<"$said")" \
+			"[\"tcp\",$port,\"$LAB_UPLINK\",\"$name\",false,null,${#LAB_REGIONS[@]},[],\"ipip\",true,\"tx\",\"$LAB_UPLINK\",1500,\"tx\",\"tx_new\"]"
+		explained=$((explained + 1))
+	done
+done
+is "of every country, both families" $explained $((2 * ${#LAB_CLIENTS[@]}))
+is "afterwards the flow is known, and where it is" "$(lab_explain_client au 6 --dport 80 --sport $port --ack |
+	jq -c --arg backend "$(jq -r .backend <<<"$met")" '[.reason, .known_flow, .flow.proven, (.flow.backend | startswith($backend))]')" \
+	'["tx_flow",true,true,true]'
+is "by the other family's tunnel" "$(lab_explain_client jp 4 --dport 8080 |
+	jq -c '[.forward.mode, (.forward.from + .forward.to | contains(":")), .verdict]')" '["ipip",true,"tx"]'
+is "by the other's, too" "$(lab_explain_client jp 6 --dport 8080 |
+	jq -c '[.forward.mode, (.forward.from + .forward.to | contains(":")), .verdict]')" '["ipip",false,"tx"]'
+said=$(lab_explain --src "$(lab_client_address de 4)" --dst "$LAB_VIP4" --dport 80)
+for line in 'packet +54 bytes, tcp [0-9.]+:40000 -> ' "interface +in by $LAB_UPLINK " 'program +gs_xdp, tag [0-9a-f]{16}' \
+	'service +web, policy nearest' 'prefix +[0-9./]+, by GeoIP' 'location .*DE, EU' 'plan +1. eu ' 'region +eu: nearest usable one' \
+	'flow +not known' 'backend +eu-[12] in eu' 'forward +ipip, 192.0.2.2 -> 10.1.0.1[12]' \
+	"next hop +[0-9a-f:]+ -> [0-9a-f:]+, back out by $LAB_UPLINK .*, MTU 1500" 'verdict +tx, tx_new: forwarded: new flow'; do
+	like "for people: ${line%% *}" "$said" "$line"
+done
+
 # Distances too, to the kilometre.
 distances() { # ADDRESS
 	lab_ctl -j route get "$1" --service web | jq -r '.candidates[] | "\(.region) \(.distance_km | round)"'

@@ -75,6 +75,9 @@ elsewhere() {
 }
 ok "clients go elsewhere" lab_wait 10 elsewhere
 like "route get says why" "$(lab_ctl route get "$(lab_client_address de 4)" --service web)" 'its breaker is open'
+is "so does explain, of a packet" "$(lab_explain_client de 4 --dport 80 |
+	jq -c '[.region != "eu", (.plan.candidates[] | select(.region == "eu") | .why)]')" \
+	'[true,"its breaker is open: known flows only"]'
 ok "history says who" lab_wait 10 told forced_open "AND actor = 'alice' AND why = 'ticket 7'"
 like "so does the audit" "$(lab_ctl audit --kind force)" 'alice .*add force web/eu'
 refuses "an unknown region is refused" lab_ctl breaker force web mars open --for 1h

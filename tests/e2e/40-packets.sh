@@ -22,9 +22,7 @@ grew() { # NAME BEFORE
 	(($(reason "$1") > $2))
 }
 explain() { # CLIENT FAMILY [OPTION...]
-	local vip=$LAB_VIP4
-	[[ $2 == 4 ]] || vip=$LAB_VIP6
-	lab_ctl -j explain --src "$(lab_client_address "$1" "$2")" --dst "$vip" "${@:3}"
+	lab_explain_client "$@"
 }
 
 # ---- explain -----------------------------------------------------------------------------------
@@ -32,20 +30,19 @@ forwarded() {
 	status_of '[.reasons | to_entries[] | select(.key | startswith("tx_")) | .value] | add'
 }
 before=$(forwarded)
-for client in "${LAB_CLIENTS[@]}"; do
-	for family in 4 6; do
-		said=$(explain "$client" "$family" --dport 80)
-		is "$client, IPv$family: where route get sends it" "$(jq -r .region <<<"$said")" \
-			"$(jq -r .plan.winner.region <<<"$said")"
-		is "decided, not remembered" "$(jq -c '[.verdict, .reason, .known_flow]' <<<"$said")" \
-			'["tx","tx_new",false]'
-	done
+for family in 4 6; do
+	said=$(explain de "$family" --dport 80)
+	is "IPv$family: decided, not remembered" "$(jq -c '[.verdict, .reason, .known_flow]' <<<"$said")" \
+		'["tx","tx_new",false]'
 done
 is "the program's counters have not moved" "$(forwarded)" "$before"
 said=$(explain de 4 --dport 80)
 is "by its mode, to the backend's address" "$(jq -c '.backend as $name | [.forward.mode, .forward.to == (.plan.winner.backends[] | select(.name == $name) | .address)]' <<<"$said")" '["ipip",true]'
-like "for people" "$(lab_ctl explain --src "$(lab_client_address de 4)" --dst "$LAB_VIP4" --dport 80)" \
-	'verdict +tx, tx_new: forwarded: new flow'
+like "from another namespace, too, and it says what it does not know there" \
+	"$(lab_ctl explain --src "$(lab_client_address de 4)" --dst "$LAB_VIP4" --dport 80)" \
+	'interface +unknown: .*verdict +tx, tx_new: forwarded: new flow'
+refuses "an interface without the program" lab_explain --src 8.8.8.8 --dst "$LAB_VIP4" --dport 80 --iface lo
+refuses "one there is not" lab_explain --src 8.8.8.8 --dst "$LAB_VIP4" --dport 80 --iface gs-no
 is "another port" "$(explain de 4 --dport 81 | jq -r '.reason')" pass_not_service
 is "another protocol" "$(explain de 6 --dport 80 --proto udp | jq -r '.verdict')" pass
 ok "a region that is drained" lab_ctl region set eu admin=drain
@@ -53,7 +50,14 @@ drained() {
 	[[ $(explain de 4 --dport 80 | jq -r .region) == us ]]
 }
 ok "is not where it goes" lab_wait 10 drained
-like "and the plan says why" "$(explain de 4 --dport 80 | jq -r '.plan.candidates[0].why')" draining
+like "and the plan says why" "$(explain de 4 --dport 80 | jq -r '.plan.candidates[0].why')" '^drained by an operator'
+ok "in maintenance" lab_ctl region set eu admin=maintenance
+skipped() {
+	[[ $(explain de 4 --dport 80 | jq -c '.plan.skipped[0] | [.region, .admin, .why]') == '["eu","maintenance","down by an operator"]' ]]
+}
+ok "it is in no plan, and that is said" lab_wait 10 skipped
+like "for people, too" "$(lab_explain --src "$(lab_client_address de 4)" --dst "$LAB_VIP4" --dport 80)" \
+	'skipped +eu +[0-9]+ km  admin maintenance: down by an operator'
 ok "home again" lab_ctl region set eu admin=auto
 ok "is where it goes" lab_wait 10 lab_everyone_home de
 refuses "another program is no twin" lab_ctl explain --src 8.8.8.8 --dst "$LAB_VIP4" --dport 80 \
@@ -72,6 +76,26 @@ refuses "a capture that is none" lab_ctl explain --pcap README.md
 is "a capture" "$(lab_ctl -j explain --pcap "$TAP_WORK/arp.pcap" | jq -r .reason)" pass_not_ip
 head -c 50 "$TAP_WORK/arp.pcap" >"$TAP_WORK/cut.pcap"
 refuses "a capture that is cut short" lab_ctl explain --pcap "$TAP_WORK/cut.pcap"
+like "which is named, with its packet" "$(lab_ctl explain --pcap "$TAP_WORK/cut.pcap" 2>&1)" \
+	'cut.pcap: packet 1: the file ends within it'
+# In nanoseconds, big endian: a connection's SYN, its ACK, of which half was captured, and its RST.
+{
+	printf '\xa1\xb2\x3c\x4d\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\xff\xff\0\0\0\x01'
+	for flags in '\x02' '\x10' '\x04'; do
+		length='\0\0\0\x36'
+		[[ $flags != '\x10' ]] || length='\0\0\0\x6c'
+		printf '\0\0\0\0\0\0\0\0\0\0\0\x36%b' "$length"
+		printf '\x02\0\0\0\0\x01\x02\0\0\0\0\x02\x08\0\x45\0\0\x28\0\0\x40\0\x40\x06\0\0\x08\x08\x08\x08\xc6\x33\x64\x0a'
+		printf '\x9c\x40\0\x50\0\0\0\0\0\0\0\0\x50%b\xff\xff\0\0\0\0' "$flags"
+	done
+} >"$TAP_WORK/tcp.pcap"
+before=$(forwarded)
+is "a connection: its packets follow each other" "$(lab_in edge "$BUILD/geostreamctl" --config "$LAB_CONF" -j explain \
+	--pcap "$TAP_WORK/tcp.pcap" | jq -c '[.number, .captured, .packet.length, .reason, .known_flow, .flow]' | paste -sd ' ')" \
+	'[1,54,54,"tx_new",false,null] [2,54,108,"tx_flow",true,null] [3,54,54,"tx_flow",true,null]'
+like "for people" "$(lab_explain --pcap "$TAP_WORK/tcp.pcap")" \
+	'number +2.captured +54 bytes of it.*flow +known by an earlier packet of this capture'
+is "of which the edge has met none" "$(forwarded)" "$before"
 
 # ---- a service for bytes -----------------------------------------------------------------------
 for family in 4 6; do
@@ -154,7 +178,7 @@ for backend in eu-1 eu-2; do
 	done
 done
 by_gue() { # FAMILY
-	[[ $(explain de "$1" --dport "$PORT" | jq -r .forward.mode) == gue ]]
+	[[ $(explain de "$1" --dport "$PORT" | jq -c '[.forward.mode, .forward.to_port, .verdict]') == '["gue",6080,"tx"]' ]]
 }
 for family in 4 6; do
 	vip=$LAB_VIP4
@@ -201,8 +225,9 @@ for family in 4 6; do
 	vip=$LAB_VIP4
 	[[ $family == 4 ]] || vip=$LAB_VIP6
 	ok "in force for IPv$family" lab_wait 10 by_l2 "$family"
-	is "as it came, to its own MAC" "$(explain de "$family" --dport "$PORT" | jq -c '[.forward.to, .forward.dst_mac]')" \
-		"[\"$vip\",\"$(lab_in local ip -j link show wan | jq -r ".[0].address")\"]"
+	is "as it came, to its own MAC, by that link" \
+		"$(explain de "$family" --dport "$PORT" | jq -c '[.leaves.by, .leaves.interface, .forward.to, .forward.dst_mac]')" \
+		"[\"redirect\",\"lan\",\"$vip\",\"$(lab_in local ip -j link show wan | jq -r ".[0].address")\"]"
 	is "10 MB up" "$(talk de put "$vip" 10000000)" 'local 10000000'
 	is "10 MB down" "$(talk de get "$vip" 10000000)" 'local 10000000'
 done

@@ -50,7 +50,8 @@ said=$(lab_ctl -j route get "$ke4" --service web)
 is "route get names the rule" "$(jq -r '[.access.action, .access.reason] | join(" ")' <<<"$said")" "deny flood 7"
 is "and sends it nowhere" "$(jq -r .winner.region <<<"$said")" null
 like "for people" "$(lab_ctl route get "$ke4" --service web)" 'access +deny .*, by a rule of every service \(flood 7\)'
-like "explain, too" "$(lab_ctl explain --src "$ke4" --dst "$LAB_VIP4" --dport 80)" 'verdict +drop, drop_denied'
+like "explain, too" "$(lab_ctl explain --src "$ke4" --dst "$LAB_VIP4" --dport 80)" \
+	'access +deny .*, by a rule of every service \(flood 7\).*verdict +drop, drop_denied'
 ok "one address of it is let in, by one service" lab_ctl access add "$ke4/32@web" allow
 ok "served again" lab_wait 10 served ke 4
 ok "not by IPv6" not_served ke 6
@@ -82,7 +83,7 @@ before=$(reason drop_client_flows)
 ok "another one is served" served us 4
 is "untouched" "$(reason drop_client_flows)" "$before"
 like "explain names the limit" "$(lab_ctl explain --src "$(lab_client_address us 4)" --dst "$LAB_VIP4" --dport 80)" \
-	'limit +[0-9.]+/24: 1 new flows a second'
+	'limit +[0-9.]+/24: 1 new flows a second.*used +client flows: [0-9]+ % of 1 a second'
 ok "the service may have one a second" lab_ctl service set web limit_client_flows=0 limit_flows=1
 ok "and is held to it" lab_wait 20 limited de drop_service_flows
 ok "the region may" lab_ctl service set web limit_flows=0

@@ -86,3 +86,15 @@ no_flow_failed() {
 status_of() { # JQ_EXPRESSION
 	lab_ctl -j status | jq -r "$1"
 }
+
+# Whose interfaces it can name, so where the edge is.
+lab_explain() { # OPTION...
+	lab_in edge "$BUILD/geostreamctl" --config "$LAB_CONF" explain "$@"
+}
+
+lab_explain_client() { # CLIENT 4|6 [OPTION...]; as JSON
+	local vip=$LAB_VIP4
+	[[ $2 == 4 ]] || vip=$LAB_VIP6
+	lab_in edge "$BUILD/geostreamctl" --config "$LAB_CONF" -j explain \
+		--src "$(lab_client_address "$1" "$2")" --dst "$vip" "${@:3}"
+}

@@ -525,6 +525,135 @@ static void an_override_is_named(void **state)
 	assert_non_null(strstr(text_at(reply, "winner.why"), "region-2: no backend is up"));
 }
 
+/* Of a list of the route's the region's entry; NULL: it is not in it. */
+static json_t *entry_of(json_t *reply, const char *list, const char *region)
+{
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach (at(reply, list), i, entry)
+		if (strcmp(text_at(entry, "region"), region) == 0)
+			return entry;
+	return NULL;
+}
+
+/* Why the region an override names for 203.0.113.9 is passed over, as route.get says; "": it is
+ * not. It is either in the plan or among those skipped. */
+static const char *why_passed(struct scene *scene)
+{
+	json_t *reply = ask_route(scene, "203.0.113.9");
+	json_t *candidate = entry_of(reply, "candidates", "region-2");
+	json_t *skipped = entry_of(reply, "skipped", "region-2");
+	const char *why = json_string_value(at(candidate ? candidate : skipped, "why"));
+
+	assert_true(!candidate != !skipped);
+	assert_int_equal(json_array_size(at(reply, "candidates")) +
+				 json_array_size(at(reply, "skipped")),
+			 FAKE_REGIONS);
+	if (candidate)
+		assert_int_equal(json_is_true(at(candidate, "usable")), why == NULL);
+	assert_int_equal(strcmp(text_at(reply, "winner.region"), "region-2") == 0, why == NULL);
+	if (candidate && why)
+		assert_non_null(strstr(text_at(reply, "winner.why"), why));
+	return why ? why : "";
+}
+
+static const char *wanted_why;
+
+static bool says_wanted_why(struct scene *scene)
+{
+	return gs_reconcile_look(scene->reconcile)->tables &&
+	       strcmp(why_passed(scene), wanted_why) == 0;
+}
+
+/* The snapshot of start, the region and its backends as they are given. */
+static struct gs_snapshot *region_as(uint64_t revision, enum gs_admin region,
+				     enum gs_admin backends)
+{
+	struct gs_snapshot *plain = fake_snapshot(revision), *snapshot;
+
+	assert_int_equal(gs_snapshot_copy(plain, 1, &snapshot), 0);
+	gs_snapshot_free(plain);
+	snapshot->override_count = 1;
+	assert_int_equal(gs_prefix_parse("203.0.113.0/24", &snapshot->overrides[0].prefix), 0);
+	snapshot->overrides[0].region = FAKE_US;
+	for (uint32_t i = 0; i < snapshot->region_count; i++)
+		if (snapshot->regions[i].id == FAKE_US)
+			snapshot->regions[i].admin = region;
+	for (uint32_t i = 0; i < snapshot->backend_count; i++)
+		if (snapshot->backends[i].region == FAKE_US)
+			snapshot->backends[i].admin = backends;
+	return snapshot;
+}
+
+static void force_open(struct gs_snapshot *snapshot)
+{
+	free(snapshot->forces);
+	snapshot->forces = calloc(1, sizeof(*snapshot->forces));
+	assert_non_null(snapshot->forces);
+	snapshot->force_count = 1;
+	snapshot->forces[0] = (struct gs_force){
+		.service = FAKE_WEB, .region = FAKE_US, .open = true, .expires_unix_ms = INT64_MAX};
+}
+
+static void each_region_passed_over_says_why(void **state)
+{
+	static const struct {
+		enum gs_admin region, backends;
+		bool is_forced;
+		const char *why;
+	} cases[] = {
+		{GS_ADMIN_AUTO, GS_ADMIN_AUTO, false, ""},
+		{GS_ADMIN_DRAIN, GS_ADMIN_AUTO, false, "drained by an operator: known flows only"},
+		{GS_ADMIN_MAINTENANCE, GS_ADMIN_AUTO, false, "down by an operator"},
+		{GS_ADMIN_FORCE_DOWN, GS_ADMIN_AUTO, false, "down by an operator"},
+		{GS_ADMIN_AUTO, GS_ADMIN_FORCE_DOWN, false,
+		 "all of the service's backends there are down by an operator"},
+		{GS_ADMIN_AUTO, GS_ADMIN_MAINTENANCE, false,
+		 "all of the service's backends there are down by an operator"},
+		{GS_ADMIN_AUTO, GS_ADMIN_DRAIN, false, "its backends are draining"},
+		{GS_ADMIN_FORCE_UP, GS_ADMIN_DRAIN, false, "its backends are draining"},
+		{GS_ADMIN_AUTO, GS_ADMIN_AUTO, true, "its breaker is open: known flows only"},
+	};
+	struct scene *scene = *state;
+
+	scene->store_fake.events->on_connection(scene->store_fake.context, true, "");
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct gs_snapshot *snapshot =
+			region_as(10 + i, cases[i].region, cases[i].backends);
+
+		if (cases[i].is_forced)
+			force_open(snapshot);
+		wanted_why = cases[i].why;
+		print_message("%zu: \"%s\"\n", i, wanted_why);
+		scene->store_fake.events->on_snapshot(scene->store_fake.context, snapshot);
+		run_until(scene, says_wanted_why);
+	}
+}
+
+/* Its backends fail, and recover: trials only, for as long as it takes so many successes. */
+static void a_half_open_breaker_says_so(void **state)
+{
+	struct gs_snapshot *snapshot = region_as(10, GS_ADMIN_AUTO, GS_ADMIN_AUTO);
+	struct scene *scene = *state;
+
+	snapshot->services[0].breaker.enabled = true;
+	snapshot->services[0].breaker.open_ms = 100;
+	snapshot->services[0].breaker.open_max_ms = 100;
+	snapshot->services[0].breaker.successes = 100;
+	scene->store_fake.events->on_connection(scene->store_fake.context, true, "");
+	scene->store_fake.events->on_snapshot(scene->store_fake.context, snapshot);
+	run_until(scene, all_known);
+	for (int n = 0; n < FAKE_PER_REGION; n++)
+		scene->prober_fake.backend[fake_backend(FAKE_US, n)].answer.class =
+			GS_PROBE_REFUSED;
+	run_until(scene, us_is_down);
+	for (int n = 0; n < FAKE_PER_REGION; n++)
+		scene->prober_fake.backend[fake_backend(FAKE_US, n)].answer.class = GS_PROBE_OK;
+	wanted_why = "its breaker is half open: some trials only";
+	run_until(scene, says_wanted_why);
+}
+
 /* Against the ranges the database was made of, and distances by hand. */
 static void geography_is_right(void **state)
 {
@@ -1039,6 +1168,8 @@ int main(void)
 		SCENE(status_before_anything_is_known),
 		SCENE(status_of_a_running_edge),
 		SCENE(an_override_is_named),
+		SCENE(each_region_passed_over_says_why),
+		SCENE(a_half_open_breaker_says_so),
 		SCENE(access_and_limits_are_named),
 		SCENE(geography_is_right),
 		SCENE(geo_load_answers_when_done),

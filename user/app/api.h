@@ -93,6 +93,12 @@ bool gs_api_is_denied(const struct gs_snapshot *snapshot, const struct gs_servic
 void gs_api_add_access(json_t *json, const struct gs_snapshot *snapshot,
 		       const struct gs_service *service, const struct gs_addr *client);
 
+/* "skipped": regions that are not in the plan (NULL: there is none), and why. from: where the
+ * client is; NULL: not known. */
+void gs_api_add_skipped(json_t *json, const struct gs_snapshot *snapshot,
+			const struct gs_service *service, const struct gs_plan *plan,
+			const struct gs_coord *from);
+
 /* {"error": text} */
 json_t *gs_api_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The location as {"id", "country", ...}. */

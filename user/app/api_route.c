@@ -27,7 +27,9 @@ static const char *why_not(const struct gs_reconcile_state *state, const struct 
 	struct gs_usable word = state->view->regions[region_id];
 
 	if (word.state == GS_USABLE_DRAIN)
-		return "draining: known flows only";
+		return region && region->admin == GS_ADMIN_DRAIN
+			       ? "drained by an operator: known flows only"
+			       : "its backends are draining";
 	if (word.state != GS_USABLE_UP)
 		return region && region->admin != GS_ADMIN_AUTO ? "down by an operator"
 								: "no backend is up";
@@ -333,6 +335,7 @@ json_t *gs_api_route_of(const struct gs_reconcile_state *state, const json_t *re
 	gs_api_add_access(json, state->snapshot, route.service, &client);
 	route.from = client_coord(state->tables, &client);
 	route.plan = gs_tables_plan(state->tables, route.service->id, location);
+	gs_api_add_skipped(json, state->snapshot, route.service, route.plan, route.from);
 	if (!route.plan) {
 		json_object_set_new(
 			json, "winner",

@@ -15,7 +15,7 @@ enum {
 #define MAGIC_US 0xa1b2c3d4u
 #define MAGIC_NS 0xa1b23c4du
 #define MAGIC_PCAPNG 0x0a0d0d0au /* the same in either byte order */
-#define LINK_BITS 0x0fffffffu	 /* above it: whether frames have their checksum */
+#define LINK_BITS 0x03ffffffu	 /* above it: whether frames have their checksum */
 
 struct reader {
 	FILE *file;

@@ -214,6 +214,18 @@ static void print_candidate(const json_t *candidate, size_t at)
 		      *why ? ": " : "", why);
 }
 
+static void print_skipped(const json_t *skipped, size_t at)
+{
+	const json_t *km = json_object_get(skipped, "distance_km");
+
+	gs_ctl_printf("%-10s    %-16s ", at == 0 ? "skipped" : "", gs_ctl_text(skipped, "region"));
+	if (km)
+		gs_ctl_printf("%6.0f km  ", json_real_value(km));
+	else
+		gs_ctl_printf("%6s     ", "");
+	gs_ctl_printf("admin %s: %s\n", gs_ctl_text(skipped, "admin"), gs_ctl_text(skipped, "why"));
+}
+
 static void print_access(const json_t *rule)
 {
 	const char *service = gs_ctl_text(rule, "service"), *reason = gs_ctl_text(rule, "reason");
@@ -281,6 +293,8 @@ void gs_ctl_print_route(const json_t *reply)
 	print_limits(reply);
 	json_array_foreach (json_object_get(reply, "candidates"), i, object)
 		print_candidate(object, i);
+	json_array_foreach (json_object_get(reply, "skipped"), i, object)
+		print_skipped(object, i);
 	region = gs_ctl_text(winner, "region");
 	gs_ctl_printf("region     %s: %s\n", *region ? region : "none", gs_ctl_text(winner, "why"));
 	json_array_foreach (json_object_get(winner, "backends"), i, object) {

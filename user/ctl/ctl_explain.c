@@ -122,6 +122,8 @@ static int take_arguments(struct question *q, int argc, char **argv)
 		q->spec.tcp_flags = 0;
 	if (!q->pcap && (!q->src || !q->dst || !q->has_dport))
 		return gs_ctl_usage("explain", "", "--src, --dst and --dport expected, or --pcap");
+	if (!q->pcap && gs_addr_is_v4(&q->spec.src) != gs_addr_is_v4(&q->spec.dst))
+		return gs_ctl_usage("explain", "", "--src and --dst are of two IP versions");
 	return GS_CTL_DONE;
 }
 
@@ -181,7 +183,7 @@ static int explain_spec(struct gs_ctl_explainer *explainer, const struct questio
 	int length = gs_frame_build(&q->spec, frame);
 
 	if (length < 0)
-		return gs_ctl_usage("explain", "", "--src and --dst are of two IP versions");
+		return gs_ctl_fail("no such packet");
 	json = gs_ctl_explain_frame(explainer, frame, (uint32_t)length);
 	return json ? say(explainer->ctl, json) : GS_CTL_FAILED;
 }
