@@ -159,7 +159,7 @@ static void of_other_links(void **state)
 		{101, "link type 101 (raw IP)"},
 		{113, "link type 113 (Linux cooked, of -i any)"},
 		{276, "link type 276 (Linux cooked, of -i any)"},
-		{9999, "link type 9999: capture on the edge's own NIC"},
+		{9999, "link type 9999: capture on one NIC"},
 	};
 	(void)state;
 

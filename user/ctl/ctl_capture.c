@@ -54,7 +54,7 @@ static int refuse_link(const struct reader *reader, uint32_t link)
 		if (names[i].number == link)
 			name = names[i].name;
 	return gs_ctl_fail("--pcap: %s: its frames are not Ethernet's but of link type %u%s%s%s: "
-			   "capture on the edge's own NIC (tcpdump -i NIC -w FILE)",
+			   "capture on one NIC, not on any (tcpdump -i NIC -w FILE)",
 			   reader->path, link, *name ? " (" : "", name, *name ? ")" : "");
 }
 
