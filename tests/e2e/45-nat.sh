@@ -103,34 +103,29 @@ done
 refuses "an IPv6 backend of an IPv4 service" lab_ctl backend add wrong service=plain4 region=eu \
 	address=fd00:1::98 forward=nat
 
-# A connection's first packet as the edge sends it, and so what the server answers to.
-explain_reply() { # SERVER FAMILY
-	local server=$1 family=$2 there back link=$LAB_UPLINK vip=$LAB_VIP4 by=tx
-	local sport=$((53000 + family))
-	[[ $family == 4 ]] || vip=$LAB_VIP6
-	[[ $server == far ]] || link=lan by=redirect
-	[[ $vip == *:* ]] && vip="[$vip]"
-	ok "a connection by a port we know" lab_in client-de curl -s -g -m 2 --local-port $sport "http://$vip:$HTTP/whoami"
-	there=$(explain "$family" $HTTP --sport $sport --ack)
-	is "goes by which link" "$(jq -c '[.reason, .leaves.by, .leaves.interface]' <<<"$there")" "[\"tx_flow\",\"$by\",\"$link\"]"
-	back=$(lab_in edge "$BUILD/geostreamctl" --config "$LAB_CONF" -j explain --iface "$link" --ack --src "$(jq -r .forward.to <<<"$there")" --sport 8080 \
-		--dst "$(jq -r .forward.from <<<"$there")" --dport "$(jq -r .forward.from_port <<<"$there")")
-	is "$server, IPv$family: its answer is explained" \
-		"$(jq -c '[.reason, .reply.backend, .reply.service, .reply.client_port, .reply.vip_port, .forward.mode,
-			.forward.to_port, .leaves.interface]' <<<"$back")" \
-		"[\"tx_nat_reply\",\"$server$family\",\"plain$family\",$sport,$HTTP,\"reply\",$sport,\"$LAB_UPLINK\"]"
-	is "and who gets it" "$(jq -r '[.reply.client, .forward.to, .forward.from] | join(" ")' <<<"$back")" \
-		"$(lab_client_address de "$family") $(lab_client_address de "$family") $(jq -r .packet.dst <<<"$there")"
-	is "of another port it is nobody's" "$(lab_in edge "$BUILD/geostreamctl" --config "$LAB_CONF" -j explain --iface "$link" --ack --src "$(jq -r .forward.to <<<"$there")" \
-		--sport 8081 --dst "$(jq -r .forward.from <<<"$there")" --dport "$(jq -r .forward.from_port <<<"$there")" |
-		jq -c '[.reason, .reply]')" '["pass_not_service",null]'
-}
-
-explain_text() { # of the answer to the connection from port 53004
-	local there
-	there=$(explain 4 $HTTP --sport 53004 --ack)
-	lab_explain --iface "$LAB_UPLINK" --ack --src "$(jq -r .forward.to <<<"$there")" --sport 8080 \
+# The client's side of a connection as the edge sends it, and what its server answers to.
+declare -A said=() # by server and family: the first
+explain_back() { # SERVER FAMILY [OPTION...]
+	local there=${said[$1$2]}
+	lab_in edge "$BUILD/geostreamctl" --config "$LAB_CONF" "${@:3}" explain --ack --sport 8080 \
+		--iface "$([[ $1 == near ]] && echo lan || echo "$LAB_UPLINK")" --src "$(jq -r .forward.to <<<"$there")" \
 		--dst "$(jq -r .forward.from <<<"$there")" --dport "$(jq -r .forward.from_port <<<"$there")"
+}
+both_ways_explained() { # SERVER FAMILY
+	local server=$1 family=$2 there vip=$LAB_VIP4 client sport=$((53000 + $2)) way="tx $LAB_UPLINK"
+	[[ $family == 4 ]] || vip="[$LAB_VIP6]"
+	[[ $server == far ]] || way="redirect lan"
+	client=$(lab_client_address de "$family")
+	ok "a connection by a port we know" lab_in client-de curl -s -g -m 2 --local-port "$sport" "http://$vip:$HTTP/whoami"
+	there=$(explain "$family" $HTTP --sport "$sport" --ack)
+	said[$server$family]=$there
+	like "explain, IPv$family" "$(jq -c '[.verdict, .forward.mode, .forward.to, .forward.to_port]' <<<"$there")" \
+		'"tx","nat","(10|fd00)[^"]*",8080'
+	is "by which link" "$(jq -r '"\(.leaves.by) \(.leaves.interface)"' <<<"$there")" "$way"
+	is "$server, IPv$family: its answer is explained" "$(explain_back "$server" "$family" -j |
+		jq -c '[.reason, .reply.backend, .reply.service, .reply.client, .reply.client_port, .reply.vip_port, .forward.mode,
+			.forward.to, .forward.to_port, .leaves.interface]')" \
+		"[\"tx_nat_reply\",\"$server$family\",\"plain$family\",\"$client\",$sport,$HTTP,\"reply\",\"$client\",$sport,\"$LAB_UPLINK\"]"
 }
 
 # SERVER: the other one rests.
@@ -147,14 +142,12 @@ all_is_well() {
 		is "one in fragments" "$(talk de udp "$vip" 9000)" "$server 9000"
 	done
 	for family in 4 6; do
-		like "explain, IPv$family" "$(explain "$family" $HTTP | jq -c '[.verdict, .forward.mode, .forward.to, .forward.to_port]')" \
-			'"tx","nat","(10|fd00)[^"]*",8080'
-		explain_reply "$server" "$family"
+		both_ways_explained "$server" "$family"
 		ok "the probe is served" lab_wait 10 is_state "$server$family" up
 	done
 }
 all_is_well far
-like "explain's answer, for people" "$(explain_text)" \
+like "explain's answer, for people" "$(explain_back far 4)" \
 	'reply +from NAT, of the flow [0-9.]+:53004 -> 198.51.100.10:8000.*backend +far4 in eu, where the flow is the edge.s port'
 is "whom the server sees" "$(lab_in client-de curl -s -m 2 "http://$LAB_VIP4:$HTTP/whoami" | jq -r .client)" "$LAB_EDGE4"
 

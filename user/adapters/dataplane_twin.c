@@ -317,7 +317,7 @@ static int clear_map(const struct gs_twin *twin, const char *name, struct gs_err
 {
 	struct bpf_map *map = bpf_object__find_map_by_name(twin->object, name);
 	int cpus = libbpf_num_possible_cpus();
-	size_t size = (bpf_map__value_size(map) + 7u) / 8u * 8u;
+	size_t size = ((size_t)bpf_map__value_size(map) + 7) / 8 * 8;
 	GS_AUTO_FREE uint8_t *zero = calloc(cpus > 0 ? (size_t)cpus : 1, size);
 
 	if (!zero || cpus <= 0)

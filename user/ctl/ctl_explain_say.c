@@ -19,16 +19,18 @@ int gs_ctl_explainer_open(const struct gs_ctl *ctl, const char *object, const ch
 {
 	const struct gs_twin_options options = {
 		.pin_dir = ctl->pin_dir, .object = object, .interface = interface};
-	GS_CLEANUP(gs_ctl_explainer_done) struct gs_ctl_explainer explainer = {.ctl = ctl};
+	struct gs_ctl_explainer explainer = {.ctl = ctl};
 	struct gs_error error;
 
-	if (gs_twin_open(&options, &explainer.twin, &error) ||
-	    gs_flow_table_open(ctl->pin_dir, false, &explainer.flows, &error))
+	if (gs_twin_open(&options, &explainer.twin, &error))
 		return gs_ctl_fail("%s", error.text);
+	if (gs_flow_table_open(ctl->pin_dir, false, &explainer.flows, &error)) {
+		gs_ctl_explainer_done(&explainer);
+		return gs_ctl_fail("%s", error.text);
+	}
 	/* Without the daemon packets are decided all the same; only its account is missing. */
 	gs_ctl_names_load(ctl, &explainer.names);
 	*ret_explainer = explainer;
-	explainer = (struct gs_ctl_explainer){0};
 	return GS_CTL_DONE;
 }
 
