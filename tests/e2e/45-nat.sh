@@ -114,7 +114,7 @@ explain_back() { # SERVER FAMILY [OPTION...]
 both_ways_explained() { # SERVER FAMILY
 	local server=$1 family=$2 there vip=$LAB_VIP4 client sport=$((53000 + $2)) way="tx $LAB_UPLINK"
 	[[ $family == 4 ]] || vip="[$LAB_VIP6]"
-	[[ $server == far ]] || way="redirect lan"
+	[[ $server == far ]] || way="redirect lan" sport=$((53010 + family))
 	client=$(lab_client_address de "$family")
 	ok "a connection by a port we know" lab_in client-de curl -s -g -m 2 --local-port "$sport" "http://$vip:$HTTP/whoami"
 	there=$(explain "$family" $HTTP --sport "$sport" --ack)
