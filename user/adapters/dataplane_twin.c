@@ -28,8 +28,8 @@ static const char *const SHARED[] = {
  * Maps it reads and writes: copied when it is opened, whole. Only the program knows which buckets a
  * packet touches, and a tool that computes them once more may be wrong where it matters.
  */
-static const char *const COPIED[] = {GS_MAP_FLOWS, GS_MAP_FRAGMENTS, GS_MAP_TRIALS,
-				     GS_MAP_NAT_FLOWS, GS_MAP_NAT_DETAILS};
+static const char *const COPIED[] = {GS_MAP_TUNNEL_TOLD, GS_MAP_FLOWS,	   GS_MAP_FRAGMENTS,
+				     GS_MAP_TRIALS,	 GS_MAP_NAT_FLOWS, GS_MAP_NAT_DETAILS};
 
 /* For each CPU; all zero before each packet. */
 static const char *const CLEARED[] = {GS_MAP_ASKED, GS_MAP_ANSWERS, GS_MAP_MONITOR_CPU};
