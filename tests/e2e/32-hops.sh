@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # The router before the edge gets another MAC address, as after a failover of two routers that share
-# an address: the edge's packets follow as soon as its kernel knows, not at the next poll.
+# an address: the edge's packets follow as soon as its kernel knows, not at the next poll. And a route
+# that is withdrawn.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 # shellcheck source=tests/e2e/lab.sh
@@ -44,6 +45,23 @@ refuses "no link is said to be unable to send" grep event=link_takes_no_redirect
 ok "a smaller MTU on the way" ip -n "$LAB_PREFIX-edge" route change default via 192.0.2.1 mtu 1400
 ok "is followed" lab_wait 20 followed "a route" 1
 ok "traffic goes on" lab_wait 20 flows_reached $((reached += 25))
+ok "nothing failed" no_flow_failed
+
+# A route that is withdrawn takes its hops along: packets are dropped for the reason there is, and no longer
+# than that.
+no_route() {
+	(($(status_of '.reasons.drop_no_route // 0') > 0))
+}
+# The kernel says why only if it forwards itself.
+need "an edge that forwards" lab_in edge sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
+is "no packet lacked a route" "$(status_of '.reasons.drop_no_route // 0')" 0
+ok "the routes to the backends are withdrawn" ip -n "$LAB_PREFIX-edge" route add unreachable 10.0.0.0/8
+ok "packets say so" lab_wait 20 no_route
+ok "they come back" ip -n "$LAB_PREFIX-edge" route del unreachable 10.0.0.0/8
+ok "traffic goes on" lab_wait 20 flows_reached $((reached += 50))
+dropped=$(status_of '.reasons.drop_no_route')
+ok "and on" lab_wait 20 flows_reached $((reached += 25))
+is "with a route" "$(status_of '.reasons.drop_no_route')" "$dropped"
 ok "nothing failed" no_flow_failed
 
 done_testing
