@@ -17,11 +17,30 @@
 #define GS_QUOTE6 128
 #define GS_ICMP6_MTU_MIN 1280u
 
-GS_INLINE int gs_may_answer(__u32 kind)
+/* who: as gs_answer_word has it. Its own limit first: what is beyond that costs others nothing. */
+__attribute__((noinline)) int gs_may_answer(__u32 kind, __u64 who)
 {
+	const struct gs_meta_value *found;
+	__u64 *all, *own;
+	__u32 zero = 0, word;
+
+	found = bpf_map_lookup_elem(&meta, &zero);
+	if (!found)
+		return 0;
+	word = gs_answer_word(kind, who, found->table_seed);
+	own = bpf_map_lookup_elem(&answers, &word);
+	all = bpf_map_lookup_elem(&answers, &kind);
+	return own && all && gs_rate_take(own, GS_ANSWER_CELL_INTERVAL_NS, GS_ANSWER_CELL_BURST) &&
+	       gs_rate_take(all, GS_ANSWER_INTERVAL_NS, GS_ANSWER_BURST);
+}
+
+/* GS_ANSWER_CLIENT, which nobody asks for. */
+GS_INLINE int gs_may_tell(void)
+{
+	__u32 kind = GS_ANSWER_CLIENT;
 	__u64 *until = bpf_map_lookup_elem(&answers, &kind);
 
-	return until && gs_rate_take(until, GS_ANSWER_INTERVAL_NS, GS_ANSWER_BURST);
+	return until && gs_rate_take(until, GS_ANSWER_CLIENT_INTERVAL_NS, GS_ANSWER_CLIENT_BURST);
 }
 
 /* RFC 1624, equation 3: a checksum after one of its words has changed. All in wire order. */
@@ -109,7 +128,7 @@ __attribute__((noinline)) int gs_echo(struct xdp_md *ctx, const struct gs_packet
 
 	if (!packet || (const void *)(frame + ETH_HLEN) > end)
 		return GS_REASON_pass_protocol;
-	if (!gs_may_answer(GS_ANSWER_ECHO))
+	if (!gs_may_answer(GS_ANSWER_ECHO, gs_hash_client(packet->tuple.src, 0)))
 		return GS_REASON_drop_answer_limit;
 	ip = frame + ETH_HLEN + (packet->tag_bytes & GS_TAG_BYTES_MASK);
 	failed = packet->family == 4 ? gs_echo_reply4(frame, ip, end)
@@ -188,8 +207,12 @@ __attribute__((noinline)) int gs_too_big(struct xdp_md *ctx, const struct gs_pac
 		return GS_REASON_drop_too_big;
 	if (!packet->has_df)
 		return GS_REASON_drop_would_fragment;
+	/* Nor of any but the first piece of a datagram, in IPv4 (there as well). */
+	if (packet->family == 4 && packet->shape == GS_SHAPE_LATER)
+		return GS_REASON_drop_too_big;
 	/* No IPv6 host sends less than 1,280 bytes, whatever it is told (RFC 8200, 5). */
-	if ((packet->family == 6 && mtu < GS_ICMP6_MTU_MIN) || !gs_may_answer(GS_ANSWER_TOO_BIG))
+	if ((packet->family == 6 && mtu < GS_ICMP6_MTU_MIN) ||
+	    !gs_may_answer(GS_ANSWER_TOO_BIG, gs_hash_client(packet->tuple.src, 0)))
 		return GS_REASON_drop_too_big;
 	if (gs_head_back(ctx, packet, &head))
 		return GS_REASON_drop_too_big;

@@ -15,6 +15,7 @@
 #include "ingress.h"
 #include "limit.h"
 #include "locate.h"
+#include "martian.h"
 #include "match.h"
 #include "nat.h"
 #include "neighbour.h"
@@ -92,6 +93,8 @@ GS_INLINE enum gs_reason gs_answer_echo(struct xdp_md *ctx, const struct gs_pack
 
 	if (!gs_match_concerns(packet))
 		return fault;
+	if (gs_is_martian(packet))
+		return GS_REASON_drop_martian;
 	address = gs_match_find(packet, 0, 0, 1);
 	if (address && address->stale) {
 		reason = (enum gs_reason)gs_stale(address->stale, address->stale_after_s);
@@ -145,6 +148,10 @@ GS_INLINE enum gs_reason gs_process(struct xdp_md *ctx, struct gs_packet *packet
 	if (!service)
 		return gs_return(ctx, packet, outcome);
 	turn.service = service->service;
+	if (gs_is_martian(packet)) {
+		outcome->service = turn.service;
+		return GS_REASON_drop_martian;
+	}
 	turn.affinity = service->affinity;
 	turn.affinity4 = service->affinity4;
 	turn.affinity6 = service->affinity6;

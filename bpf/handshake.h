@@ -162,7 +162,7 @@ __attribute__((noinline)) int gs_handshake_ack(__u64 table_hash)
 GS_INLINE int gs_handshake_shows(const struct gs_turn *turn, const struct gs_packet *packet)
 {
 	return packet->tuple.protocol == IPPROTO_UDP && gs_handshake_sampled(turn->table_hash) &&
-	       gs_may_answer(GS_ANSWER_CLIENT);
+	       gs_may_tell();
 }
 
 /* ---- all of it -------------------------------------------------------------------------------*/

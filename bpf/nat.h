@@ -27,10 +27,21 @@ GS_INLINE void gs_nat_copy(__be32 ret_addr[4], const __be32 addr[4])
 		ret_addr[i] = addr[i];
 }
 
-/* What fits into one segment of so large a packet; 0: not known, clamp nothing. */
-GS_INLINE __u32 gs_nat_mss(const struct gs_packet *packet, __u32 mtu)
+/* The largest packet the interface takes, 0: that by which this one came in. GS_MTU_MAX: nobody
+ * knows. */
+__attribute__((noinline)) int gs_nat_link_mtu(struct xdp_md *ctx, __u32 ifindex)
+{
+	__u32 mtu = 0;
+
+	return bpf_check_mtu(ctx, ifindex, &mtu, 0, 0) < 0 ? (int)GS_MTU_MAX : (int)gs_most(mtu);
+}
+
+/* What fits into one segment of what both take; 0: not known, clamp nothing. to_backend: 0: not
+ * known. */
+GS_INLINE __u32 gs_nat_mss(const struct gs_packet *packet, __u32 to_client, __u32 to_backend)
 {
 	__u32 headers = (packet->family == 4 ? GS_IP4_BYTES : GS_IP6_BYTES) + GS_TCP_BYTES;
+	__u32 mtu = to_backend && to_backend < to_client ? to_backend : to_client;
 
 	return mtu > headers ? mtu - headers : 0;
 }
@@ -77,12 +88,15 @@ GS_INLINE int gs_nat_learn(const struct xdp_md *ctx, const struct gs_packet *pac
 	return 0;
 }
 
-/* The flow's slot, new if need be and may be; else minus the reason. */
+/* The flow's slot, noted as seen; new if need be and may be. Else minus the reason. */
 GS_INLINE int gs_nat_slot(const struct gs_packet *packet, const struct gs_nat_ask *ask)
 {
 	int index = gs_nat_find(packet, ask);
+	volatile __u64 *word = index < 0 ? NULL : gs_nat_word((__u32)index);
 
-	if (index >= 0)
+	if (word && packet->shape != GS_SHAPE_QUOTES)
+		gs_nat_touch_out(word, packet, ask->now);
+	if (word)
 		return index;
 	if (packet->shape != GS_SHAPE_WHOLE && packet->shape != GS_SHAPE_FIRST)
 		return -GS_REASON_drop_nat_unknown;
@@ -122,7 +136,6 @@ __attribute__((noinline)) int gs_nat_take(struct xdp_md *ctx, const struct gs_pa
 	const struct gs_meta_value *found;
 	struct gs_nat_detail *detail;
 	struct gs_nat_ask ask;
-	volatile __u64 *word;
 	__be32 src[4];
 	__u32 zero = 0;
 	int index;
@@ -132,6 +145,9 @@ __attribute__((noinline)) int gs_nat_take(struct xdp_md *ctx, const struct gs_pa
 		hop = gs_hop_of(backend, is_asked != 0);
 	if (!packet || !backend || !hop || !found)
 		return -GS_REASON_drop_no_backend;
+	index = gs_nat_fault(ctx, packet);
+	if (index != GS_REASON_NONE)
+		return -index;
 	ask.hash = gs_hash_flow(&packet->tuple, found->table_seed);
 	ask.backend = id;
 	ask.now = gs_nat_now();
@@ -143,11 +159,9 @@ __attribute__((noinline)) int gs_nat_take(struct xdp_md *ctx, const struct gs_pa
 	index = gs_nat_slot(packet, &ask);
 	if (index < 0 || packet->shape == GS_SHAPE_QUOTES)
 		return index;
-	word = gs_nat_word((__u32)index);
 	detail = gs_nat_detail((__u32)index);
-	if (!word || !detail)
+	if (!detail)
 		return -GS_REASON_drop_nat_full;
-	gs_nat_touch_out(word, packet, ask.now);
 	return gs_nat_learn(ctx, packet, detail) ? -GS_REASON_drop_truncated : index;
 }
 
@@ -173,7 +187,7 @@ __attribute__((noinline)) int gs_nat_out(struct xdp_md *ctx, const struct gs_pac
 	const struct gs_hop_value *hop = NULL;
 	const struct gs_meta_value *found;
 	struct gs_nat_edit edit;
-	__u32 zero = 0;
+	__u32 zero = 0, mss = 0;
 	__u64 hash = 0;
 
 	found = bpf_map_lookup_elem(&meta, &zero);
@@ -189,7 +203,9 @@ __attribute__((noinline)) int gs_nat_out(struct xdp_md *ctx, const struct gs_pac
 	edit.dst_port = gs_nat_port(packet, backend);
 	edit.src_port = (__be16)GS_BE16(GS_NAT_PORT_FIRST + index % GS_NAT_SLOTS);
 	edit.id = (__u32)gs_nat_piece(packet);
-	return gs_nat_apply(ctx, packet, &edit, gs_nat_mss(packet, gs_most(hop->mtu)));
+	if (packet->tcp_flags & GS_TCP_SYN)
+		mss = gs_nat_mss(packet, (__u32)gs_nat_link_mtu(ctx, 0), gs_most(hop->mtu));
+	return gs_nat_apply(ctx, packet, &edit, mss);
 }
 
 /* ---- back ------------------------------------------------------------------------------------*/
@@ -280,15 +296,17 @@ GS_INLINE void gs_nat_head(const struct gs_nat_detail *detail, struct gs_head *r
 			      (ret_head->tag[1] ? sizeof(struct gs_tag) : 0);
 }
 
-/* A RST that answers a SYN: once a connection, and never of one that a client's packet has proven.
+/*
+ * A RST that answers a SYN: once a connection, and never of one whose client has gone on. It has an
+ * ACK; what answers a stray ACK has none (RFC 9293, 3.5.2).
  */
 GS_INLINE void gs_nat_note_reset(const struct gs_packet *packet, union gs_flow_bits entry)
 {
 	__u32 id = entry.as.backend & GS_NAT_BACKEND;
 	struct gs_syn_count *count;
 
-	if (!(packet->tcp_flags & GS_TCP_RST) || entry.as.seen & GS_FLOW_PROVEN ||
-	    (entry.as.backend & GS_NAT_OVER) == GS_NAT_OVER)
+	if ((packet->tcp_flags & (GS_TCP_RST | GS_TCP_ACK)) != (GS_TCP_RST | GS_TCP_ACK) ||
+	    entry.as.seen & GS_FLOW_PROVEN || entry.as.backend & GS_NAT_OVER)
 		return;
 	count = bpf_map_lookup_elem(&count_syn, &id);
 	if (count)
@@ -307,7 +325,7 @@ __attribute__((noinline)) int gs_nat_back(struct xdp_md *ctx, const struct gs_pa
 	struct gs_nat_edit edit = {0};
 	volatile __u64 *word;
 	struct gs_head head;
-	__u32 mtu = 0;
+	__u32 mtu, mss = 0;
 	int index, reason;
 
 	if (!packet || !ret_ifindex)
@@ -319,6 +337,12 @@ __attribute__((noinline)) int gs_nat_back(struct xdp_md *ctx, const struct gs_pa
 	word = gs_nat_word((__u32)index);
 	if (!detail || !word)
 		return -1;
+	reason = gs_nat_fault(ctx, packet);
+	if (reason != GS_REASON_NONE)
+		return reason;
+	mtu = (__u32)gs_nat_link_mtu(ctx, detail->ifindex);
+	if (packet->length > mtu)
+		return gs_too_big(ctx, packet, mtu);
 	gs_nat_head(detail, &head);
 	*ret_ifindex = detail->ifindex;
 	if (packet->shape != GS_SHAPE_QUOTES) {
@@ -328,8 +352,8 @@ __attribute__((noinline)) int gs_nat_back(struct xdp_md *ctx, const struct gs_pa
 	if (packet->shape == GS_SHAPE_FIRST)
 		gs_fragment_remember(packet);
 	if (packet->tcp_flags & GS_TCP_SYN)
-		mtu = gs_nat_mtu_of(entry.as.backend & GS_NAT_BACKEND);
-	reason = gs_nat_apply(ctx, packet, &edit, gs_nat_mss(packet, mtu));
+		mss = gs_nat_mss(packet, mtu, gs_nat_mtu_of(entry.as.backend & GS_NAT_BACKEND));
+	reason = gs_nat_apply(ctx, packet, &edit, mss);
 	if (reason != GS_REASON_NONE)
 		return reason;
 	if (gs_head_room(ctx, packet, &head, 0) ||

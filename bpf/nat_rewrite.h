@@ -27,6 +27,20 @@ GS_INLINE __u8 *gs_nat_ip(const struct xdp_md *ctx, const struct gs_packet *pack
 	return (__u8 *)(long)ctx->data + ETH_HLEN + (packet->tag_bytes & GS_TAG_BYTES_MASK);
 }
 
+/* Why it goes no further, whatever its flow: asked before anything is noted of it. NONE: it does.
+ */
+__attribute__((noinline)) int gs_nat_fault(struct xdp_md *ctx, const struct gs_packet *packet)
+{
+	const __u8 *ip;
+
+	if (!packet)
+		return GS_REASON_drop_truncated;
+	ip = gs_nat_ip(ctx, packet);
+	if ((const void *)(ip + GS_IP4_BYTES) > (const void *)(long)ctx->data_end)
+		return GS_REASON_drop_truncated;
+	return ip[packet->family == 4 ? 8 : 7] <= 1 ? GS_REASON_drop_ttl : GS_REASON_NONE;
+}
+
 /* Sums of one's complement: words of 16 and 32 bits that went and came; any order, any number. */
 GS_INLINE __u64 gs_delta16(__be16 was, __be16 is)
 {
@@ -148,8 +162,6 @@ __attribute__((noinline)) int gs_nat_rewrite(struct xdp_md *ctx, const struct gs
 	if (has_ports && (const void *)(l4 + (is_tcp ? GS_TCP_BYTES : GS_UDP_BYTES)) > end)
 		return GS_REASON_drop_truncated;
 	if (packet->family == 4) {
-		if (ip[8] <= 1)
-			return GS_REASON_drop_ttl;
 		delta = gs_put_ip4(ip, edit);
 		if (edit->id)
 			*(gs_wire16 *)(ip + 10) =
@@ -157,8 +169,6 @@ __attribute__((noinline)) int gs_nat_rewrite(struct xdp_md *ctx, const struct gs
 	} else {
 		if ((const void *)(ip + GS_IP6_BYTES) > end)
 			return GS_REASON_drop_truncated;
-		if (ip[7] <= 1)
-			return GS_REASON_drop_ttl;
 		if (edit->id && gs_put_id6(ip, end, packet->l4, edit->id))
 			return GS_REASON_drop_truncated;
 		delta = gs_put_ip6(ip, edit);
@@ -286,8 +296,6 @@ __attribute__((noinline)) int gs_nat_rewrite_quote(struct xdp_md *ctx,
 	    (const void *)(ip + GS_IP4_BYTES) > end)
 		return GS_REASON_drop_truncated;
 	if (packet->family == 4) {
-		if (ip[8] <= 1)
-			return GS_REASON_drop_ttl;
 		if (gs_quote_rewrite4(icmp, end, room, is_tcp, edit))
 			return GS_REASON_drop_truncated;
 		gs_put_ip4(ip, edit);
@@ -295,8 +303,6 @@ __attribute__((noinline)) int gs_nat_rewrite_quote(struct xdp_md *ctx,
 	}
 	if ((const void *)(ip + GS_IP6_BYTES) > end)
 		return GS_REASON_drop_truncated;
-	if (ip[7] <= 1)
-		return GS_REASON_drop_ttl;
 	if (gs_quote_rewrite6(icmp, end, room, is_tcp, edit))
 		return GS_REASON_drop_truncated;
 	delta = gs_put_ip6(ip, edit);

@@ -24,9 +24,20 @@ GS_INLINE __u32 gs_nat_source(const __be32 addr[4], __u8 protocol, __u64 seed)
 	return (__u32)gs_hash_addr(addr, protocol, seed);
 }
 
+/* In units of 2^24 ns. */
 GS_INLINE __u32 gs_nat_now(void)
 {
-	return (__u32)(bpf_ktime_get_coarse_ns() >> 30) & GS_SEEN_TIME;
+	return (__u32)(bpf_ktime_get_coarse_ns() >> 24);
+}
+
+/* `seen` of a flow that is proven (GS_FLOW_PROVEN) or not (0). */
+GS_INLINE __u16 gs_nat_stamp(__u16 proven, __u8 protocol, __u32 now)
+{
+	__u32 back = protocol == IPPROTO_TCP ? 0 : GS_NAT_IN_USE - GS_NAT_UDP_IN_USE;
+
+	if (!proven)
+		return (__u16)(now & GS_SEEN_TIME);
+	return (__u16)((((now >> GS_NAT_FINE) - back) & GS_SEEN_TIME) | GS_FLOW_PROVEN);
 }
 
 /* index: of a slot. NULL: no such one. */
@@ -101,15 +112,16 @@ __attribute__((noinline)) int gs_nat_find(const struct gs_packet *packet,
 GS_INLINE __u32 gs_nat_worth(__u64 word, __u32 now)
 {
 	const union gs_flow_bits entry = {.word = word};
-	__u32 age = gs_flow_age(now, entry.as.seen);
+	int is_proven = entry.as.seen & GS_FLOW_PROVEN;
+	__u32 age = gs_flow_age(is_proven ? now >> GS_NAT_FINE : now, entry.as.seen);
 
 	if (entry.as.tag == 0)
 		return GS_FLOW_EMPTY << 15;
-	if (age > GS_FLOW_IDLE)
+	if (is_proven && age > GS_FLOW_IDLE)
 		return GS_FLOW_ABANDONED << 15 | age;
 	if ((entry.as.backend & GS_NAT_OVER) == GS_NAT_OVER)
-		return GS_FLOW_OVER << 15 | age;
-	if (!(entry.as.seen & GS_FLOW_PROVEN))
+		return GS_FLOW_OVER << 15 | (is_proven ? age : age >> GS_NAT_FINE);
+	if (!is_proven)
 		return GS_FLOW_UNPROVEN << 15 | age;
 	return age > GS_NAT_IN_USE ? GS_FLOW_QUIET << 15 | age : 0;
 }
@@ -167,8 +179,8 @@ __attribute__((noinline)) int gs_nat_claim(const struct gs_packet *packet,
 	if (!packet || !ask)
 		return -1;
 	entry.as.tag = gs_flow_tag(ask->hash);
-	entry.as.backend = (__u16)ask->backend | gs_nat_ends(packet->tcp_flags, GS_NAT_CLIENT_DONE);
-	entry.as.seen = (__u16)ask->now;
+	entry.as.backend = (__u16)ask->backend | gs_nat_ends(packet->tcp_flags, 0);
+	entry.as.seen = gs_nat_stamp(0, packet->tuple.protocol, ask->now);
 	for (int try = 0; try < GS_NAT_TRIES; try++) {
 		volatile __u64 *word;
 		__u64 was;
@@ -196,26 +208,60 @@ __attribute__((noinline)) int gs_nat_claim(const struct gs_packet *packet,
 }
 
 /*
- * Notes a packet of the client's. A SYN on a connection that is over begins it anew; other packets
- * of TCP prove it (of who has not seen the backend's answer they bring a RST, which ends it), of
- * UDP only once the backend has answered.
+ * A packet of the client's that came after its first. A SYN on a connection that is over begins it
+ * anew. An ACK is half of the proof: the sender of a forged one has not seen the backend's number,
+ * and what comes for it is a RST, or nothing.
+ */
+GS_INLINE void gs_nat_tcp_out(struct gs_flow_entry *is, __u8 flags)
+{
+	__u16 done = is->backend & GS_NAT_OVER;
+
+	if (flags & GS_TCP_RST) {
+		is->backend |= GS_NAT_OVER;
+	} else if ((flags & (GS_TCP_SYN | GS_TCP_ACK)) == GS_TCP_SYN) {
+		if (is->seen & GS_FLOW_PROVEN ? done : done & GS_NAT_CLIENT_DONE) {
+			is->backend &= GS_NAT_BACKEND;
+			is->seen = 0;
+		}
+	} else if (is->seen & GS_FLOW_PROVEN) {
+		is->backend |= gs_nat_ends(flags, GS_NAT_CLIENT_DONE);
+	} else if (flags & GS_TCP_ACK && !(flags & GS_TCP_SYN) && done != GS_NAT_OVER) {
+		if (flags & GS_TCP_FIN)
+			is->backend = (is->backend & GS_NAT_BACKEND) | GS_NAT_CLIENT_DONE;
+		else if (!done)
+			is->backend |= GS_NAT_ACKED;
+	}
+}
+
+/* A packet of the backend's. */
+GS_INLINE void gs_nat_tcp_back(struct gs_flow_entry *is, __u8 flags)
+{
+	__u16 done = is->backend & GS_NAT_OVER;
+
+	if (flags & GS_TCP_RST) {
+		is->backend |= GS_NAT_OVER;
+	} else if (is->seen & GS_FLOW_PROVEN) {
+		is->backend |= gs_nat_ends(flags, GS_NAT_BACKEND_DONE);
+	} else if (!(flags & GS_TCP_SYN) && done && done != GS_NAT_OVER) {
+		is->seen |= GS_FLOW_PROVEN;
+		is->backend &= (__u16)~GS_NAT_ACKED;
+		is->backend |= gs_nat_ends(flags, GS_NAT_BACKEND_DONE);
+	}
+}
+
+/* Notes a packet of the client's, which has its slot already: the one that took it proves nothing.
  */
 GS_INLINE void gs_nat_touch_out(volatile __u64 *word, const struct gs_packet *packet, __u32 now)
 {
-	int is_syn = (packet->tcp_flags & (GS_TCP_SYN | GS_TCP_ACK)) == GS_TCP_SYN;
 	union gs_flow_bits was, is;
 
 	was.word = *word;
 	is = was;
-	is.as.seen = (__u16)(now | (was.as.seen & GS_FLOW_PROVEN));
-	if (is_syn && was.as.backend & GS_NAT_OVER) {
-		is.as.backend &= GS_NAT_BACKEND;
-		is.as.seen = (__u16)now;
-	} else if (!is_syn && (packet->tuple.protocol == IPPROTO_TCP ||
-			       was.as.backend & GS_NAT_BACKEND_DONE)) {
+	if (packet->tuple.protocol == IPPROTO_TCP)
+		gs_nat_tcp_out(&is.as, packet->tcp_flags);
+	else if (was.as.backend & GS_NAT_ANSWERED)
 		is.as.seen |= GS_FLOW_PROVEN;
-	}
-	is.as.backend |= gs_nat_ends(packet->tcp_flags, GS_NAT_CLIENT_DONE);
+	is.as.seen = gs_nat_stamp(is.as.seen & GS_FLOW_PROVEN, packet->tuple.protocol, now);
 	if (is.word != was.word)
 		gs_nat_swap(word, was.word, is.word);
 }
@@ -226,10 +272,11 @@ GS_INLINE void gs_nat_touch_back(volatile __u64 *word, union gs_flow_bits was,
 {
 	union gs_flow_bits is = was;
 
-	is.as.seen = (__u16)(now | (was.as.seen & GS_FLOW_PROVEN));
-	is.as.backend |= packet->tuple.protocol == IPPROTO_TCP
-				 ? gs_nat_ends(packet->tcp_flags, GS_NAT_BACKEND_DONE)
-				 : GS_NAT_BACKEND_DONE;
+	if (packet->tuple.protocol == IPPROTO_TCP)
+		gs_nat_tcp_back(&is.as, packet->tcp_flags);
+	else
+		is.as.backend |= GS_NAT_ANSWERED;
+	is.as.seen = gs_nat_stamp(is.as.seen & GS_FLOW_PROVEN, packet->tuple.protocol, now);
 	if (is.word != was.word)
 		gs_nat_swap(word, was.word, is.word);
 }

@@ -102,9 +102,9 @@ GS_INLINE int gs_arp(struct xdp_md *ctx, union gs_mac own, __u32 fault)
 	gs_wire_addr4(key.addr, arp + 24);
 	if (!gs_neighbour_is_ours(&key))
 		return (int)fault;
-	if (!gs_may_answer(GS_ANSWER_NEIGHBOUR))
-		return GS_REASON_drop_answer_limit;
 	asker = gs_mac_read(arp + 8);
+	if (!gs_may_answer(GS_ANSWER_NEIGHBOUR, asker.word))
+		return GS_REASON_pass_answer_limit;
 	sender = *(gs_wire32 *)(arp + 14);
 	target = *(gs_wire32 *)(arp + 24);
 	gs_mac_write(frame, asker);
@@ -241,8 +241,8 @@ GS_INLINE int gs_nd(struct xdp_md *ctx, union gs_mac own, __u32 fault)
 			&question) ||
 	    !gs_neighbour_is_ours(&question.target))
 		return (int)fault;
-	if (!gs_may_answer(GS_ANSWER_NEIGHBOUR))
-		return GS_REASON_drop_answer_limit;
+	if (!gs_may_answer(GS_ANSWER_NEIGHBOUR, question.asker.word))
+		return GS_REASON_pass_answer_limit;
 	if (question.length != answer && bpf_xdp_adjust_tail(ctx, (int)(answer - question.length)))
 		return (int)fault;
 	frame = (__u8 *)(long)ctx->data;

@@ -122,6 +122,17 @@ gs_hash_limit(const __be32 addr[4], __u32 service, __u32 kind, __u64 seed)
 	return gs_hash_mix(gs_hash_step(h, gs_hash_pair(addr[2], addr[3])));
 }
 
+/*
+ * In `answers`, whose limit of a kind (enum gs_answer) it is that an asker uses up, under the table
+ * seed. who: of a client gs_hash_client(address, 0), of a neighbour its MAC.
+ */
+static inline __attribute__((always_inline)) __u32 gs_answer_word(__u32 kind, __u64 who, __u64 seed)
+{
+	__u32 cell = (__u32)gs_hash_mix(gs_hash_step(seed, who)) % GS_ANSWER_CELLS;
+
+	return GS_ANSWER__COUNT + kind * GS_ANSWER_CELLS + cell;
+}
+
 /* The n-th try in a ring of a flow whose selection hash is h: a slot below `slots`. */
 static inline __attribute__((always_inline)) __u32 gs_hash_slot(__u64 h, __u32 n, __u32 slots)
 {

@@ -50,7 +50,7 @@ GS_ARRAY(nat_details, GS_NAT_PLANES_DEFAULT *GS_NAT_SLOTS, gs_nat_detail, 0);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, GS_ANSWER__COUNT);
+	__uint(max_entries, GS_ANSWER_WORDS);
 	__type(key, __u32);
 	__type(value, __u64);
 } answers SEC(".maps");

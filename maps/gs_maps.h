@@ -14,7 +14,7 @@
 
 #include <linux/types.h>
 
-#define GS_MAPS_VERSION 6u
+#define GS_MAPS_VERSION 7u
 
 /* Where everything is pinned unless the user names another folder. */
 #define GS_PIN_DIR_DEFAULT "/sys/fs/bpf/geostream"
@@ -115,10 +115,12 @@
 	X(pass_not_service, PASS, "no service at this address, port and protocol")           \
 	X(pass_no_meta, PASS, "maps are not initialised")                                    \
 	X(pass_stale, PASS, "the controller is away too long for this service")              \
+	X(pass_answer_limit, PASS, "asked for a service's MAC address, beyond the limit")    \
 	X(drop_bad_ip, DROP, "malformed IP header, for a service address")                   \
 	X(drop_truncated, DROP, "transport header cut short, for a service address")         \
 	X(drop_bad_l4, DROP, "malformed transport header, for a service address")            \
 	X(drop_fragment, DROP, "fragment without its first, for a service address")          \
+	X(drop_martian, DROP, "from an address no client can have, for a service address")   \
 	X(drop_headers, DROP, "too many IPv6 extension headers, for a service address")      \
 	X(drop_no_plan, DROP, "the service's policy has no plan for the location")           \
 	X(drop_no_region, DROP, "no region of the plan is usable")                           \
@@ -127,9 +129,9 @@
 	X(drop_no_route, DROP, "no next hop: the kernel has no route to the backend")        \
 	X(drop_no_neighbour, DROP, "no next hop: the kernel does not know its MAC")          \
 	X(drop_mode, DROP, "forward mode unknown to this program")                           \
-	X(drop_too_big, DROP, "too large once encapsulated, and its sender cannot be told")  \
-	X(drop_would_fragment, DROP, "too large once encapsulated, without DF")              \
-	X(drop_answer_limit, DROP, "asked about a service address, beyond the limit")        \
+	X(drop_too_big, DROP, "too large for the way on, and its sender is not told")        \
+	X(drop_would_fragment, DROP, "too large for the way on, without DF")                 \
+	X(drop_answer_limit, DROP, "echo request to a service address, beyond the limit")    \
 	X(drop_stale, DROP, "the controller is away too long for this service")              \
 	X(drop_headroom, DROP, "no room in front of the packet for the outer header")        \
 	X(drop_denied, DROP, "an access rule denies the client")                             \
@@ -156,7 +158,7 @@
 	X(tx_echo, TX, "answered: echo request to a service address")                        \
 	X(tx_arp, TX, "answered: ARP request for a service address")                         \
 	X(tx_nd, TX, "answered: neighbour solicitation for a service address")               \
-	X(tx_too_big, TX, "answered: too large once encapsulated, so much fits")
+	X(tx_too_big, TX, "answered: too large for the way on, so much fits")
 
 #define GS_REASON_ENUM_(name, verdict, text) GS_REASON_##name,
 enum gs_reason { GS_REASONS(GS_REASON_ENUM_) GS_REASON__COUNT };
@@ -567,13 +569,25 @@ struct gs_fragment_bucket {
  * Entries change by compare-and-swap only: a slot, and so a port, is never two flows'. Details are
  * good if the tuple in them hashes to the entry's tag: half-written ones do not.
  */
-#define GS_NAT_BACKEND 0x3fffu	   /* in `backend` */
-#define GS_NAT_CLIENT_DONE 0x4000u /* the client sent FIN */
-/* The backend sent FIN; of UDP: it has answered, and the client's next packet proves the flow. */
-#define GS_NAT_BACKEND_DONE 0x8000u
+#define GS_NAT_BACKEND 0x3fffu				       /* in `backend` */
+#define GS_NAT_CLIENT_DONE 0x4000u			       /* the client sent FIN */
+#define GS_NAT_BACKEND_DONE 0x8000u			       /* the backend sent FIN */
 #define GS_NAT_OVER (GS_NAT_CLIENT_DONE | GS_NAT_BACKEND_DONE) /* or somebody sent RST */
-#define GS_NAT_IN_USE \
-	168u /* units of 2^30 ns, 180 s: so long a silent proven flow keeps its slot */
+/*
+ * Before a flow is proven these bits say how far it has come. TCP: the client has sent an ACK since
+ * its first packet (ACKED; with FIN: CLIENT_DONE), and what the backend now sends without SYN or
+ * RST proves it. UDP: the backend has answered, and the client's next packet proves it.
+ */
+#define GS_NAT_ACKED GS_NAT_BACKEND_DONE
+#define GS_NAT_ANSWERED GS_NAT_CLIENT_DONE
+/*
+ * `seen` is in units of 2^30 ns once a flow is proven, and so long it keeps its slot while it is
+ * silent: 180 s; of UDP 30 s, by setting it back. Before that it is in units of 2^24 ns: in a flood
+ * the oldest of many in one second have to go.
+ */
+#define GS_NAT_FINE 6u
+#define GS_NAT_IN_USE 168u
+#define GS_NAT_UDP_IN_USE 28u
 
 struct gs_nat_detail {
 	__be32 client[4];
@@ -591,9 +605,10 @@ struct gs_nat_detail {
 
 /* ---- answers ---------------------------------------------------------------------------------
  *
- * What the edge answers by itself is limited, for each CPU: `answers` has, by kind, the time
- * (ktime, ns) at which the limit will be used up no more (the "theoretical arrival time" of the
- * generic cell rate algorithm, ITU-T I.371).
+ * What the edge answers by itself is limited, for each CPU: `answers` has the time (ktime, ns) at
+ * which a limit will be used up no more (the "theoretical arrival time" of the generic cell rate
+ * algorithm, ITU-T I.371). First, by kind, that of all answers; then GS_ANSWER_CELLS of each kind.
+ * Who asks has one of them, by hash: the client's /24 or /48, on a link the neighbour's MAC.
  */
 enum gs_answer {
 	GS_ANSWER_ECHO,
@@ -602,8 +617,14 @@ enum gs_answer {
 	GS_ANSWER_CLIENT,
 	GS_ANSWER__COUNT
 };
-#define GS_ANSWER_INTERVAL_NS 1000000u /* 1,000 a second, ... */
-#define GS_ANSWER_BURST 100u	       /* ... and so many at once */
+#define GS_ANSWER_INTERVAL_NS 100000u	      /* of all 10,000 a second, ... */
+#define GS_ANSWER_BURST 1000u		      /* ... and so many at once */
+#define GS_ANSWER_CELL_INTERVAL_NS 10000000u  /* of one cell 100 a second, ... */
+#define GS_ANSWER_CELL_BURST 50u	      /* ... and so many at once */
+#define GS_ANSWER_CELLS 1024u		      /* a power of two; of three kinds: 24 KB */
+#define GS_ANSWER_CLIENT_INTERVAL_NS 1000000u /* nobody asks: no cells; 1,000 a second, ... */
+#define GS_ANSWER_CLIENT_BURST 100u	      /* ... and so many at once */
+#define GS_ANSWER_WORDS (GS_ANSWER__COUNT + GS_ANSWER_CLIENT * GS_ANSWER_CELLS)
 
 /* ---- limits of rates -------------------------------------------------------------------------
  *

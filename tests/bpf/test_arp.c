@@ -410,24 +410,59 @@ static void other_links_are_silent(void **state)
 	expect_both("a link that is not known", 0);
 }
 
-/* Beyond the limit, and only what would be answered. */
+static uint64_t neighbour(const uint8_t mac[6])
+{
+	uint64_t who = 0;
+
+	memcpy(&who, mac, 6);
+	return who;
+}
+
+/*
+ * Beyond the limit the question is the kernel's, which is silent about what it has not; and only
+ * what would be answered counts. One neighbour's questions cost no other one its answers.
+ */
 static void answers_are_limited(void **state)
 {
+	const uint64_t never = UINT64_MAX >> 1, who = neighbour(asker);
 	struct packet arp = arp_build(&(struct arp_spec){0});
 	struct packet nd = nd_build(&(struct nd_spec){.reserved = 0});
 	struct packet other = arp_build(&(struct arp_spec){.target = OFF_LINK4});
-	uint32_t kind = GS_ANSWER_NEIGHBOUR;
-	uint64_t times[CPUS_MAX];
+	struct packet theirs = arp_build(&(struct arp_spec){
+		.sender_mac = stranger, .from = stranger, .sender = "198.51.100.201"});
 	(void)state;
 
-	memset(times, 0x7f, sizeof(times));
-	xdp_edge_set(&edge, GS_MAP_ANSWERS, &kind, times);
-	expect("ARP at the limit", &arp, GS_REASON_drop_answer_limit);
-	expect("a solicitation at the limit", &nd, GS_REASON_drop_answer_limit);
+	xdp_edge_set_answers(&edge, GS_ANSWER_NEIGHBOUR, who, never);
+	expect("ARP at the limit", &arp, GS_REASON_pass_answer_limit);
+	expect("a solicitation at the limit", &nd, GS_REASON_pass_answer_limit);
 	expect("not ours", &other, GS_REASON_pass_group_mac);
-	memset(times, 0, sizeof(times));
-	xdp_edge_set(&edge, GS_MAP_ANSWERS, &kind, times);
+	expect("another neighbour's", &theirs, GS_REASON_tx_arp);
+	xdp_edge_set_answers(&edge, GS_ANSWER_NEIGHBOUR, who, 0);
 	expect_both("below it", 1);
+	xdp_edge_set_answers(&edge, GS_ANSWER_NEIGHBOUR, 0, never);
+	expect("ARP at that of all", &arp, GS_REASON_pass_answer_limit);
+	expect("a solicitation", &nd, GS_REASON_pass_answer_limit);
+	expect("another neighbour's", &theirs, GS_REASON_pass_answer_limit);
+	xdp_edge_set_answers(&edge, GS_ANSWER_NEIGHBOUR, 0, 0);
+	expect_both("below both", 1);
+}
+
+/* A flood of questions from one neighbour. */
+static void a_flood_of_questions_is_passed_on(void **state)
+{
+	struct packet arp = arp_build(&(struct arp_spec){0});
+	uint32_t count[2] = {0};
+	(void)state;
+
+	for (uint32_t i = 0; i < 100000 && !count[1]; i++) {
+		LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = arp.bytes,
+			    .data_size_in = arp.length, .repeat = 1);
+
+		assert_int_equal(bpf_prog_test_run_opts(edge.prog_fd, &opts), 0);
+		count[opts.retval == XDP_PASS]++;
+	}
+	assert_int_equal(count[1], 1);
+	assert_in_range(count[0], GS_ANSWER_CELL_BURST, 99999);
 }
 
 /* ---- an edge whose controller is away -------------------------------------------------------- */
@@ -592,6 +627,7 @@ int main(void)
 		ARP_TEST(a_drained_edge_is_silent),
 		ARP_TEST(other_links_are_silent),
 		ARP_TEST(answers_are_limited),
+		ARP_TEST(a_flood_of_questions_is_passed_on),
 		ARP_TEST(packets_follow_the_stale_policy),
 		ARP_TEST(a_stale_services_fragments_stay_together),
 		ARP_TEST(other_services_are_kept),

@@ -337,14 +337,22 @@ static void other_echoes_pass(void **state)
 	expect("a fragment", &packet, GS_REASON_pass_protocol);
 }
 
-/* A flood is answered as far as the limit goes; it recovers. */
+static struct packet echo_from(const char *src)
+{
+	bool is_v6 = strchr(src, ':') != NULL;
+
+	return packet_icmp(&(struct packet_icmp){
+		.src = src, .dst = is_v6 ? VIP6 : VIP4, .type = is_v6 ? 128 : 8});
+}
+
+/* A flood is answered as far as its prefix's limit goes; it recovers. */
 static void answers_are_limited(void **state)
 {
-	struct packet packet =
-		packet_icmp(&(struct packet_icmp){.src = "192.0.2.9", .dst = VIP4, .type = 8});
+	const uint64_t who = edge_asker("192.0.2.9");
+	struct packet packet = echo_from("192.0.2.9");
 	uint32_t answered = 0, dropped = 0;
+	uint32_t word = gs_answer_word(GS_ANSWER_ECHO, who, xdp_edge_meta(&edge).table_seed);
 	uint64_t times[1024];
-	uint32_t kind = GS_ANSWER_ECHO;
 	(void)state;
 
 	for (int i = 0; i < 200000 && dropped == 0; i++) {
@@ -357,16 +365,109 @@ static void answers_are_limited(void **state)
 		else
 			fail_msg("%s", edge_reason_name(result.reason));
 		/* as if no time passed: what one answer pays comes back at once otherwise */
-		xdp_edge_get(&edge, GS_MAP_ANSWERS, &kind, times);
+		xdp_edge_get(&edge, GS_MAP_ANSWERS, &word, times);
 		for (int cpu = 0; cpu < libbpf_num_possible_cpus(); cpu++)
-			times[cpu] += times[cpu] ? 10000000 : 0;
-		xdp_edge_set(&edge, GS_MAP_ANSWERS, &kind, times);
+			times[cpu] += times[cpu] ? 100000000 : 0;
+		xdp_edge_set(&edge, GS_MAP_ANSWERS, &word, times);
 	}
 	assert_int_equal(dropped, 1);
-	assert_in_range(answered, 5, GS_ANSWER_BURST);
-	memset(times, 0, sizeof(times));
-	xdp_edge_set(&edge, GS_MAP_ANSWERS, &kind, times);
+	assert_in_range(answered, 4, GS_ANSWER_CELL_BURST);
+	xdp_edge_set_answers(&edge, GS_ANSWER_ECHO, who, 0);
 	expect("later", &packet, GS_REASON_tx_echo);
+}
+
+/* Who floods loses its own answers; beyond what the edge answers at all nobody gets any. */
+static void one_prefix_uses_up_its_own_answers(void **state)
+{
+	static const struct {
+		const char *src;
+		bool is_flooder;
+	} askers[] = {
+		{"192.0.2.9", true},	  {"192.0.2.250", true},   {"192.0.3.9", false},
+		{"203.0.113.9", false},	  {"2001:db8:1::9", true}, {"2001:db8:1:ff::1", true},
+		{"2001:db8:2::9", false},
+	};
+	const uint64_t never = UINT64_MAX >> 1;
+	(void)state;
+
+	for (int is_full = 0; is_full < 2; is_full++) {
+		xdp_edge_set_answers(&edge, GS_ANSWER_ECHO, edge_asker("192.0.2.9"), never);
+		xdp_edge_set_answers(&edge, GS_ANSWER_ECHO, edge_asker("2001:db8:1::9"), never);
+		xdp_edge_set_answers(&edge, GS_ANSWER_ECHO, 0, is_full ? never : 0);
+		for (unsigned i = 0; i < ARRAY_SIZE(askers); i++) {
+			struct packet packet = echo_from(askers[i].src);
+			bool is_dropped = is_full || askers[i].is_flooder;
+
+			expect(askers[i].src, &packet,
+			       is_dropped ? GS_REASON_drop_answer_limit : GS_REASON_tx_echo);
+			packet_case();
+		}
+	}
+	/* another kind has limits of its own */
+	struct packet large = packet_build(
+		&(struct packet_spec){.src = "192.0.2.9", .fragment = 0x4000, .payload = 1460});
+
+	expect("too big", &large, GS_REASON_tx_too_big);
+}
+
+/* Sources that are no single host's get no answer, and nothing else either. */
+static void nobody_is_answered(void **state)
+{
+	static const struct {
+		const char *src;
+		bool is_martian;
+	} sources[] = {
+		{"0.0.0.0", true},
+		{"0.255.255.255", true},
+		{"1.0.0.0", false},
+		{"126.255.255.255", false},
+		{"127.0.0.1", true},
+		{"127.255.255.255", true},
+		{"128.0.0.0", false},
+		{"223.255.255.255", false},
+		{"224.0.0.1", true},
+		{"239.255.255.255", true},
+		{"240.0.0.1", false},
+		{"255.255.255.254", false},
+		{"255.255.255.255", true},
+		{VIP4, true},
+		{"198.51.100.9", false},
+		{"::", true},
+		{"::1", true},
+		{"::2", false},
+		{"ff02::1", true},
+		{"ff0e::1:2", true},
+		{"feff::1", false},
+		{"fe80::1", false},
+		{VIP6, true},
+		{"2001:db8:100::11", false},
+		{"1::", false},
+		{"0:0:1::1", false},
+	};
+	(void)state;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(sources); i++) {
+		const char *src = sources[i].src;
+		uint8_t family = strchr(src, ':') ? 6 : 4;
+		struct packet echo = echo_from(src);
+		struct packet large = packet_build(&(struct packet_spec){
+			.family = family, .src = src, .fragment = 0x4000, .payload = 1460});
+		struct packet small = packet_build(&(struct packet_spec){
+			.family = family, .src = src, .sport = 40001, .flags = SYN});
+		struct packet error = error_about(&small, family == 6 ? 1 : 3, 1, 0, 60);
+		struct packet elsewhere = packet_build(&(struct packet_spec){
+			.family = family, .src = src, .flags = SYN, .dport = 81});
+		bool is_martian = sources[i].is_martian;
+
+		expect(src, &echo, is_martian ? GS_REASON_drop_martian : GS_REASON_tx_echo);
+		expect(src, &large, is_martian ? GS_REASON_drop_martian : GS_REASON_tx_too_big);
+		expect(src, &small, is_martian ? GS_REASON_drop_martian : GS_REASON_tx_new);
+		/* whom an error quotes: nothing of ours went there */
+		expect(src, &error, is_martian ? GS_REASON_drop_martian : GS_REASON_tx_icmp);
+		/* what is for no service is the kernel's to judge */
+		expect(src, &elsewhere, GS_REASON_pass_not_service);
+		packet_case();
+	}
 }
 
 /* ---- too big --------------------------------------------------------------------------------- */
@@ -450,21 +551,71 @@ static void errors_are_never_answered(void **state)
 	}
 }
 
-/* Beyond the limit it is dropped, and says so. */
+/* In IPv4 of a datagram's pieces only the first is told of (RFC 1122); in IPv6 all are. */
+static void later_fragments_are_not_told(void **state)
+{
+	static const struct {
+		const char *name;
+		struct packet_spec first, piece;
+		enum gs_reason reason;
+	} rows[] = {
+		{"the first one, with DF",
+		 {.protocol = IPPROTO_UDP, .dport = 53, .fragment = 0x6000, .payload = 64},
+		 {.protocol = IPPROTO_UDP, .dport = 53, .fragment = 0x6000, .payload = 1472},
+		 GS_REASON_tx_too_big},
+		{"a later one, with DF",
+		 {.protocol = IPPROTO_UDP, .dport = 53, .fragment = 0x6000, .payload = 64},
+		 {.protocol = IPPROTO_UDP, .dport = 53, .fragment = 0x40b9, .payload = 1472},
+		 GS_REASON_drop_too_big},
+		{"a later one, without",
+		 {.protocol = IPPROTO_UDP, .dport = 53, .fragment = 0x2000, .payload = 64},
+		 {.protocol = IPPROTO_UDP, .dport = 53, .fragment = 0x00b9, .payload = 1472},
+		 GS_REASON_drop_would_fragment},
+		{"a later one, small enough",
+		 {.protocol = IPPROTO_UDP, .dport = 53, .fragment = 0x6000, .payload = 64},
+		 {.protocol = IPPROTO_UDP, .dport = 53, .fragment = 0x40b9, .payload = 64},
+		 GS_REASON_tx_fragment},
+		{"a later one of IPv6",
+		 {.family = 6, .protocol = IPPROTO_UDP, .dport = 53, .extensions = "f"},
+		 {.family = 6,
+		  .protocol = IPPROTO_UDP,
+		  .dport = 53,
+		  .extensions = "l",
+		  .payload = 1440},
+		 GS_REASON_tx_too_big},
+	};
+	(void)state;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct packet first = packet_build(&rows[i].first);
+		struct packet piece = packet_build(&rows[i].piece);
+
+		assert_int_equal(xdp_edge_send(&edge, &first).action, XDP_TX);
+		expect(rows[i].name, &piece, rows[i].reason);
+		packet_case();
+	}
+}
+
+/* Beyond the limit it is dropped, and says so: the sender's prefix's, and that of all. */
 static void too_big_is_limited(void **state)
 {
 	struct packet packet = packet_build(
 		&(struct packet_spec){.flags = SYN, .fragment = 0x4000, .payload = 1460});
-	uint32_t kind = GS_ANSWER_TOO_BIG;
-	uint64_t times[1024];
+	struct packet other = packet_build(&(struct packet_spec){
+		.flags = SYN, .fragment = 0x4000, .payload = 1460, .src = "203.0.113.9"});
+	const uint64_t who = edge_asker("192.0.2.1"), never = UINT64_MAX >> 1;
 	(void)state;
 
-	memset(times, 0x7f, sizeof(times));
-	xdp_edge_set(&edge, GS_MAP_ANSWERS, &kind, times);
-	expect("at the limit", &packet, GS_REASON_drop_too_big);
-	memset(times, 0, sizeof(times));
-	xdp_edge_set(&edge, GS_MAP_ANSWERS, &kind, times);
+	xdp_edge_set_answers(&edge, GS_ANSWER_TOO_BIG, who, never);
+	expect("at its limit", &packet, GS_REASON_drop_too_big);
+	expect("another prefix", &other, GS_REASON_tx_too_big);
+	xdp_edge_set_answers(&edge, GS_ANSWER_TOO_BIG, who, 0);
 	expect("below it", &packet, GS_REASON_tx_too_big);
+	xdp_edge_set_answers(&edge, GS_ANSWER_TOO_BIG, 0, never);
+	expect("at that of all", &packet, GS_REASON_drop_too_big);
+	expect("and another prefix", &other, GS_REASON_drop_too_big);
+	xdp_edge_set_answers(&edge, GS_ANSWER_TOO_BIG, 0, 0);
+	expect("below both", &packet, GS_REASON_tx_too_big);
 }
 
 static int setup(void **state)
@@ -496,8 +647,11 @@ int main(void)
 		ICMP_TEST(echo_is_answered),
 		ICMP_TEST(other_echoes_pass),
 		ICMP_TEST(answers_are_limited),
+		ICMP_TEST(one_prefix_uses_up_its_own_answers),
+		ICMP_TEST(nobody_is_answered),
 		ICMP_TEST(the_sender_is_told_what_fits),
 		ICMP_TEST(errors_are_never_answered),
+		ICMP_TEST(later_fragments_are_not_told),
 		ICMP_TEST(too_big_is_limited),
 	};
 

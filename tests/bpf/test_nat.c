@@ -29,6 +29,7 @@
 #define FIN 0x01
 #define SYN 0x02
 #define RST 0x04
+#define PSH 0x08
 #define ACK 0x10
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -707,13 +708,22 @@ static void a_backend_may_be_the_client(void **state)
 
 /* ---- slots ----------------------------------------------------------------------------------- */
 
-static uint32_t now_units(void)
+static uint64_t now_ns(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	return (uint32_t)(((uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec) >> 30) &
-	       0x7fff;
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static uint32_t now_units(void)
+{
+	return (uint32_t)(now_ns() >> 30) & 0x7fff;
+}
+
+static uint32_t now_fine(void)
+{
+	return (uint32_t)(now_ns() >> 24) & 0x7fff;
 }
 
 static uint32_t plane_of(uint32_t backend, uint16_t port, uint8_t protocol)
@@ -762,7 +772,12 @@ static void a_tcp_flow_is_proven_and_ends(void **state)
 	nat_say(&nat, false, SYN | ACK);
 	expect_entry("answered", &nat, 0, false);
 	nat_say(&nat, true, ACK);
-	expect_entry("acknowledged", &nat, 0, true);
+	expect_entry("acknowledged", &nat, GS_NAT_ACKED, false);
+	nat_say(&nat, true, SYN); /* late */
+	nat_say(&nat, false, SYN | ACK);
+	expect_entry("answered again", &nat, GS_NAT_ACKED, false);
+	nat_say(&nat, false, ACK);
+	expect_entry("both have spoken", &nat, 0, true);
 	nat_say(&nat, true, FIN | ACK);
 	expect_entry("half closed", &nat, GS_NAT_CLIENT_DONE, true);
 	nat_say(&nat, false, ACK);
@@ -780,6 +795,7 @@ static void a_tcp_flow_is_proven_and_ends(void **state)
 	expect_entry("refused", &nat, GS_NAT_OVER, false);
 	nat_say(&nat, true, SYN);
 	nat_say(&nat, true, ACK);
+	nat_say(&nat, false, ACK);
 	nat_say(&nat, true, RST);
 	expect_entry("aborted", &nat, GS_NAT_OVER, true);
 }
@@ -809,13 +825,13 @@ static void a_reset_that_answers_a_syn_counts(void **state)
 		uint64_t resets;
 	} cases[] = {
 		{"refused", {{'B', RST | ACK}}, 1},
-		{"without an ACK", {{'B', RST}}, 1},
+		{"without an ACK: to one", {{'B', RST}}, 0},
 		{"after a repeated SYN", {{'C', SYN}, {'B', RST | ACK}}, 1},
 		{"said twice", {{'B', RST | ACK}, {'B', RST | ACK}}, 1},
 		{"tried again, and refused again",
 		 {{'B', RST | ACK}, {'C', SYN}, {'B', RST | ACK}},
 		 2},
-		{"answered, then given up", {{'B', SYN | ACK}, {'B', RST}}, 1},
+		{"answered, then given up", {{'B', SYN | ACK}, {'B', RST | ACK}}, 1},
 		{"answered", {{'B', SYN | ACK}}, 0},
 		{"of an established flow", {{'B', SYN | ACK}, {'C', ACK}, {'B', RST | ACK}}, 0},
 		{"closed",
@@ -873,6 +889,73 @@ static void a_reset_of_nothing_does_not_count(void **state)
 	assert_int_equal(after, before);
 }
 
+/* Whatever a client sends without having heard the backend, and what that says to it. */
+static void a_tcp_flow_is_not_proven_by_less(void **state)
+{
+	static const struct {
+		const char *name;
+		struct {
+			char who; /* C, B */
+			uint8_t flags;
+		} said[6];
+		uint16_t done;
+		bool proven;
+	} cases[] = {
+		{"an ACK", {{'C', ACK}}, 0, false},
+		{"ACKs", {{'C', ACK}, {'C', ACK}, {'C', ACK}}, GS_NAT_ACKED, false},
+		{"an ACK refused", {{'C', ACK}, {'B', RST}}, GS_NAT_OVER, false},
+		{"ACKs refused",
+		 {{'C', ACK}, {'B', RST}, {'C', ACK}, {'B', ACK}},
+		 GS_NAT_OVER,
+		 false},
+		{"an ACK answered once", {{'C', ACK}, {'B', ACK}}, 0, false},
+		{"a connection from before",
+		 {{'C', ACK}, {'B', ACK}, {'C', ACK}, {'B', ACK}},
+		 0,
+		 true},
+		{"SYNs", {{'C', SYN}, {'C', SYN}, {'B', SYN | ACK}, {'C', SYN}}, 0, false},
+		{"SYN, no flags", {{'C', SYN}, {'B', SYN | ACK}, {'C', PSH}, {'B', ACK}}, 0, false},
+		{"SYN, FIN", {{'C', SYN}, {'B', SYN | ACK}, {'C', FIN}, {'B', ACK}}, 0, false},
+		{"SYN, SYN-ACK",
+		 {{'C', SYN}, {'B', SYN | ACK}, {'C', SYN | ACK}, {'B', ACK}},
+		 0,
+		 false},
+		{"SYN, ACK, nothing but SYN-ACKs",
+		 {{'C', SYN}, {'B', SYN | ACK}, {'C', ACK}, {'B', SYN | ACK}, {'C', ACK}},
+		 GS_NAT_ACKED,
+		 false},
+		{"a FIN", {{'C', FIN | ACK}}, 0, false},
+		{"all said, at once",
+		 {{'C', SYN}, {'B', SYN | ACK}, {'C', ACK}, {'C', FIN | ACK}, {'B', ACK}},
+		 GS_NAT_CLIENT_DONE,
+		 true},
+		{"and over",
+		 {{'C', SYN}, {'B', SYN | ACK}, {'C', FIN | ACK}, {'B', FIN | ACK}, {'C', ACK}},
+		 GS_NAT_OVER,
+		 true},
+		{"begun anew before it was heard",
+		 {{'C', SYN}, {'B', SYN | ACK}, {'C', FIN | ACK}, {'C', SYN}},
+		 0,
+		 false},
+		{"a RST", {{'C', RST}, {'C', ACK}, {'B', ACK}}, GS_NAT_OVER, false},
+	};
+	(void)state;
+
+	set_nat(SERVICE_WEB4, 1, 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct nat nat;
+
+		nat_open(&nat,
+			 &(struct packet_spec){.flags = cases[i].said[0].flags,
+					       .sport = (uint16_t)(6000 + i)},
+			 0);
+		for (unsigned j = 1; j < ARRAY_SIZE(cases[i].said) && cases[i].said[j].who; j++)
+			nat_say(&nat, cases[i].said[j].who == 'C', cases[i].said[j].flags);
+		expect_entry(cases[i].name, &nat, cases[i].done, cases[i].proven);
+		packet_case();
+	}
+}
+
 /* A flow of UDP is proven by a packet of the client's after an answer: strangers see none. */
 static void a_udp_flow_is_proven_by_talking(void **state)
 {
@@ -886,9 +969,74 @@ static void a_udp_flow_is_proven_by_talking(void **state)
 	expect_entry("never answered", &nat, 0, false);
 	nat_say(&nat, false, 0);
 	nat_say(&nat, false, 0);
-	expect_entry("answered", &nat, GS_NAT_BACKEND_DONE, false);
+	expect_entry("answered", &nat, GS_NAT_ANSWERED, false);
 	nat_say(&nat, true, 0);
-	expect_entry("talking", &nat, GS_NAT_BACKEND_DONE, true);
+	expect_entry("talking", &nat, GS_NAT_ANSWERED, true);
+	/* and in use for 30 s, not for 180 */
+	assert_in_range((now_units() - entry_of(&nat).seen) & 0x7fff,
+			GS_NAT_IN_USE - GS_NAT_UDP_IN_USE, GS_NAT_IN_USE - GS_NAT_UDP_IN_USE + 4);
+}
+
+/* The first packet has no second chance: it proves nothing, whatever became of it. */
+static void what_goes_no_further_takes_no_slot(void **state)
+{
+	static const struct {
+		const char *name;
+		struct packet_spec spec;
+		uint32_t service, region, mtu;
+		uint8_t ttl;
+		enum gs_reason reason;
+	} cases[] = {
+		{"TTL 1", {.flags = ACK}, SERVICE_WEB4, 1, 1500, 1, GS_REASON_drop_ttl},
+		{"TTL 0", {.flags = SYN}, SERVICE_WEB4, 1, 1500, 0, GS_REASON_drop_ttl},
+		{"hop limit 1",
+		 {.family = 6, .flags = ACK, .src = client6},
+		 SERVICE_WEB6,
+		 3,
+		 1500,
+		 1,
+		 GS_REASON_drop_ttl},
+		{"too big",
+		 {.fragment = 0x4000, .payload = 1000},
+		 SERVICE_WEB4,
+		 1,
+		 1000,
+		 64,
+		 GS_REASON_tx_too_big},
+		{"too big, without DF",
+		 {.payload = 1000},
+		 SERVICE_WEB4,
+		 1,
+		 1000,
+		 64,
+		 GS_REASON_drop_would_fragment},
+		{"a good one", {.flags = SYN}, SERVICE_WEB4, 1, 1500, 2, GS_REASON_tx_new},
+	};
+	(void)state;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		bool is_v6 = cases[i].spec.family == 6;
+		struct packet packet = packet_build(&cases[i].spec);
+		uint32_t used = 0;
+
+		xdp_edge_forget(&edge);
+		set_nat(cases[i].service, cases[i].region, 0);
+		set_mtu(cases[i].mtu);
+		packet.bytes[PACKET_L3 + (is_v6 ? 7 : 8)] = cases[i].ttl;
+		if (!is_v6)
+			packet_fix_ip4(&packet);
+		xdp_edge_expect(&edge, cases[i].name, &packet, cases[i].reason);
+		for (uint32_t bucket = 0; bucket < EDGE_NAT_PLANES * GS_NAT_BUCKETS; bucket++) {
+			struct gs_flow_bucket value;
+
+			xdp_edge_get(&edge, GS_MAP_NAT_FLOWS, &bucket, &value);
+			for (uint32_t way = 0; way < GS_FLOW_WAYS; way++)
+				used += value.entry[way].tag != 0;
+		}
+		assert_int_equal(used, cases[i].reason == GS_REASON_tx_new);
+		packet_case();
+	}
+	set_mtu(1500);
 }
 
 enum { IN_USE, HALF_CLOSED, QUIET, UNPROVEN, OVER, ABANDONED, EMPTY, CLASSES };
@@ -901,7 +1049,9 @@ static struct gs_flow_entry entry_in(int class, uint32_t age)
 	if (class == EMPTY)
 		return (struct gs_flow_entry){0};
 	entry.seen = (now_units() - base[class] - age) & 0x7fff;
-	if (class != UNPROVEN)
+	if (class == UNPROVEN) /* finer */
+		entry.seen = (now_fine() - age) & 0x7fff;
+	else
 		entry.seen |= GS_FLOW_PROVEN;
 	if (class == OVER)
 		entry.backend |= GS_NAT_OVER;
@@ -1665,9 +1815,11 @@ int main(void)
 		NAT_TEST(no_source_no_way),
 		NAT_TEST(a_backend_may_be_the_client),
 		NAT_TEST(a_tcp_flow_is_proven_and_ends),
+		NAT_TEST(a_tcp_flow_is_not_proven_by_less),
 		NAT_TEST(a_reset_that_answers_a_syn_counts),
 		NAT_TEST(a_reset_of_nothing_does_not_count),
 		NAT_TEST(a_udp_flow_is_proven_by_talking),
+		NAT_TEST(what_goes_no_further_takes_no_slot),
 		NAT_TEST(who_makes_room),
 		NAT_TEST(the_longest_silent_makes_room),
 		NAT_TEST(a_slot_that_changed_hands),

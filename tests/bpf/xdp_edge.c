@@ -92,6 +92,27 @@ void xdp_edge_forget(const struct xdp_edge *edge)
 		xdp_edge_set(edge, GS_MAP_FLOWS, &i, &empty);
 }
 
+/* ---- answers --------------------------------------------------------------------------------- */
+
+uint64_t edge_asker(const char *addr)
+{
+	__be32 bytes[4];
+
+	packet_addr(addr, (uint8_t *)bytes);
+	return gs_hash_client(bytes, 0);
+}
+
+void xdp_edge_set_answers(const struct xdp_edge *edge, uint32_t kind, uint64_t who,
+			  uint64_t until_ns)
+{
+	uint32_t word = who ? gs_answer_word(kind, who, xdp_edge_meta(edge).table_seed) : kind;
+	static uint64_t times[1024];
+
+	for (int cpu = 0; cpu < 1024; cpu++)
+		times[cpu] = until_ns;
+	xdp_edge_set(edge, GS_MAP_ANSWERS, &word, times);
+}
+
 /* ---- usable words ---------------------------------------------------------------------------- */
 
 void xdp_edge_set_region(struct xdp_edge *edge, uint32_t region, struct gs_usable_word word)

@@ -131,5 +131,10 @@ uint32_t edge_expect_region_of(const struct xdp_edge *edge, const struct gs_flow
 uint32_t edge_expect_backend_in(const struct xdp_edge *edge, const struct gs_flow_tuple *tuple,
 				uint32_t service, uint32_t region, uint64_t seed);
 struct gs_flow_tuple edge_tuple(const struct packet *packet);
+/* Sets when a limit of `answers` will be used up no more, on every CPU: 0: it is not used, all ones
+ * (less one bit): it is. who: as gs_answer_word has it; 0: of all askers together. */
+void xdp_edge_set_answers(const struct xdp_edge *edge, uint32_t kind, uint64_t who,
+			  uint64_t until_ns);
+uint64_t edge_asker(const char *addr); /* a client as gs_answer_word has it */
 /* Forgets all flows. */
 void xdp_edge_forget(const struct xdp_edge *edge);

@@ -216,6 +216,19 @@ for kind in tcp udp; do
 done
 all_is_well near
 
+# It takes more than the client's link: what is too large for that the server is told, and sends in
+# pieces then.
+lab_in edge ip link set lan mtu 3000
+lab_in plain-near ip link set wan mtu 3000
+for vip in "$LAB_VIP4" "$LAB_VIP6"; do
+	before=$(reason tx_too_big)
+	is "a datagram of 2,500 bytes, answered by $vip" "$(talk de udp "$vip" 2500)" 'near 2500'
+	ok "the server was told" lab_wait 5 grew tx_too_big "$before"
+	is "10 MB down" "$(talk de get "$vip" 10000000)" 'near 10000000'
+done
+lab_in edge ip link set lan mtu 1500
+lab_in plain-near ip link set wan mtu 1500
+
 # The edge's link to it takes less than the client's and the server's own: both are told by the MSS.
 lab_in edge ip link set lan mtu 1300
 hop_is_narrow() {
