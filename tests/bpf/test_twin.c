@@ -694,15 +694,15 @@ static void refused(void **state)
 
 /* ---- another program ------------------------------------------------------------------------- */
 
-/* The object with one constant of its code changed: how often the edge answers. */
+/* The object with one constant of its code changed: how often it tells of UDP clients. */
 static void build_another(const char *path)
 {
 	static uint8_t bytes[1 << 20];
-	static const uint8_t was[] = {0x40, 0x42, 0x0f, 0x00}; /* GS_ANSWER_INTERVAL_NS */
+	static const uint8_t was[] = {0x40, 0x42, 0x0f, 0x00}; /* GS_ANSWER_CLIENT_INTERVAL_NS */
 	FILE *file = fopen(object, "rb");
 	size_t length, changed = 0;
 
-	_Static_assert(GS_ANSWER_INTERVAL_NS == 0x0f4240, "the bytes above");
+	_Static_assert(GS_ANSWER_CLIENT_INTERVAL_NS == 0x0f4240, "the bytes above");
 	assert_non_null(file);
 	length = fread(bytes, 1, sizeof(bytes), file);
 	fclose(file);
