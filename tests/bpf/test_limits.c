@@ -457,7 +457,7 @@ static void a_prefix_is_one_client(void **state)
 		{"2001:db8:1::4000:0:0:1", "2001:db8:1::1", 65, true},
 		{"2001:db8:1::1", "2600::1", 2, true},
 		{"2001:db8:1::1", "4001::1", 2, false},
-		{"2001:db8:1::1", "ff0e::1", 0, true},
+		{"2001:db8:1::1", "3ff0::1", 0, true},
 		/* the IPv4 address inside decides, by its own length */
 		{"64:ff9b::192.0.2.1", "64:ff9b::192.0.2.99", 24, true},
 		{"64:ff9b::192.0.2.1", "64:ff9b::192.0.3.1", 24, false},
