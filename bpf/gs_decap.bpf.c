@@ -295,13 +295,46 @@ GS_INLINE enum gs_decap_reason gs_copy_mark(__u8 *ip, const struct gs_outer *out
 	return GS_DECAP_NONE;
 }
 
+/*
+ * Is the IPv6 packet inside, of `length` bytes, a tunnel's? Its headers are followed, as the kernel
+ * would. What a later fragment is one of stands in its fragment header. NONE: it is not; what an
+ * edge would not have sent (it follows as many) or does not end is no good either.
+ */
+GS_INLINE enum gs_decap_reason gs_check_headers(const __u8 *ip, const void *end, __u32 length)
+{
+	__u32 header = GS_IP6_BYTES;
+	__u8 protocol = ip[6];
+
+	for (int i = 0; i <= GS_EXTENSIONS_MAX; i++) {
+		const __u8 *at = ip + header;
+		int is_fragment = protocol == IPPROTO_FRAGMENT;
+
+		if (gs_inner_family(protocol))
+			return GS_DECAP_drop_nested;
+		if (!is_fragment && !gs_is_extension(protocol))
+			return GS_DECAP_NONE;
+		if (i == GS_EXTENSIONS_MAX && !is_fragment)
+			break;
+		if ((const void *)(at + 8) > end)
+			return GS_DECAP_drop_truncated;
+		if (is_fragment && *(const gs_wire16 *)(at + 2) & GS_BE16(0xfff8))
+			return gs_inner_family(at[0]) ? GS_DECAP_drop_nested : GS_DECAP_NONE;
+		header += gs_extension_bytes(at, protocol);
+		header = gs_unknown(header, length) & GS_HEADERS_MASK;
+		if (header > length)
+			return GS_DECAP_drop_inner;
+		protocol = at[0];
+	}
+	return GS_DECAP_drop_inner;
+}
+
 /* The inner header fits in, is of the family the outer one announced, and is for a VIP. */
 GS_INLINE enum gs_decap_reason gs_check_inner(__u8 *ip, const void *end,
 					      const struct gs_outer *outer)
 {
+	enum gs_decap_reason reason = GS_DECAP_NONE;
 	__be32 dst[4];
 	__u32 length;
-	__u8 protocol;
 
 	if ((const void *)(ip + GS_IP4_BYTES) > end || outer->room < GS_IP4_BYTES)
 		return GS_DECAP_drop_truncated;
@@ -311,21 +344,22 @@ GS_INLINE enum gs_decap_reason gs_check_inner(__u8 *ip, const void *end,
 		length = gs_wire_u16(ip + 2);
 		if ((ip[0] & 15) < 5 || length < GS_IP4_BYTES)
 			return GS_DECAP_drop_inner;
-		protocol = ip[9];
+		if (gs_inner_family(ip[9]))
+			reason = GS_DECAP_drop_nested;
 		gs_wire_addr4(dst, ip + 16);
 	} else {
 		if (outer->room < GS_IP6_BYTES || (const void *)(ip + GS_IP6_BYTES) > end)
 			return GS_DECAP_drop_truncated;
 		length = GS_IP6_BYTES + gs_wire_u16(ip + 4);
-		protocol = ip[6];
 		gs_wire_addr6(dst, ip + 24);
 		if (gs_addr_is_mapped(dst))
 			return GS_DECAP_drop_inner;
+		reason = gs_check_headers(ip, end, length);
 	}
 	if (length > outer->room)
 		return GS_DECAP_drop_inner;
-	if (gs_inner_family(protocol))
-		return GS_DECAP_drop_nested;
+	if (reason != GS_DECAP_NONE)
+		return reason;
 	if (!gs_is_vip(dst))
 		return GS_DECAP_drop_not_vip;
 	return gs_copy_mark(ip, outer);

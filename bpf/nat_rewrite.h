@@ -77,7 +77,8 @@ GS_INLINE __u64 gs_put_pair6(__u8 *at, const __be32 first[4], const __be32 secon
 		delta += gs_delta32(word[i], first[i]) + gs_delta32(word[4 + i], second[i]);
 		word[i] = first[i];
 		word[4 + i] = second[i];
-		barrier(); /* or all of them would be on the stack at once */
+		/* Summed up here, or all of them would be on the stack at once. */
+		asm volatile("" : "+r"(delta) : : "memory");
 	}
 	return delta;
 }
@@ -255,21 +256,38 @@ GS_INLINE int gs_quote_rewrite4(__u8 *icmp, const void *end, __u32 room, int is_
 	return 0;
 }
 
-/* outer: what the packet's own addresses change, which ICMPv6's checksum covers, too. */
-GS_INLINE int gs_quote_rewrite6(__u8 *icmp, const void *end, __u32 room, int is_tcp,
+/* The id of the fragment an error quotes, whose header is at `at`. Returns what it changes. */
+GS_INLINE __u64 gs_put_quoted_id6(__u8 *at, const void *end, __u32 id)
+{
+	gs_wire32 *word = (gs_wire32 *)(at + 4);
+	__be32 was;
+
+	if ((const void *)(at + GS_FRAGMENT_BYTES) > end)
+		return 0;
+	was = *word;
+	*word = was ^ id;
+	return gs_delta32(was, *word);
+}
+
+/* The same of IPv6, where the packet's own addresses are not done yet. */
+GS_INLINE int gs_quote_rewrite6(__u8 *icmp, const void *end, const struct gs_packet *packet,
 				const struct gs_nat_edit *edit)
 {
-	__u8 *quote = icmp + GS_ICMP_BYTES, *l4 = quote + GS_IP6_BYTES;
-	__u64 addrs;
-
-	if ((const void *)(l4 + GS_PORTS_BYTES) > end)
-		return -1;
-	addrs = gs_put_pair6(quote + 8, edit->dst, edit->src);
+	__u32 room = (__u32)packet->length - packet->l4, header = packet->quoted;
+	__u8 *quote = icmp + GS_ICMP_BYTES, *l4 = quote + (header & GS_NAT_L4);
 	gs_wire16 *check = (gs_wire16 *)(icmp + 2);
+	__u64 delta;
 
-	*check = gs_delta_apply(
-		*check, addrs + gs_put_quoted_l4(l4, end, room - GS_ICMP_BYTES - GS_IP6_BYTES,
-						 is_tcp, edit, addrs));
+	if ((const void *)(quote + GS_IP6_BYTES) > end || (const void *)(l4 + GS_PORTS_BYTES) > end)
+		return -1;
+	if (edit->id && packet->quoted_fragment)
+		*check = gs_delta_apply(
+			*check, gs_put_quoted_id6(quote + (packet->quoted_fragment & GS_NAT_L4),
+						  end, edit->id));
+	delta = gs_put_pair6(quote + 8, edit->dst, edit->src);
+	delta += gs_put_quoted_l4(l4, end, room - GS_ICMP_BYTES - header,
+				  packet->tuple.protocol == IPPROTO_TCP, edit, delta);
+	*check = gs_delta_apply(*check, delta);
 	return 0;
 }
 
@@ -303,7 +321,7 @@ __attribute__((noinline)) int gs_nat_rewrite_quote(struct xdp_md *ctx,
 	}
 	if ((const void *)(ip + GS_IP6_BYTES) > end)
 		return GS_REASON_drop_truncated;
-	if (gs_quote_rewrite6(icmp, end, room, is_tcp, edit))
+	if (gs_quote_rewrite6(icmp, end, packet, edit))
 		return GS_REASON_drop_truncated;
 	delta = gs_put_ip6(ip, edit);
 	*(gs_wire16 *)(icmp + 2) = gs_delta_apply(*(gs_wire16 *)(icmp + 2), delta);

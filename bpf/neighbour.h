@@ -189,6 +189,9 @@ GS_INLINE int gs_nd_read(const __u8 *frame, const void *end, struct gs_question 
 		return 0;
 	gs_wire_addr6(question->source, ip + 8);
 	gs_wire_addr6(question->target.addr, nd + 8);
+	/* An IPv4 VIP's key, and no address of a link (parse.h). */
+	if (gs_addr_is_mapped(question->target.addr) || gs_addr_is_mapped(question->source))
+		return 0;
 	question->length = (__u32)((const __u8 *)end - frame);
 	return 1;
 }

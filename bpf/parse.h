@@ -29,7 +29,8 @@
 #define GS_FRAGMENT_BYTES 8u
 #define GS_ICMP_BYTES 8u
 #define GS_MTU_MAX 0xffffu
-#define GS_TAG_BYTES_MASK 12u /* of one or two VLAN tags: for the verifier */
+#define GS_HEADERS_MASK 0x3fffu /* of an IP packet's headers, all of them: for the verifier */
+#define GS_TAG_BYTES_MASK 12u	/* of one or two VLAN tags: for the verifier */
 
 #define GS_TCP_FIN 0x01u
 #define GS_TCP_SYN 0x02u
@@ -61,6 +62,10 @@ struct gs_packet {
 	__u32 id;	   /* of the datagram; only of fragments */
 	__u16 tag_bytes;   /* of VLAN tags between MACs and type: 4 each */
 	__u16 l4; /* bytes from the IP header to TCP, UDP or ICMP, or to a later fragment's part */
+	/* ICMPv6 errors: bytes from the IP header they quote to its TCP or UDP, and to the fragment
+	 * header if it is a first fragment (else 0). */
+	__u16 quoted;
+	__u16 quoted_fragment;
 };
 
 /* IPv4 options, Ethernet and extension headers put fields at any even address. */
@@ -120,6 +125,21 @@ GS_INLINE void gs_wire_addr4(__be32 ret_addr[4], const __u8 *at)
 GS_INLINE int gs_addr_is_mapped(const __be32 addr[4])
 {
 	return addr[0] == 0 && addr[1] == 0 && addr[2] == GS_BE32(0xffffu);
+}
+
+/* What the compiler knows and the verifier must not: it would go through all that follows once for
+ * each value. seen: anything it does not know. */
+GS_INLINE __u32 gs_unknown(__u32 value, __u32 seen)
+{
+#ifdef __bpf__
+	__u32 same = seen;
+
+	asm volatile("" : "+r"(same));
+	return value + (same - seen);
+#else
+	(void)seen;
+	return value;
+#endif
 }
 
 /* Bytes of the frame behind MACs, tags and type. */
@@ -192,6 +212,28 @@ GS_INLINE enum gs_reason gs_parse_l4(const __u8 *ip, const void *end, __u32 head
 	return reason;
 }
 
+/* ---- IPv6 extension headers ------------------------------------------------------------------*/
+
+/* Headers that are walked. Fragment headers are, too, if their packet is whole. */
+GS_INLINE int gs_is_extension(__u8 protocol)
+{
+	return protocol == IPPROTO_HOPOPTS || protocol == IPPROTO_ROUTING ||
+	       protocol == IPPROTO_DSTOPTS || protocol == IPPROTO_AH;
+}
+
+/*
+ * Bytes of the extension header of this protocol at `at`, 8 of which are there. AH counts 4-byte
+ * units less 2, fragment headers are 8 bytes, the others count 8-byte units less 1. One formula: a
+ * branch here doubles the verifier's paths at every turn.
+ */
+GS_INLINE __u32 gs_extension_bytes(const __u8 *at, __u8 protocol)
+{
+	__u32 is_auth = protocol == IPPROTO_AH;
+	__u32 is_fragment = protocol == IPPROTO_FRAGMENT;
+
+	return (at[1] * (1 - is_fragment) + 1u + is_auth) << (3 - is_auth);
+}
+
 /* ---- ICMP ------------------------------------------------------------------------------------*/
 
 /* Ports of the flow a quote is of, reversed: it is one of our services' answers that failed. */
@@ -232,16 +274,55 @@ GS_INLINE void gs_quote4(const __u8 *at, const void *end, __u32 room, struct gs_
 	gs_quote_ports(at + header, end, room - header, at[9], packet);
 }
 
+/*
+ * From *protocol (as the quote's fixed header says) on: bytes from the quote to its transport
+ * header, never more than `room`; 0: it is not there to be found. Of a fragment only the first one
+ * has it.
+ */
+GS_INLINE __u32 gs_quote_headers(const __u8 *quote, const void *end, __u32 room, __u8 *protocol,
+				 struct gs_packet *packet)
+{
+	__u32 header = GS_IP6_BYTES;
+
+	for (int i = 0; i <= GS_EXTENSIONS_MAX; i++) {
+		const __u8 *at = quote + header;
+
+		if (*protocol != IPPROTO_FRAGMENT && !gs_is_extension(*protocol))
+			return header;
+		if (i == GS_EXTENSIONS_MAX || (const void *)(at + 8) > end)
+			return 0;
+		if (*protocol == IPPROTO_FRAGMENT) {
+			if (*(const gs_wire16 *)(at + 2) & GS_BE16(0xfff8))
+				return 0;
+			if (*(const gs_wire16 *)(at + 2) & GS_BE16(1)) /* more of them come */
+				packet->quoted_fragment = (__u16)header;
+		}
+		header += gs_extension_bytes(at, *protocol);
+		header = gs_unknown(header, room) & GS_HEADERS_MASK;
+		if (header > room)
+			return 0;
+		*protocol = at[0];
+	}
+	return 0;
+}
+
 GS_INLINE void gs_quote6(const __u8 *at, const void *end, __u32 room, struct gs_packet *packet)
 {
 	const gs_wire64 *src = (const gs_wire64 *)(at + 8);
 	const __u64 *vip = (const __u64 *)packet->tuple.dst;
+	__u32 header;
+	__u8 protocol;
 
 	if ((const void *)(at + GS_IP6_BYTES) > end || room < GS_IP6_BYTES || at[0] >> 4 != 6 ||
 	    src[0] != vip[0] || src[1] != vip[1])
 		return;
 	gs_wire_addr6(packet->tuple.src, at + 24);
-	gs_quote_ports(at + GS_IP6_BYTES, end, room - GS_IP6_BYTES, at[6], packet);
+	protocol = at[6];
+	header = gs_quote_headers(at, end, room, &protocol, packet);
+	if (!header || gs_addr_is_mapped(packet->tuple.src))
+		return;
+	packet->quoted = (__u16)header;
+	gs_quote_ports(at + header, end, room - header, protocol, packet);
 }
 
 /* Destination unreachable ("fragmentation needed" too), time exceeded, parameter problem. */
@@ -326,13 +407,6 @@ GS_INLINE enum gs_reason gs_parse_ip4(const __u8 *ip, const void *end, struct gs
 			      packet);
 }
 
-/* Headers that are walked. Fragment headers are, too, if their packet is whole. */
-GS_INLINE int gs_is_extension(__u8 protocol)
-{
-	return protocol == IPPROTO_HOPOPTS || protocol == IPPROTO_ROUTING ||
-	       protocol == IPPROTO_DSTOPTS || protocol == IPPROTO_AH;
-}
-
 /* header: where a fragment header is that is all there; length: as gs_parse_extensions. */
 GS_INLINE enum gs_reason gs_parse_fragment(const __u8 *ip, const void *end, __u32 header,
 					   __u32 length, struct gs_packet *packet)
@@ -340,12 +414,13 @@ GS_INLINE enum gs_reason gs_parse_fragment(const __u8 *ip, const void *end, __u3
 	const __u8 *at = ip + header;
 	__u32 before = header + GS_FRAGMENT_BYTES;
 
-	if (at[0] != IPPROTO_TCP && at[0] != IPPROTO_UDP)
-		return gs_is_extension(at[0]) || at[0] == IPPROTO_FRAGMENT
-			       ? GS_REASON_drop_fragment
-			       : GS_REASON_pass_protocol;
 	if (before > length)
 		return GS_REASON_drop_bad_ip;
+	/* More headers behind it: later fragments could not say what they are pieces of. */
+	if (gs_is_extension(at[0]) || at[0] == IPPROTO_FRAGMENT)
+		return GS_REASON_drop_headers;
+	if (at[0] != IPPROTO_TCP && at[0] != IPPROTO_UDP)
+		return GS_REASON_pass_protocol;
 	packet->id = *(const gs_wire32 *)(at + 4);
 	return gs_parse_piece(ip, end, before, length, at[0],
 			      !(*(const gs_wire16 *)(at + 2) & GS_BE16(0xfff8)), packet);
@@ -353,8 +428,8 @@ GS_INLINE enum gs_reason gs_parse_fragment(const __u8 *ip, const void *end, __u3
 
 /*
  * Walks from *protocol, *header (as the fixed header says) to the transport header; length: the
- * packet's own claim. A fragment of what is neither TCP nor UDP (nor can still become that) is not
- * for a service. A fragment header of a whole packet is one more header (RFC 6946).
+ * packet's own claim, beyond which no header reaches. A fragment of what is neither TCP nor UDP is
+ * not for a service. A fragment header of a whole packet is one more header (RFC 6946).
  */
 GS_INLINE enum gs_reason gs_parse_extensions(const __u8 *ip, const void *end, __u32 length,
 					     __u8 *protocol, __u32 *header,
@@ -362,8 +437,7 @@ GS_INLINE enum gs_reason gs_parse_extensions(const __u8 *ip, const void *end, __
 {
 	for (int i = 0; i <= GS_EXTENSIONS_MAX; i++) {
 		const __u8 *at = ip + *header;
-		__u32 is_auth = *protocol == IPPROTO_AH;
-		__u32 is_fragment = *protocol == IPPROTO_FRAGMENT;
+		int is_fragment = *protocol == IPPROTO_FRAGMENT;
 
 		if (!is_fragment && !gs_is_extension(*protocol))
 			return GS_REASON_NONE;
@@ -373,11 +447,11 @@ GS_INLINE enum gs_reason gs_parse_extensions(const __u8 *ip, const void *end, __
 			return GS_REASON_drop_truncated;
 		if (is_fragment && *(const gs_wire16 *)(at + 2) & GS_BE16(0xfff9))
 			return gs_parse_fragment(ip, end, *header, length, packet);
+		*header += gs_extension_bytes(at, *protocol);
+		*header = gs_unknown(*header, length) & GS_HEADERS_MASK;
+		if (*header > length)
+			return GS_REASON_drop_bad_ip;
 		*protocol = at[0];
-		/* AH counts 4-byte units less 2, fragment headers are 8 bytes, the others count
-		 * 8-byte units less 1. One formula: a branch here doubles the verifier's paths at
-		 * every turn. */
-		*header += (at[1] * (1 - is_fragment) + 1u + is_auth) << (3 - is_auth);
 	}
 	return GS_REASON_drop_headers;
 }
@@ -404,12 +478,11 @@ GS_INLINE enum gs_reason gs_parse_ip6(const __u8 *ip, const void *end, struct gs
 	reason = gs_parse_extensions(ip, end, length, &protocol, &header, packet);
 	if (reason != GS_REASON_NONE || packet->shape == GS_SHAPE_FIRST)
 		return reason;
+	header = gs_unknown(header, packet->frame_bytes) & GS_HEADERS_MASK;
 	if (protocol == IPPROTO_ICMPV6)
 		return gs_parse_icmp(ip, end, header, length, packet);
 	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
 		return GS_REASON_pass_protocol;
-	if (header > length)
-		return GS_REASON_drop_bad_ip;
 	return gs_parse_l4(ip, end, header, length, protocol, packet);
 }
 
@@ -420,21 +493,6 @@ GS_INLINE int gs_is_tag(__be16 type)
 {
 	return type == GS_BE16(ETH_P_8021Q) || type == GS_BE16(ETH_P_8021AD) ||
 	       type == GS_BE16(ETH_P_QINQ1);
-}
-
-/* What the compiler knows and the verifier must not: it would go through all that follows once for
- * each value. seen: anything it does not know. */
-GS_INLINE __u32 gs_unknown(__u32 value, __u32 seen)
-{
-#ifdef __bpf__
-	__u32 same = seen;
-
-	asm volatile("" : "+r"(same));
-	return value + (same - seen);
-#else
-	(void)seen;
-	return value;
-#endif
 }
 
 /* Of a frame that has a tag: the type behind all of them, and *ret_bytes of tags. 0: cut short; a

@@ -323,6 +323,8 @@ static const struct {
 	{"to another address", {.dst = "2001:db8:100::99", .to = own}, GS_REASON_pass_protocol},
 	{"to somebody else", {.dst = VIP6, .to = stranger}, GS_REASON_pass_protocol},
 	{"a multicast target", {.target = "ff02::10"}, GS_REASON_pass_group_mac},
+	{"an IPv4 VIP, mapped", {.target = "::ffff:" VIP4}, GS_REASON_pass_group_mac},
+	{"from a mapped address", {.src = "::ffff:" ASKER4}, GS_REASON_pass_group_mac},
 	{"from a group", {.src = "ff02::2"}, GS_REASON_pass_group_mac},
 	{"a probe that tells its MAC",
 	 {.src = "::", OPTIONS(source_option)},

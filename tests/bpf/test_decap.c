@@ -362,6 +362,64 @@ static void test_broken(void **state)
 	}
 }
 
+/* What is inside, behind these headers and the first `cut` bytes less of it, is of this protocol.
+ */
+static void test_nested_behind_headers(void **state)
+{
+	static const struct {
+		const char *name;
+		const char *extensions;
+		uint8_t protocol;
+		enum gs_decap_reason want;
+	} cases[] = {
+		{"IPv6 behind options", "d", IPPROTO_IPV6, GS_DECAP_drop_nested},
+		{"IPv4 behind options", "d", IPPROTO_IPIP, GS_DECAP_drop_nested},
+		{"behind all there are", "hrdafo", IPPROTO_IPV6, GS_DECAP_drop_nested},
+		{"in a first fragment", "f", IPPROTO_IPV6, GS_DECAP_drop_nested},
+		{"in a later fragment", "l", IPPROTO_IPIP, GS_DECAP_drop_nested},
+		{"in a fragment that is all there is", "o", IPPROTO_IPIP, GS_DECAP_drop_nested},
+		{"TCP behind options", "d", IPPROTO_TCP, GS_DECAP_pass_ipip6},
+		{"UDP behind all there are", "hrdafo", IPPROTO_UDP, GS_DECAP_pass_ipip6},
+		{"UDP in a first fragment", "f", IPPROTO_UDP, GS_DECAP_pass_ipip6},
+		{"UDP in a later fragment", "l", IPPROTO_UDP, GS_DECAP_pass_ipip6},
+		{"bytes of a later fragment", "ld", IPPROTO_IPV6, GS_DECAP_pass_ipip6},
+		{"more headers than an edge lets through", "hdrdada", IPPROTO_TCP,
+		 GS_DECAP_drop_inner},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct packet inner =
+			packet_build(&(struct packet_spec){.family = 6,
+							   .extensions = cases[i].extensions,
+							   .protocol = cases[i].protocol,
+							   .payload = 60});
+		struct packet packet = packet_encapsulate(&inner, &outer6);
+
+		put_through(cases[i].name, &packet, cases[i].want);
+	}
+}
+
+/* Headers that do not end in the packet: nobody can say what it is. */
+static void test_headers_cut(void **state)
+{
+	struct packet inner = packet_build(&(struct packet_spec){.family = 6, .extensions = "hd"});
+	struct packet packet = packet_encapsulate(&inner, &outer6);
+	uint32_t headers = 2 * IP6 + 16;
+
+	(void)state;
+	for (uint32_t bytes = 0; bytes <= 24; bytes++) {
+		packet_put16(packet.bytes + PACKET_L3 + 4, (uint16_t)(IP6 + bytes));
+		packet_put16(packet.bytes + PACKET_L3 + IP6 + 4, (uint16_t)bytes);
+		put_through("cut by its length", &packet,
+			    IP6 + IP6 + bytes < headers ? GS_DECAP_drop_inner
+							: GS_DECAP_pass_ipip6);
+	}
+	packet = packet_encapsulate(&inner, &outer6);
+	packet.bytes[PACKET_L3 + 2 * IP6 + 9] = 9; /* units of 8 bytes: more than there are */
+	put_through("longer than the packet", &packet, GS_DECAP_drop_inner);
+}
+
 /* ---- marks, strangers ------------------------------------------------------------------------ */
 
 static void set_outer_ds(struct packet *packet, bool is_v6, uint8_t ds)
@@ -695,7 +753,8 @@ int main(void)
 		cmocka_unit_test(test_unwraps),	      cmocka_unit_test(test_unwraps_gue),
 		cmocka_unit_test(test_gue_or_not),    cmocka_unit_test(test_passes),
 		cmocka_unit_test(test_transit),	      cmocka_unit_test(test_cut),
-		cmocka_unit_test(test_broken),	      cmocka_unit_test(test_congestion_marks),
+		cmocka_unit_test(test_broken),	      cmocka_unit_test(test_nested_behind_headers),
+		cmocka_unit_test(test_headers_cut),   cmocka_unit_test(test_congestion_marks),
 		cmocka_unit_test(test_strangers),     cmocka_unit_test(test_vips),
 		cmocka_unit_test(test_jumbo),	      cmocka_unit_test(test_mss),
 		cmocka_unit_test(test_mss_of_others),

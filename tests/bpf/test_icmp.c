@@ -76,6 +76,15 @@ static const struct {
 	 1,
 	 4,
 	 40},
+	/* extensions: of the answer, the client sends none */
+	{"about a first fragment",
+	 {.family = 6, .protocol = IPPROTO_UDP, .dport = 53, .extensions = "f", .payload = 100},
+	 2,
+	 0,
+	 48},
+	{"about an atomic fragment", {.family = 6, .extensions = "o", .payload = 100}, 2, 0, 48},
+	{"behind a header", {.family = 6, .extensions = "h", .payload = 100}, 1, 4, 48},
+	{"behind six headers", {.family = 6, .extensions = "hrdafd", .payload = 100}, 2, 0, 96},
 };
 
 /* Of a flow the table knows, wherever plans would send it by now; and without a trace. */
@@ -91,6 +100,7 @@ static void errors_reach_the_flows_backend(void **state)
 		struct xdp_result flow, result;
 
 		syn.flags = SYN;
+		syn.extensions = NULL;
 		first = packet_build(&syn);
 		flow = xdp_edge_send(&edge, &first);
 		assert_int_not_equal(flow.backend, 0);
@@ -118,13 +128,15 @@ static void errors_about_unknown_flows_follow_the_decision(void **state)
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_SIZE(errors); i++) {
 		struct packet_spec spec = errors[i].client;
-		struct packet client, error;
+		struct packet client, answered, error;
 		struct xdp_result result, flow;
 
 		spec.flags = SYN;
 		spec.sport = (uint16_t)(2000 + i);
+		answered = packet_build(&spec);
+		spec.extensions = NULL;
 		client = packet_build(&spec);
-		error = error_about(&client, errors[i].type, errors[i].code, 1400,
+		error = error_about(&answered, errors[i].type, errors[i].code, 1400,
 				    errors[i].header + 8);
 		result = expect(errors[i].name, &error, GS_REASON_tx_icmp);
 		/* no flow was opened by it */
@@ -176,12 +188,17 @@ static void errors_take_no_trial(void **state)
 static void other_errors_pass(void **state)
 {
 	static const struct packet_spec clients[] = {
-		{.dport = 81, .payload = 100},			  /* no service there */
-		{.protocol = IPPROTO_UDP, .payload = 100},	  /* nor of this protocol */
-		{.protocol = IPPROTO_SCTP, .payload = 100},	  /* neither TCP nor UDP */
-		{.family = 6, .dport = 81, .payload = 100},	  /* the same */
-		{.family = 6, .extensions = "h", .payload = 100}, /* behind a header: not read */
-		{.fragment = 0x00b9, .payload = 100},		  /* a later fragment: no ports */
+		{.dport = 81, .payload = 100},		    /* no service there */
+		{.protocol = IPPROTO_UDP, .payload = 100},  /* nor of this protocol */
+		{.protocol = IPPROTO_SCTP, .payload = 100}, /* neither TCP nor UDP */
+		{.family = 6, .dport = 81, .payload = 100}, /* the same */
+		{.family = 6, .dport = 81, .extensions = "h", .payload = 100},
+		{.family = 6, .protocol = IPPROTO_SCTP, .extensions = "h", .payload = 100},
+		{.family = 6, .extensions = "hdrdada", .payload = 100}, /* one too many */
+		{.fragment = 0x00b9, .payload = 100}, /* a later fragment: no ports */
+		{.family = 6, .extensions = "l", .payload = 100},
+		{.family = 6, .extensions = "hld", .payload = 100},
+		{.family = 6, .src = "::ffff:192.0.2.1", .payload = 100}, /* not for the wire */
 	};
 	struct packet client = packet_build(&(struct packet_spec){.payload = 100}), error;
 	(void)state;
@@ -189,7 +206,8 @@ static void other_errors_pass(void **state)
 	for (unsigned i = 0; i < ARRAY_SIZE(clients); i++) {
 		struct packet other = packet_build(&clients[i]);
 
-		error = error_about(&other, clients[i].family == 6 ? 1 : 3, 1, 0, 60);
+		error = error_about(&other, clients[i].family == 6 ? 1 : 3, 1, 0,
+				    other.length - PACKET_L3);
 		expect("no service of ours", &error, GS_REASON_pass_protocol);
 		packet_case();
 	}
@@ -216,11 +234,27 @@ static void other_errors_pass(void **state)
 	expect("a router advertisement", &error, GS_REASON_pass_protocol);
 }
 
+/* Of the IP packet, by its own header. */
+static void set_length(struct packet *packet, uint32_t length)
+{
+	uint8_t *ip = packet->bytes + PACKET_L3;
+
+	if (ip[0] >> 4 == 6) {
+		packet_put16(ip + 4, (uint16_t)(length - 40));
+		return;
+	}
+	packet_put16(ip + 2, (uint16_t)length);
+	packet_fix_ip4(packet);
+}
+
 /* Every length of quote and of frame: forwarded only if the ports can be read. */
 static void cut_errors_pass(void **state)
 {
 	static const struct packet_spec clients[] = {
-		{.payload = 30}, {.ip_options = 8, .payload = 30}, {.family = 6, .payload = 30}};
+		{.payload = 30},
+		{.ip_options = 8, .payload = 30},
+		{.family = 6, .payload = 30},
+		{.family = 6, .extensions = "hafd", .payload = 30}};
 	(void)state;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(clients); i++) {
@@ -232,6 +266,11 @@ static void cut_errors_pass(void **state)
 			struct packet error = error_about(&client, type, 0, 1400, quoted);
 
 			expect("cut quote", &error,
+			       quoted >= header + 4 ? GS_REASON_tx_icmp : GS_REASON_pass_protocol);
+			/* the rest of it behind the packet's own end */
+			error = error_about(&client, type, 0, 1400, header + 30);
+			set_length(&error, error.l4 - PACKET_L3 + 8 + quoted);
+			expect("cut quote, whole frame", &error,
 			       quoted >= header + 4 ? GS_REASON_tx_icmp : GS_REASON_pass_protocol);
 		}
 		for (uint32_t length = PACKET_L3 + (clients[i].family == 6 ? 40u : 20u);
@@ -335,6 +374,13 @@ static void other_echoes_pass(void **state)
 	packet_put16(packet.bytes + PACKET_L3 + 6, 0x2000);
 	packet_fix_ip4(&packet);
 	expect("a fragment", &packet, GS_REASON_pass_protocol);
+	/* as the maps have an IPv4 VIP, but in IPv6 */
+	packet = packet_icmp(
+		&(struct packet_icmp){.src = "2001:db8:1::9", .dst = "::ffff:" VIP4, .type = 128});
+	expect("to a mapped VIP", &packet, GS_REASON_drop_bad_ip);
+	packet = packet_icmp(
+		&(struct packet_icmp){.src = "::ffff:192.0.2.9", .dst = VIP6, .type = 128});
+	expect("from a mapped address", &packet, GS_REASON_drop_bad_ip);
 }
 
 static struct packet echo_from(const char *src)

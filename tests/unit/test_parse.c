@@ -156,7 +156,7 @@ static void test_fragments_every_length(void **state)
 			if (length < fixed)
 				want = GS_REASON_pass_truncated;
 			else if (length >= rows[i].header && rows[i].protocol == 0)
-				want = GS_REASON_drop_fragment;
+				want = GS_REASON_drop_headers;
 			else if (is_whole)
 				want = rows[i].is_first ? GS_REASON_NONE : GS_REASON_drop_fragment;
 			assert_int_equal(parse(frame.bytes, length, &packet), want);
