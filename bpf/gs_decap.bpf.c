@@ -297,8 +297,8 @@ GS_INLINE enum gs_decap_reason gs_copy_mark(__u8 *ip, const struct gs_outer *out
 
 /*
  * Is the IPv6 packet inside, of `length` bytes, a tunnel's? Its headers are followed, as the kernel
- * would. What a later fragment is one of stands in its fragment header. NONE: it is not; what an
- * edge would not have sent (it follows as many) or does not end is no good either.
+ * would; what a later fragment is of stands in its fragment header. NONE: it is not. More headers
+ * than an edge follows, or such that do not end, are no good either.
  */
 GS_INLINE enum gs_decap_reason gs_check_headers(const __u8 *ip, const void *end, __u32 length)
 {

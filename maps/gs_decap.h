@@ -27,22 +27,22 @@
 /*
  * Every packet that comes in counts one of them. X(name, verdict, text); `verdict` is PASS or DROP.
  */
-#define GS_DECAP_REASONS(X)                                                                      \
-	X(pass_other, PASS, "neither IPIP nor GUE")                                              \
-	X(pass_not_edge, PASS, "a tunnel packet, its sender is none of the edges")               \
-	X(pass_transit, PASS, "an edge's tunnel packet for another host")                        \
-	X(pass_fragment, PASS, "a piece of an edge's tunnel packet")                             \
-	X(pass_options, PASS, "an edge's tunnel packet with IPv4 options")                       \
-	X(pass_checksum, PASS, "an edge's GUE packet with a UDP checksum")                       \
-	X(pass_ipip4, PASS, "taken out of IPIP over IPv4")                                       \
-	X(pass_ipip6, PASS, "taken out of IPIP over IPv6")                                       \
-	X(pass_gue4, PASS, "taken out of GUE over IPv4")                                         \
-	X(pass_gue6, PASS, "taken out of GUE over IPv6")                                         \
-	X(drop_truncated, DROP, "an edge's tunnel packet, cut short")                            \
-	X(drop_malformed, DROP, "an edge's, its outer headers or their checksum are wrong")      \
-	X(drop_inner, DROP, "inside: another family than announced, or more than there is room") \
-	X(drop_nested, DROP, "the packet inside is a tunnel packet itself")                      \
-	X(drop_not_vip, DROP, "the packet inside is for none of the VIPs")                       \
+#define GS_DECAP_REASONS(X)                                                                   \
+	X(pass_other, PASS, "neither IPIP nor GUE")                                           \
+	X(pass_not_edge, PASS, "a tunnel packet, its sender is none of the edges")            \
+	X(pass_transit, PASS, "an edge's tunnel packet for another host")                     \
+	X(pass_fragment, PASS, "a piece of an edge's tunnel packet")                          \
+	X(pass_options, PASS, "an edge's tunnel packet with IPv4 options")                    \
+	X(pass_checksum, PASS, "an edge's GUE packet with a UDP checksum")                    \
+	X(pass_ipip4, PASS, "taken out of IPIP over IPv4")                                    \
+	X(pass_ipip6, PASS, "taken out of IPIP over IPv6")                                    \
+	X(pass_gue4, PASS, "taken out of GUE over IPv4")                                      \
+	X(pass_gue6, PASS, "taken out of GUE over IPv6")                                      \
+	X(drop_truncated, DROP, "an edge's tunnel packet, cut short")                         \
+	X(drop_malformed, DROP, "an edge's, its outer headers or their checksum are wrong")   \
+	X(drop_inner, DROP, "inside: not as announced, too long, or headers that do not end") \
+	X(drop_nested, DROP, "the packet inside is a tunnel packet itself")                   \
+	X(drop_not_vip, DROP, "the packet inside is for none of the VIPs")                    \
 	X(drop_congested, DROP, "marked on the way, and the packet inside cannot say so (RFC 6040)")
 
 /* And of what leaves: SYN-ACKs from a VIP. All pass; with --mss off nobody looks. */

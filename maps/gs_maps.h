@@ -121,7 +121,7 @@
 	X(drop_bad_l4, DROP, "malformed transport header, for a service address")            \
 	X(drop_fragment, DROP, "fragment without its first, for a service address")          \
 	X(drop_martian, DROP, "from an address no client can have, for a service address")   \
-	X(drop_headers, DROP, "too many IPv6 extension headers, for a service address")      \
+	X(drop_headers, DROP, "IPv6 headers: too many, or in a fragment, for a service")     \
 	X(drop_no_plan, DROP, "the service's policy has no plan for the location")           \
 	X(drop_no_region, DROP, "no region of the plan is usable")                           \
 	X(drop_no_backend, DROP, "the region's pool has no usable backend")                  \

@@ -1423,32 +1423,50 @@ static void whole_packets_keep_their_id(void **state)
 /* An error about a fragment tells its sender of the id that it knows. */
 static void errors_about_fragments(void **state)
 {
-	struct packet_spec spec = {.protocol = IPPROTO_UDP, .dport = 53};
-	struct packet first, sent, error, want;
-	struct packet_ends to;
-	struct xdp_result result;
-	struct nat nat = {.spec = spec};
+	static const struct {
+		struct packet_spec spec;
+		uint32_t service, region, length; /* of the quote */
+		uint8_t type;
+	} cases[] = {
+		{{.protocol = IPPROTO_UDP, .dport = 53}, SERVICE_DNS4, 1, 28, 11},
+		{{.family = 6, .protocol = IPPROTO_UDP, .dport = 53, .src = client6},
+		 SERVICE_DNS6,
+		 3,
+		 56,
+		 3},
+	};
 	(void)state;
 
-	set_nat(SERVICE_DNS4, 1, 5353);
-	first = piece(&spec, true, 815);
-	sent = nat_send(&nat, &first, 5353).out;
-	assert_int_not_equal(id_of(&sent), 815);
-	sent.l4 = first.l4;
-	sent.protocol = first.protocol;
-	to = ends_back(&nat);
-	error = packet_icmp(&(struct packet_icmp){.src = "192.0.2.77",
-						  .dst = edge4,
-						  .type = 11,
-						  .code = 1, /* reassembly took too long */
-						  .bytes = sent.bytes + PACKET_L3,
-						  .length = 28});
-	first.bytes[PACKET_L3 + 8]--; /* it quotes what came in, but for the TTL */
-	packet_fix_ip4(&first);
-	want = packet_translate_error(&error, &first, &to);
-	result = xdp_edge_send(&edge, &error);
-	assert_int_equal(result.reason, GS_REASON_tx_nat_reply);
-	edge_expect_bytes("back", &result.out, &want);
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		bool is_v6 = cases[i].spec.family == 6;
+		struct nat nat = {.spec = cases[i].spec};
+		struct packet first, sent, error, want;
+		struct packet_ends to;
+		struct xdp_result result;
+
+		set_nat(cases[i].service, cases[i].region, 5353);
+		first = piece(&cases[i].spec, true, 815);
+		sent = nat_send(&nat, &first, 5353).out;
+		assert_int_not_equal(id_of(&sent), id_of(&first));
+		sent.l4 = first.l4;
+		sent.protocol = first.protocol;
+		to = ends_back(&nat);
+		error = packet_icmp(
+			&(struct packet_icmp){.src = is_v6 ? "2001:db8:77::1" : "192.0.2.77",
+					      .dst = source_of(&nat),
+					      .type = cases[i].type,
+					      .code = 1, /* reassembly took too long */
+					      .bytes = sent.bytes + PACKET_L3,
+					      .length = cases[i].length});
+		/* it quotes what came in, but for the TTL */
+		first.bytes[PACKET_L3 + (is_v6 ? 7 : 8)]--;
+		if (!is_v6)
+			packet_fix_ip4(&first);
+		want = packet_translate_error(&error, &first, &to);
+		result = xdp_edge_send(&edge, &error);
+		assert_int_equal(result.reason, GS_REASON_tx_nat_reply);
+		edge_expect_bytes("back", &result.out, &want);
+	}
 }
 
 static void forget_nat(void)
