@@ -17,7 +17,7 @@
 #define OUTER4 20u
 #define OUTER6 40u
 #define GUE 8u		/* UDP alone: variant 1 */
-#define OUTER_SPARE 60u /* what a remedy leaves free: IPv6, and UDP with GUE (12) */
+#define OUTER_SPARE 60u /* what a remedy leaves free: IPv6, UDP, and VLAN tags on the way */
 #define DECAP_PROGRAM GS_DECAP_PROGRAM
 #define FALLBACK6 "ip6tnl0"
 #define SHELL_MAX (IF_NAMESIZE * 4 + 3)
@@ -467,11 +467,11 @@ static void check_room(struct doctor *doctor)
 		find(doctor, GS_LEVEL_OK, "room",
 		     "MTU %u has room for a client's %u bytes in a tunnel of either family%s", mtu,
 		     CLIENT_MTU,
-		     mtu < CLIENT_MTU + OUTER6 + GUE ? " (GUE needs 12 more)" : ", GUE too");
+		     mtu < CLIENT_MTU + OUTER6 + GUE ? " (GUE needs 8 more)" : ", GUE too");
 		return;
 	}
 	find(doctor, GS_LEVEL_WARN, "room",
-	     "MTU %u: a client's %u bytes do not fit %s (%u bytes, %u with IPv6, 12 more for GUE); "
+	     "MTU %u: a client's %u bytes do not fit %s (%u bytes, %u with IPv6, 8 more for GUE); "
 	     "senders are told or their packets dropped, unless backends announce a smaller MSS",
 	     mtu, CLIENT_MTU,
 	     mtu >= CLIENT_MTU + OUTER4 ? "with an outer IPv6 header" : "with an outer header",
@@ -498,11 +498,16 @@ static void judge_offload(struct doctor *doctor, const struct gs_doctor_offload 
 		return;
 	}
 	find(doctor, level, words->check, "%s%s", words->bad,
-	     offload->is_fixed ? "; its driver cannot switch it off" : "");
+	     !offload->is_fixed	    ? ""
+	     : words->spoils_native ? "; its driver cannot switch it off"
+				    : "; its driver cannot switch it off, so another NIC, or no "
+				      "clients and backends behind tags");
 	if (!offload->is_fixed)
 		fix(doctor, "ethtool -K %s %s off", doctor->name, words->switch_name);
 	else if (words->spoils_native)
-		fix(doctor, "geostream-loader attach %s --mode generic", doctor->name);
+		fix(doctor, "geostream-loader %sattach %s --mode generic%s",
+		    doctor->facts->is_backend ? "decap " : "", doctor->name,
+		    doctor->facts->is_backend ? " --edge EDGE --vip VIP" : "");
 }
 
 static void check_lro(struct doctor *doctor)
@@ -638,26 +643,24 @@ static void check_rp_filter(struct doctor *doctor)
 	fix_conf(doctor, facts->interface, "rp_filter", 2);
 }
 
-/* XDP forwards by its own tables; what it passes is another matter. */
+/* Either is right: bpf_fib_lookup asks the kernel's routes only where it may forward. */
 static void check_forwarding(struct doctor *doctor)
 {
 	const struct gs_doctor_facts *facts = doctor->facts;
 
-	if (facts->forwarding4 == 0 && facts->forwarding6 <= 0)
+	static const char *const whose[] = {"", "IPv4", "IPv6", "both families"};
+	int which = (facts->forwarding4 > 0) + 2 * (facts->forwarding6 > 0);
+
+	if (which)
 		find(doctor, GS_LEVEL_OK, "forwarding",
-		     "the kernel forwards nothing from there, and need not: XDP does it alone");
-	if (facts->forwarding4 > 0) {
-		find(doctor, GS_LEVEL_WARN, "forwarding",
-		     "GeoStream needs no IPv4 forwarding by the kernel, and with it what is for a "
-		     "VIP but no service may go round in circles");
-		fix_conf(doctor, facts->interface, "forwarding", 0);
-	}
-	if (facts->forwarding6 > 0) {
-		find(doctor, GS_LEVEL_WARN, "forwarding",
-		     "GeoStream needs no IPv6 forwarding by the kernel, and with it what is for a "
-		     "VIP but no service may go round in circles");
-		fix(doctor, "sysctl -w net/ipv6/conf/all/forwarding=0");
-	}
+		     "the kernel may forward %s from there: its routes help where the controller has no "
+		     "next hop. What is for a VIP but no service goes round in circles, unless the "
+		     "VIP has a blackhole route",
+		     whose[which]);
+	else
+		find(doctor, GS_LEVEL_OK, "forwarding",
+		     "the kernel forwards nothing from there, and need not: XDP does it alone, "
+		     "and drops (drop_no_hop) what the controller has no next hop for");
 }
 
 /* ---- a backend -------------------------------------------------------------------------------*/
@@ -1160,6 +1163,7 @@ static void check_mss(struct doctor *doctor)
 enum {
 	EDGE = 1,
 	BACKEND = 2,
+	KIT = 4, /* a backend that takes tunnels apart in XDP, as an edge makes them */
 };
 
 static const struct {
@@ -1167,7 +1171,7 @@ static const struct {
 	unsigned roles;
 	bool needs_interface;
 } checks[] = {
-	{check_kernel, EDGE, false},
+	{check_kernel, EDGE | KIT, false},
 	{check_capabilities, EDGE, false},
 	{check_btf, EDGE, false},
 	{check_bpffs, EDGE, false},
@@ -1179,8 +1183,8 @@ static const struct {
 	{check_program, EDGE, true},
 	{check_mtu, EDGE, true},
 	{check_room, EDGE, true},
-	{check_lro, EDGE, true},
-	{check_gro_hw, EDGE, true},
+	{check_lro, EDGE | KIT, true},
+	{check_gro_hw, EDGE | KIT, true},
 	{check_rx_vlan, EDGE, true},
 	{check_queues, EDGE, true},
 	{check_checksums, EDGE | BACKEND, true},
@@ -1202,6 +1206,8 @@ void gs_doctor_judge(const struct gs_doctor_facts *facts, struct gs_findings *re
 	struct doctor doctor = {.facts = facts, .findings = ret_findings};
 	unsigned role = facts->is_backend ? BACKEND : EDGE;
 
+	if (facts->is_backend && has_tunnel(facts) && (has_decap(facts) || !facts->tunnel_count))
+		role |= KIT;
 	ret_findings->count = 0;
 	quote(facts->interface, doctor.name, sizeof(doctor.name));
 	if (!facts->exists) {

@@ -100,8 +100,9 @@ cures "unfinished checksums" warn checksum
 cures "rp_filter strict" warn rp_filter
 in_space sysctl -qw $conf/rp_filter=0 net/ipv4/conf/all/rp_filter=1
 cures "rp_filter strict for all" warn rp_filter
-cures "IPv4 forwarding" warn forwarding ipv4
-cures "IPv6 forwarding" warn forwarding ipv6
+like "forwarding is a fallback" "$(finding forwarding)" $'^ok\t.*may forward both families.*blackhole route'
+in_space sysctl -qw $conf/forwarding=0 net/ipv6/conf/all/forwarding=0
+like "none is needed" "$(finding forwarding)" $'^ok\t.*forwards nothing.*drop_no_hop'
 need "another's program" in_space ip link set dev edge0 xdpgeneric obj "$BUILD/bpf/bystander.bpf.o" sec xdp
 like "it is refused indeed" "$(exit_of in_space geostream-loader attach edge0 --mode generic)" '^1 .*another XDP program'
 cures "another's program" bad program

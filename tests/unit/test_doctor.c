@@ -256,10 +256,8 @@ static const struct row edge_rows[] = {
 	{"rp_filter loose for all", .changes = {IS(rp_filter, 1), IS(rp_filter_all, 2)}},
 	{"rp_filter unknown", .changes = {IS(rp_filter, -1), IS(rp_filter_all, -1)}},
 
-	{"IPv4 forwarding", "forwarding", "sysctl -w net/ipv4/conf/eth1/forwarding=0",
-	 GS_LEVEL_WARN, .changes = {IS(forwarding4, 1)}},
-	{"IPv6 forwarding", "forwarding", "sysctl -w net/ipv6/conf/all/forwarding=0", GS_LEVEL_WARN,
-	 .changes = {IS(forwarding6, 1)}},
+	{"forwarding is the operator's choice",
+	 .changes = {IS(forwarding4, 1), IS(forwarding6, 1)}},
 	{"no IPv6 at all", .changes = {IS(forwarding6, -1)}},
 
 	{"a backend's matters are none of an edge's",
@@ -525,6 +523,11 @@ static void the_kit(void **state)
 	(void)state;
 
 	expect_kit("as it should be", &facts, NULL, GS_LEVEL_OK, NULL);
+	facts.lro.is_on = GS_FACT_YES;
+	expect_kit("LRO", &facts, "lro", GS_LEVEL_BAD, "ethtool -K eth1 lro off");
+	facts.forward = GS_DOCTOR_L2;
+	expect_kit("which is nobody's matter without tunnels", &facts, NULL, GS_LEVEL_OK, NULL);
+	facts = with_kit();
 	facts.forward = GS_DOCTOR_GUE;
 	expect_kit("GUE", &facts, NULL, GS_LEVEL_OK, NULL);
 	gs_decap_parse_edge("192.0.3.7", &facts.edges[0]);
