@@ -18,6 +18,9 @@ talk() { # CLIENT put|get|udp ADDRESS BYTES
 reason() { # NAME
 	status_of ".reasons.$1 // 0"
 }
+datagram() { # ADDRESS; that nobody need answer
+	lab_in client-de timeout 0.5 "$BUILD/lab-talk" udp "$1" "$PORT" 100
+}
 grew() { # NAME BEFORE
 	(($(reason "$1") > $2))
 }
@@ -130,8 +133,13 @@ ok "served" lab_wait 30 served de eu
 
 # ---- fragments ---------------------------------------------------------------------------------
 # Smaller than the way to the backends by the outer header, or its pieces would not fit.
-lab_in client-de ip route change default via "$LAB_GATEWAY4" dev wan onlink mtu lock 1400
-lab_in client-de ip -6 route change default via "$LAB_GATEWAY6" dev wan mtu lock 1400
+small_pieces() { # [no]
+	local mtu=(mtu lock 1400)
+	[[ -z ${1:-} ]] || mtu=()
+	lab_in client-de ip route change default via "$LAB_GATEWAY4" dev wan onlink "${mtu[@]}"
+	lab_in client-de ip -6 route change default via "$LAB_GATEWAY6" dev wan "${mtu[@]}"
+}
+small_pieces
 whole=$(reason drop_fragment)
 for vip in "$LAB_VIP4" "$LAB_VIP6"; do
 	before=$(reason tx_fragment)
@@ -141,8 +149,7 @@ for vip in "$LAB_VIP4" "$LAB_VIP6"; do
 	ok "they were counted" lab_wait 5 grew tx_fragment "$before"
 done
 is "none came without its first" "$(reason drop_fragment)" "$whole"
-lab_in client-de ip route change default via "$LAB_GATEWAY4" dev wan onlink
-lab_in client-de ip -6 route change default via "$LAB_GATEWAY6" dev wan
+small_pieces no
 
 # ---- too large, once encapsulated --------------------------------------------------------------
 # Servers that ask for full segments: clients send what does not fit, and are told what does.
@@ -167,6 +174,8 @@ for vip in "$LAB_VIP4" "$LAB_VIP6"; do
 	ok "because the server was told, through the edge" lab_wait 5 grew tx_icmp "$before"
 done
 lab_in internet ip link set client-ke mtu 1500
+lab_errors_reach IPIP 4 2 "eu-1 eu-2" datagram "$LAB_VIP4"
+lab_errors_reach IPIP 6 2 "eu-1 eu-2" datagram "$LAB_VIP6"
 
 # ---- GUE ---------------------------------------------------------------------------------------
 for backend in eu-1 eu-2; do
@@ -187,6 +196,10 @@ for family in 4 6; do
 	like "10 MB up" "$(talk de put "$vip" 10000000)" '^eu-[12] 10000000$'
 	like "10 MB down" "$(talk de get "$vip" 10000000)" '^eu-[12] 10000000$'
 	like "a datagram" "$(talk de udp "$vip" 1200)" '^eu-[12] 1200$'
+	small_pieces
+	like "one in fragments" "$(talk de udp "$vip" 9000)" '^eu-[12] 9000$'
+	small_pieces no
+	lab_errors_reach GUE "$family" 2 "eu-1 eu-2" datagram "$vip"
 done
 
 # ---- L2 ----------------------------------------------------------------------------------------
@@ -210,26 +223,35 @@ IP
 for vip in "$LAB_VIP4" "$LAB_VIP6"; do
 	lab_in local setsid "$BUILD/lab-talk" serve "$vip" $PORT local </dev/null >>"$TAP_WORK/talk.log" 2>&1 &
 done
-ok "IPv4 by L2" lab_ctl backend add local-tcp-4 service=bytes-tcp4 region=eu address=10.9.0.11 forward=l2
-ok "IPv6 by L2" lab_ctl backend add local-tcp-6 service=bytes-tcp6 region=eu address=fd00:9::11 forward=l2
+for protocol in tcp udp; do
+	ok "IPv4 by L2: $protocol" lab_ctl backend add "local-$protocol-4" "service=bytes-${protocol}4" region=eu \
+		address=10.9.0.11 forward=l2
+	ok "IPv6 by L2: $protocol" lab_ctl backend add "local-$protocol-6" "service=bytes-${protocol}6" region=eu \
+		address=fd00:9::11 forward=l2
+done
 refuses "an IPv6 backend of an IPv4 service" lab_ctl backend add wrong service=bytes-tcp4 region=eu address=fd00:9::12 forward=l2
 for family in 4 6; do
 	for backend in eu-1 eu-2; do
-		ok "the others rest" lab_ctl backend set "$backend-tcp-$family" admin=drain
+		for protocol in tcp udp; do
+			ok "the others rest" lab_ctl backend set "$backend-$protocol-$family" admin=drain
+		done
 	done
 done
-by_l2() { # FAMILY
-	[[ $(explain de "$1" --dport "$PORT" | jq -c '[.forward.mode, .verdict, .forward.to]') == *'"l2","tx"'* ]]
+by_l2() { # FAMILY PROTOCOL
+	[[ $(explain de "$1" --dport "$PORT" --proto "$2" | jq -c '[.forward.mode, .verdict, .forward.to]') == *'"l2","tx"'* ]]
 }
 for family in 4 6; do
 	vip=$LAB_VIP4
 	[[ $family == 4 ]] || vip=$LAB_VIP6
-	ok "in force for IPv$family" lab_wait 10 by_l2 "$family"
+	ok "in force for TCP over IPv$family" lab_wait 10 by_l2 "$family" tcp
+	ok "and UDP" lab_wait 10 by_l2 "$family" udp
 	is "as it came, to its own MAC, by that link" \
 		"$(explain de "$family" --dport "$PORT" | jq -c '[.leaves.by, .leaves.interface, .forward.to, .forward.dst_mac]')" \
 		"[\"redirect\",\"lan\",\"$vip\",\"$(lab_in local ip -j link show wan | jq -r ".[0].address")\"]"
 	is "10 MB up" "$(talk de put "$vip" 10000000)" 'local 10000000'
 	is "10 MB down" "$(talk de get "$vip" 10000000)" 'local 10000000'
+	is "a datagram in fragments" "$(talk de udp "$vip" 9000)" 'local 9000'
+	lab_errors_reach L2 "$family" 2 local datagram "$vip"
 done
 
 # ---- echo --------------------------------------------------------------------------------------

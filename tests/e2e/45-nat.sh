@@ -19,6 +19,9 @@ talk() { # CLIENT put|get|udp ADDRESS BYTES
 reason() { # NAME
 	status_of ".reasons.$1 // 0"
 }
+datagram() { # ADDRESS; that nobody need answer
+	lab_in client-de timeout 0.5 "$BUILD/lab-talk" udp "$1" "$BYTES" 100
+}
 grew() { # NAME BEFORE
 	(($(reason "$1") > $2))
 }
@@ -198,6 +201,17 @@ for vip in "$LAB_VIP4" "$LAB_VIP6"; do
 	ok "the server was told, through the edge" lab_wait 5 grew tx_icmp "$before"
 done
 lab_in internet ip link set client-ke mtu 1500
+# The other errors, both ways.
+for family in 4 6; do
+	vip=$LAB_VIP4 address=10.1.0.99 unreachable=IcmpInDestUnreachs
+	[[ $family == 4 ]] || vip=$LAB_VIP6 address=fd00:1::99 unreachable=Icmp6InDestUnreachs
+	lab_errors_reach NAT "$family" 4 plain-far datagram "$vip"
+	before=$(lab_counted "$unreachable" client-de)
+	lab_in region-eu ip "-$family" rule add to "$address" unreachable priority 10
+	ok "of a server out of reach the client is told" lab_wait 10 \
+		lab_asks_and_told "$unreachable" "$before" client-de datagram "$vip"
+	lab_in region-eu ip "-$family" rule del priority 10
+done
 
 # ---- near --------------------------------------------------------------------------------------
 for family in 4 6; do

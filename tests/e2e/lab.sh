@@ -98,3 +98,42 @@ lab_explain_client() { # CLIENT 4|6 [OPTION...]; as JSON
 	lab_in edge "$BUILD/geostreamctl" --config "$LAB_CONF" -j explain \
 		--src "$(lab_client_address "$1" "$2")" --dst "$vip" "${@:3}"
 }
+
+# ---- ICMP errors -------------------------------------------------------------------------------
+# What the kernels of these spaces have counted in all.
+lab_counted() { # COUNTER SPACE...
+	local space
+	for space in "${@:2}"; do
+		lab_in "$space" nstat -asz "$1"
+	done | awk -v name="$1" '$1 == name { n += $2 } END { printf "%d\n", n }'
+}
+
+lab_asks_and_told() { # COUNTER BEFORE SPACES ASK...
+	"${@:4}" >/dev/null 2>&1
+	# shellcheck disable=SC2086 # a list of names
+	(($(lab_counted "$1" $3) > $2))
+}
+
+# Routers between servers and the client de tell the VIP what became of an answer; it reaches one of
+# SERVERS. ASK makes them answer; TTL: the client's own router is the last it passes.
+lab_errors_reach() { # WHAT FAMILY TTL SERVERS ASK...
+	local what=$1 family=$2 servers=$4 server before hops=net.ipv4.ip_default_ttl
+	local unreachable=IcmpInDestUnreachs exceeded=IcmpInTimeExcds
+	[[ $family == 4 ]] || unreachable=Icmp6InDestUnreachs exceeded=Icmp6InTimeExcds hops=net.ipv6.conf.wan.hop_limit
+	# shellcheck disable=SC2086
+	before=$(lab_counted "$unreachable" $servers)
+	lab_in internet ip "-$family" rule add to "$(lab_client_address de "$family")" unreachable priority 10
+	ok "$what, IPv$family: of a client out of reach the server is told" lab_wait 10 \
+		lab_asks_and_told "$unreachable" "$before" "$servers" "${@:5}"
+	lab_in internet ip "-$family" rule del priority 10
+	# shellcheck disable=SC2086
+	before=$(lab_counted "$exceeded" $servers)
+	for server in $servers; do
+		lab_in "$server" sysctl -qw "$hops=$3"
+	done
+	ok "$what, IPv$family: of an answer that comes too far, too" lab_wait 10 \
+		lab_asks_and_told "$exceeded" "$before" "$servers" "${@:5}"
+	for server in $servers; do
+		lab_in "$server" sysctl -qw "$hops=64"
+	done
+}
