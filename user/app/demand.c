@@ -318,7 +318,8 @@ void gs_demand_replace(struct gs_demand *d, const struct gs_generation_change *c
 	if (is_known) {
 		look_at_all(d, change->before);
 		handing.cell_count = d->cell_count;
-		handing.cells = cells = gs_take_ptr(d->cells);
+		cells = gs_take_ptr(d->cells);
+		handing.cells = cells;
 	}
 	if (adopt(d, change->after, change->slot_after) == 0 && is_known)
 		hand_over(d, &handing);

@@ -88,8 +88,7 @@ static bool says_the_same(const struct gs_location *a, const struct gs_location 
 	       strcmp(a->subdivision, b->subdivision) == 0 &&
 	       a->override_region == b->override_region && a->has_coord == b->has_coord &&
 	       (!a->has_coord ||
-		(memcmp(&a->coord.lat_deg, &b->coord.lat_deg, sizeof(double)) == 0 &&
-		 memcmp(&a->coord.lon_deg, &b->coord.lon_deg, sizeof(double)) == 0));
+		(a->coord.lat_deg == b->coord.lat_deg && a->coord.lon_deg == b->coord.lon_deg));
 }
 
 size_t gs_demand_match_slots(uint32_t count)
