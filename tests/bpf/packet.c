@@ -53,6 +53,18 @@ void packet_addr(const char *text, uint8_t ret_addr[16])
 		abort();
 }
 
+bool packet_is_martian(const uint8_t addr[16])
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	static const uint8_t none[16] = {0}, loopback[16] = {[15] = 1};
+	const uint8_t *v4 = addr + 12;
+
+	if (memcmp(addr, mapped, sizeof(mapped)) == 0)
+		return v4[0] == 0 || v4[0] == 127 || (v4[0] >= 224 && v4[0] < 240) ||
+		       (v4[0] == 255 && v4[1] == 255 && v4[2] == 255 && v4[3] == 255);
+	return addr[0] == 0xff || memcmp(addr, none, 16) == 0 || memcmp(addr, loopback, 16) == 0;
+}
+
 void packet_fix_ip4(struct packet *packet)
 {
 	uint8_t *ip = packet->bytes + ETH;

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum { PACKET_MAX = 3072, PACKET_L3 = 14 };
@@ -102,6 +103,8 @@ struct packet packet_reverse(const struct packet *packet);
 
 /* As map keys have it: IPv4 as ::ffff:a.b.c.d. Aborts if it is no address. */
 void packet_addr(const char *text, uint8_t ret_addr[16]);
+/* Of an address as above: none that a client can have, by RFC 1122, 3.2.1.3 and RFC 4291, 2.4. */
+bool packet_is_martian(const uint8_t addr[16]);
 /* RFC 1071; 0xffff less the sum, big endian value. */
 uint16_t packet_checksum(const uint8_t *bytes, uint32_t length);
 void packet_put16(uint8_t *at, uint16_t value);

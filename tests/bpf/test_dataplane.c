@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "maps/gs_maps.h"
+#include "tests/bpf/packet.h"
 #include "tests/bpf/pinned_edge.h"
 #include "tests/fakes/world.h"
 #include "user/adapters/adapters.h"
@@ -134,8 +135,12 @@ static struct edge_flow draw_flow(const struct world *world, uint64_t *seed)
 	const struct gs_snapshot *snapshot = &world->snapshot;
 	const struct gs_service *service =
 		&snapshot->services[world_draw(seed) % snapshot->service_count];
+	struct edge_flow flow;
 
-	return edge_flow_draw(service, world_client(world, seed), seed);
+	do
+		flow = edge_flow_draw(service, world_client(world, seed), seed);
+	while (packet_is_martian(flow.client.bytes));
+	return flow;
 }
 
 static bool lands_at(const struct edge_answer *answer, const struct gs_backend *backend)

