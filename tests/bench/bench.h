@@ -2,6 +2,7 @@
 /* What the rows of bench_xdp.c and those of bench_modes.c have in common. Asserts inside. */
 #pragma once
 
+#include "driver.h"
 #include "maps/gs_maps.h"
 #include "tests/bpf/packet.h"
 #include "tests/bpf/xdp_edge.h"
@@ -65,8 +66,6 @@ uint32_t bench_run(struct bench *bench, const struct run *run);
 void bench_open_edge(struct bench *bench, enum row row, uint32_t flows);
 /* How all backends are sent to: enum gs_forward_mode, family of the outer header. */
 void bench_put_backends(const struct xdp_edge *edge, uint8_t mode, uint8_t family);
-uint64_t bench_reason_packets(const struct xdp_edge *edge, enum gs_reason reason);
-int bench_compare_u32(const void *left, const void *right);
 
 /* bench_modes.c: the other ways a packet can go, at 1,024 flows; JSON lines, and lines for people.
  */

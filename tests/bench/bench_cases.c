@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "driver.h"
 #include "gs_bench.h"
 #include "maps/gs_maps.h"
 #include "tests/bpf/packet_cases.h"
@@ -26,7 +27,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 enum { MAX_ROUNDS = 31, PART = 8, DROP = 0, EDGE = 1 /* places in the driver's table */ };
@@ -38,35 +38,13 @@ struct bench {
 	uint32_t rounds, packets;
 };
 
-static int driver_fd(const struct bench *bench, const char *program)
-{
-	return bpf_program__fd(bpf_object__find_program_by_name(bench->driver, program));
-}
-
-static void set_target(const struct bench *bench, uint32_t target, int fd)
-{
-	int targets = bpf_object__find_map_fd_by_name(bench->driver, "bench_targets");
-
-	assert_int_equal(bpf_map_update_elem(targets, &target, &fd, 0), 0);
-}
-
 static void open_all(struct bench *bench)
 {
-	const char *build = getenv("BUILD");
-	char path[256];
-	void *memory;
-
-	snprintf(path, sizeof(path), "%s/bpf/gs_bench.bpf.o", build ? build : "build");
-	bench->driver = bpf_object__open_file(path, NULL);
-	assert_non_null(bench->driver);
-	assert_int_equal(bpf_object__load(bench->driver), 0);
-	memory = mmap(NULL, sizeof(*bench->conf), PROT_READ | PROT_WRITE, MAP_SHARED,
-		      bpf_object__find_map_fd_by_name(bench->driver, "bench_conf"), 0);
-	assert_true(memory != MAP_FAILED);
-	bench->conf = memory;
+	bench->driver = bench_driver_open(0, 0);
+	bench->conf = bench_driver_map(bench->driver, "bench_conf", sizeof(*bench->conf));
 	xdp_edge_open_with(&bench->edge, GS_FLOW_BUCKETS_DEFAULT);
-	set_target(bench, DROP, driver_fd(bench, "bench_drop"));
-	set_target(bench, EDGE, bench->edge.prog_fd);
+	bench_driver_set(bench->driver, DROP, bench_driver_program(bench->driver, "bench_drop"));
+	bench_driver_set(bench->driver, EDGE, bench->edge.prog_fd);
 }
 
 /* ns a packet, driver included. */
@@ -78,34 +56,18 @@ static uint32_t run(const struct bench *bench, const struct packet *packet, uint
 		    .repeat = (int)bench->packets);
 
 	bench->conf->target = target;
-	assert_int_equal(bpf_prog_test_run_opts(driver_fd(bench, "bench_drive_case"), &opts), 0);
+	assert_int_equal(bpf_prog_test_run_opts(
+				 bench_driver_program(bench->driver, "bench_drive_case"), &opts),
+			 0);
 	return opts.duration;
-}
-
-static uint64_t reason_packets(const struct bench *bench, enum gs_reason reason)
-{
-	static struct gs_count cpus[1024];
-	uint32_t index = reason;
-	uint64_t sum = 0;
-
-	xdp_edge_get(&bench->edge, GS_MAP_COUNT_REASON, &index, cpus);
-	for (int i = 0; i < libbpf_num_possible_cpus(); i++)
-		sum += cpus[i].packets;
-	return sum;
 }
 
 /* As the row says; a packet that proves its flow finds it from the second time on. */
 static uint64_t such_packets(const struct bench *bench, const struct packet_case *c)
 {
-	return reason_packets(bench, c->want) +
-	       (c->want == GS_REASON_tx_new ? reason_packets(bench, GS_REASON_tx_flow) : 0);
-}
-
-static int compare(const void *left, const void *right)
-{
-	uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
-
-	return (a > b) - (a < b);
+	return bench_reason_packets(&bench->edge, c->want) +
+	       (c->want == GS_REASON_tx_new ? bench_reason_packets(&bench->edge, GS_REASON_tx_flow)
+					    : 0);
 }
 
 static void measure(const struct bench *bench, const struct packet_case *c)
@@ -123,8 +85,8 @@ static void measure(const struct bench *bench, const struct packet_case *c)
 		ns[round] = run(bench, &packet, EDGE);
 	}
 	share = (double)(such_packets(bench, c) - before) / bench->packets / bench->rounds;
-	qsort(ns, bench->rounds, sizeof(*ns), compare);
-	qsort(drop, bench->rounds, sizeof(*drop), compare);
+	qsort(ns, bench->rounds, sizeof(*ns), bench_compare_u32);
+	qsort(drop, bench->rounds, sizeof(*drop), bench_compare_u32);
 	net = (double)ns[middle] - drop[middle];
 	printf("{\"row\":\"case\",\"case\":\"%s\",\"reason\":\"%s\",\"family\":%d,\"bytes\":%u,"
 	       "\"ns_net\":%.0f,\"ns\":%u,\"ns_low\":%u,\"ns_high\":%u,\"ns_baseline\":%u,"

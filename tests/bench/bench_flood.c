@@ -20,6 +20,7 @@
 
 #include <cmocka.h>
 
+#include "driver.h"
 #include "gs_bench.h"
 #include "maps/gs_maps.h"
 #include "tests/bpf/packet.h"
@@ -33,7 +34,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 enum {
@@ -61,47 +61,20 @@ struct bench {
 	uint32_t rounds, packets;
 };
 
-static void *driver_map(const struct bench *bench, const char *name, size_t bytes)
-{
-	int fd = bpf_object__find_map_fd_by_name(bench->driver, name);
-	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-
-	assert_true(memory != MAP_FAILED);
-	return memory;
-}
-
-static int driver_fd(const struct bench *bench, const char *program)
-{
-	return bpf_program__fd(bpf_object__find_program_by_name(bench->driver, program));
-}
-
-static void set_target(const struct bench *bench, uint32_t target, int fd)
-{
-	int targets = bpf_object__find_map_fd_by_name(bench->driver, "bench_targets");
-
-	assert_int_equal(bpf_map_update_elem(targets, &target, &fd, 0), 0);
-}
-
 static void open_all(struct bench *bench)
 {
-	const char *build = getenv("BUILD");
 	struct packet template = packet_build(&(struct packet_spec){.payload = 10});
-	char path[256];
 
-	snprintf(path, sizeof(path), "%s/bpf/gs_bench.bpf.o", build ? build : "build");
-	bench->driver = bpf_object__open_file(path, NULL);
-	assert_non_null(bench->driver);
-	bpf_map__set_max_entries(bpf_object__find_map_by_name(bench->driver, "bench_flows4"),
-				 FLOWS);
-	assert_int_equal(bpf_object__load(bench->driver), 0);
-	bench->conf = driver_map(bench, "bench_conf", sizeof(*bench->conf));
-	bench->flows = driver_map(bench, "bench_flows4", FLOWS * sizeof(*bench->flows));
+	bench->driver = bench_driver_open(FLOWS, 0);
+	bench->conf = bench_driver_map(bench->driver, "bench_conf", sizeof(*bench->conf));
+	bench->flows =
+		bench_driver_map(bench->driver, "bench_flows4", FLOWS * sizeof(*bench->flows));
 	memcpy(bench->conf->frame, template.bytes, template.length);
 	bench->conf->mask = FLOWS - 1;
 	bench->conf->lap_shift = BENCH_NO_LAPS;
 	xdp_edge_open_with(&bench->edge, GS_FLOW_BUCKETS_DEFAULT);
-	set_target(bench, DROP, driver_fd(bench, "bench_drop"));
-	set_target(bench, EDGE, bench->edge.prog_fd);
+	bench_driver_set(bench->driver, DROP, bench_driver_program(bench->driver, "bench_drop"));
+	bench_driver_set(bench->driver, EDGE, bench->edge.prog_fd);
 }
 
 /* Limits nobody of the established meets, and the flood's sources neither: what is measured is
@@ -168,7 +141,9 @@ static double run_target(const struct bench *bench, uint32_t target, uint32_t pa
 
 	bench->conf->target = target;
 	bench->conf->next = 0;
-	assert_int_equal(bpf_prog_test_run_opts(driver_fd(bench, "bench_drive4"), &opts), 0);
+	assert_int_equal(
+		bpf_prog_test_run_opts(bench_driver_program(bench->driver, "bench_drive4"), &opts),
+		0);
 	return opts.duration;
 }
 
@@ -177,18 +152,6 @@ static double run(const struct bench *bench, uint32_t packets)
 	double all = run_target(bench, EDGE, packets);
 
 	return all - run_target(bench, DROP, packets);
-}
-
-static uint64_t reason_packets(const struct bench *bench, enum gs_reason reason)
-{
-	static struct gs_count cpus[1024];
-	uint32_t index = reason;
-	uint64_t sum = 0;
-
-	xdp_edge_get(&bench->edge, GS_MAP_COUNT_REASON, &index, cpus);
-	for (int i = 0; i < libbpf_num_possible_cpus(); i++)
-		sum += cpus[i].packets;
-	return sum;
 }
 
 /* Of one kind of flood, with limits or without; by round. */
@@ -204,10 +167,11 @@ struct result {
 /* What the array holds, and of so many packets the share of those that met a flow. */
 static double run_known(const struct bench *bench, uint32_t packets, double *ret_share)
 {
-	uint64_t before = reason_packets(bench, GS_REASON_tx_flow);
+	uint64_t before = bench_reason_packets(&bench->edge, GS_REASON_tx_flow);
 	double ns = run(bench, packets);
 
-	*ret_share = (double)(reason_packets(bench, GS_REASON_tx_flow) - before) / packets;
+	*ret_share =
+		(double)(bench_reason_packets(&bench->edge, GS_REASON_tx_flow) - before) / packets;
 	return ns;
 }
 

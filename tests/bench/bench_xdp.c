@@ -27,7 +27,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 static const char *const row_names[ROW__COUNT] = {"baseline", "xdp_tx", "grow_20_tx", "established",
@@ -255,49 +254,19 @@ static void put_generation(const struct xdp_edge *edge)
 
 /* ---- the driver ------------------------------------------------------------------------------ */
 
-static int driver_fd(const struct bench *bench, const char *program)
-{
-	int fd = bpf_program__fd(bpf_object__find_program_by_name(bench->driver, program));
-
-	assert_true(fd >= 0);
-	return fd;
-}
-
-static void *driver_map(const struct bench *bench, const char *name, size_t bytes)
-{
-	int fd = bpf_object__find_map_fd_by_name(bench->driver, name);
-	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-
-	assert_true(memory != MAP_FAILED);
-	return memory;
-}
-
-static void set_target(const struct bench *bench, uint32_t target, int fd)
-{
-	int targets = bpf_object__find_map_fd_by_name(bench->driver, "bench_targets");
-
-	assert_int_equal(bpf_map_update_elem(targets, &target, &fd, 0), 0);
-}
-
 static void open_driver(struct bench *bench)
 {
-	const char *build = getenv("BUILD");
-	char path[256];
+	struct bpf_object *driver = bench_driver_open(MAX_FLOWS, MAX_FLOWS);
 
-	snprintf(path, sizeof(path), "%s/bpf/gs_bench.bpf.o", build ? build : "build");
-	bench->driver = bpf_object__open_file(path, NULL);
-	assert_non_null(bench->driver);
-	bpf_map__set_max_entries(bpf_object__find_map_by_name(bench->driver, "bench_flows4"),
-				 MAX_FLOWS);
-	bpf_map__set_max_entries(bpf_object__find_map_by_name(bench->driver, "bench_flows6"),
-				 MAX_FLOWS);
-	assert_int_equal(bpf_object__load(bench->driver), 0);
-	set_target(bench, ROW_DROP, driver_fd(bench, "bench_drop"));
-	set_target(bench, ROW_TX, driver_fd(bench, "bench_tx"));
-	set_target(bench, ROW_GROW, driver_fd(bench, "bench_grow"));
-	bench->conf = driver_map(bench, "bench_conf", sizeof(*bench->conf));
-	bench->flows4 = driver_map(bench, "bench_flows4", MAX_FLOWS * sizeof(*bench->flows4));
-	bench->flows6 = driver_map(bench, "bench_flows6", MAX_FLOWS * sizeof(*bench->flows6));
+	bench->driver = driver;
+	bench_driver_set(driver, ROW_DROP, bench_driver_program(driver, "bench_drop"));
+	bench_driver_set(driver, ROW_TX, bench_driver_program(driver, "bench_tx"));
+	bench_driver_set(driver, ROW_GROW, bench_driver_program(driver, "bench_grow"));
+	bench->conf = bench_driver_map(driver, "bench_conf", sizeof(*bench->conf));
+	bench->flows4 =
+		bench_driver_map(driver, "bench_flows4", MAX_FLOWS * sizeof(*bench->flows4));
+	bench->flows6 =
+		bench_driver_map(driver, "bench_flows6", MAX_FLOWS * sizeof(*bench->flows6));
 }
 
 static struct gs_geo_key pick_start(const struct family *family, uint64_t *seed)
@@ -357,21 +326,10 @@ uint32_t bench_run(struct bench *bench, const struct run *run)
 		run->is_fresh ? (uint32_t)__builtin_ctz(run->flows) : BENCH_NO_LAPS;
 	if (run->driver)
 		driver = run->driver;
-	assert_int_equal(bpf_prog_test_run_opts(driver_fd(bench, driver), &opts), 0);
+	assert_int_equal(bpf_prog_test_run_opts(bench_driver_program(bench->driver, driver), &opts),
+			 0);
 	assert_int_equal(opts.retval, run->row == ROW_DROP ? XDP_DROP : XDP_TX);
 	return opts.duration;
-}
-
-uint64_t bench_reason_packets(const struct xdp_edge *edge, enum gs_reason reason)
-{
-	static struct gs_count cpus[1024];
-	uint32_t index = reason;
-	uint64_t sum = 0;
-
-	xdp_edge_get(edge, GS_MAP_COUNT_REASON, &index, cpus);
-	for (int i = 0; i < libbpf_num_possible_cpus(); i++)
-		sum += cpus[i].packets;
-	return sum;
 }
 
 struct result {
@@ -419,7 +377,7 @@ static void load_edge(struct bench *bench, enum row row, uint32_t buckets)
 		xdp_edge_put_array(edge, i ? GS_MAP_GEO6 : GS_MAP_GEO4, 0,
 				   sizeof(struct gs_geo_block),
 				   (uint32_t)bench->family[i].block_count, bench->family[i].blocks);
-	set_target(bench, row, edge->prog_fd);
+	bench_driver_set(bench->driver, row, edge->prog_fd);
 	bench->buckets[row - ROW_ESTABLISHED] = buckets;
 }
 
@@ -481,13 +439,6 @@ static void measure(struct bench *bench, int family, uint32_t flows, struct resu
 }
 
 /* ---- report ---------------------------------------------------------------------------------- */
-
-int bench_compare_u32(const void *left, const void *right)
-{
-	uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
-
-	return (a > b) - (a < b);
-}
 
 static void report_row(const struct bench *bench, int family, uint32_t flows, enum row row,
 		       struct result *result, double baseline, double tx)
