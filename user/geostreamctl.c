@@ -117,6 +117,19 @@ int gs_ctl_unexpected(const char *object, const char *verb, const char *option,
 			    nearest ? "'?" : "");
 }
 
+bool gs_ctl_digits(const char *text, uint64_t *ret_number)
+{
+	unsigned long long number;
+	char *end;
+
+	errno = 0;
+	number = strtoull(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end || errno)
+		return false;
+	*ret_number = number;
+	return true;
+}
+
 /* The help, and with it the manual page, by what people are after. Each object is in one. */
 static const struct group {
 	const char *heading;

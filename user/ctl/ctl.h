@@ -56,3 +56,5 @@ int gs_ctl_usage(const char *object, const char *verb, const char *format, ...)
 /* An option the command has not; names the one of these that was probably meant. The same. */
 int gs_ctl_unexpected(const char *object, const char *verb, const char *option,
 		      const char *const *options, size_t count);
+/* Decimal digits and nothing else, up to 2^64 - 1. False: no such number, *ret_number as it was. */
+bool gs_ctl_digits(const char *text, uint64_t *ret_number);

@@ -90,6 +90,18 @@ json_t *gs_ctl_ask(const struct gs_ctl *ctl, json_t *request, uint32_t timeout_m
 	return NULL;
 }
 
+int gs_ctl_show(const struct gs_ctl *ctl, json_t *request, void (*print)(const json_t *reply))
+{
+	GS_AUTO_JSON json_t *reply = gs_ctl_ask(ctl, request, GS_CTL_ASK_MS);
+
+	if (!reply)
+		return GS_CTL_FAILED;
+	if (ctl->json)
+		return gs_ctl_print(reply);
+	print(reply);
+	return GS_CTL_DONE;
+}
+
 /* Of the character at `text`, if it is well-formed UTF-8 and no control; else 0. */
 static size_t character_length(const char *text)
 {

@@ -16,6 +16,8 @@ void gs_ctl_decref_ptr(json_t **json);
 json_t *gs_ctl_ask(const struct gs_ctl *ctl, json_t *request, uint32_t timeout_ms);
 /* As JSON; GS_CTL_DONE. */
 int gs_ctl_print(const json_t *json);
+/* Asks, and shows the reply: as JSON, or as `print` has it. */
+int gs_ctl_show(const struct gs_ctl *ctl, json_t *request, void (*print)(const json_t *reply));
 /* With flags of json_dumps: JSON_COMPACT for a line of it. */
 int gs_ctl_print_as(const json_t *json, size_t flags);
 /* What json_dumps made, and a newline; escapes stand for the controls which it leaves as they are.

@@ -317,7 +317,6 @@ static bool is_offline(int argc, char **argv)
 
 static int route_get(const struct gs_ctl *ctl, int argc, char **argv)
 {
-	GS_AUTO_JSON json_t *reply = NULL;
 	json_t *request;
 
 	if (is_offline(argc, argv))
@@ -328,13 +327,7 @@ static int route_get(const struct gs_ctl *ctl, int argc, char **argv)
 	request = json_pack("{s:s, s:s}", "command", "route.get", "address", argv[0]);
 	if (argc == 3)
 		json_object_set_new(request, "service", json_string(argv[2]));
-	reply = gs_ctl_ask(ctl, request, GS_CTL_ASK_MS);
-	if (!reply)
-		return GS_CTL_FAILED;
-	if (ctl->json)
-		return gs_ctl_print(reply);
-	gs_ctl_print_route(reply);
-	return GS_CTL_DONE;
+	return gs_ctl_show(ctl, request, gs_ctl_print_route);
 }
 
 static int geo_show(const struct gs_ctl *ctl, int argc, char **argv)

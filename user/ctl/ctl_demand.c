@@ -3,18 +3,7 @@
 #include "user/base/cleanup.h"
 #include "user/ctl/ctl_ask.h"
 
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-
-static bool read_limit(const char *text, json_int_t *ret_limit)
-{
-	char *end;
-
-	errno = 0;
-	*ret_limit = strtoll(text, &end, 10);
-	return *text >= '0' && *text <= '9' && !*end && !errno;
-}
 
 /* GS_CTL_DONE, and the request has what is asked for. */
 static int take_options(int argc, char **argv, json_t *request)
@@ -22,7 +11,7 @@ static int take_options(int argc, char **argv, json_t *request)
 	static const char *const options[] = {"--policy", "--by", "--limit"};
 
 	for (int i = 0; i < argc; i += 2) {
-		json_int_t limit;
+		uint64_t limit;
 		size_t option = 0;
 
 		while (option < ARRAY_SIZE(options) && strcmp(options[option], argv[i]) != 0)
@@ -34,8 +23,8 @@ static int take_options(int argc, char **argv, json_t *request)
 			return gs_ctl_usage("demand", "list", "%s: a value expected", argv[i]);
 		if (strcmp(argv[i], "--limit") != 0)
 			json_object_set_new(request, argv[i] + 2, json_string(argv[i + 1]));
-		else if (read_limit(argv[i + 1], &limit))
-			json_object_set_new(request, "limit", json_integer(limit));
+		else if (gs_ctl_digits(argv[i + 1], &limit))
+			json_object_set_new(request, "limit", json_integer((json_int_t)limit));
 		else
 			return gs_ctl_usage("demand", "list", "--limit: \"%s\" is no number",
 					    argv[i + 1]);
@@ -107,20 +96,13 @@ static void print_all(const json_t *reply)
 static int demand_list(const struct gs_ctl *ctl, int argc, char **argv)
 {
 	json_t *request = json_pack("{s:s}", "command", "demand.list");
-	GS_AUTO_JSON json_t *reply = NULL;
 	int result = take_options(argc, argv, request);
 
 	if (result) {
 		json_decref(request);
 		return result;
 	}
-	reply = gs_ctl_ask(ctl, request, GS_CTL_ASK_MS);
-	if (!reply)
-		return GS_CTL_FAILED;
-	if (ctl->json)
-		return gs_ctl_print(reply);
-	print_all(reply);
-	return GS_CTL_DONE;
+	return gs_ctl_show(ctl, request, print_all);
 }
 
 const struct gs_ctl_command gs_ctl_demand_commands[] = {

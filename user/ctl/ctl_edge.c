@@ -39,18 +39,11 @@ static void print_ready(const json_t *reply)
 		gs_ctl_printf("not ready: %s\n", json_string_value(why));
 }
 
-static int show(const struct gs_ctl *ctl, json_t *request)
+static void print_edge(const json_t *reply)
 {
-	GS_AUTO_JSON json_t *reply = gs_ctl_ask(ctl, request, GS_CTL_ASK_MS);
-
-	if (!reply)
-		return GS_CTL_FAILED;
-	if (ctl->json)
-		return gs_ctl_print(reply);
 	gs_ctl_printf("edge        %s\n", gs_ctl_text(reply, "edge"));
 	print_reach(json_object_get(reply, "reach"));
 	print_ready(reply);
-	return GS_CTL_DONE;
 }
 
 static int edge_show(const struct gs_ctl *ctl, int argc, char **argv)
@@ -58,7 +51,7 @@ static int edge_show(const struct gs_ctl *ctl, int argc, char **argv)
 	(void)argv;
 	if (argc != 0)
 		return gs_ctl_usage("edge", "show", "no arguments expected");
-	return show(ctl, json_pack("{s:s}", "command", "edge.show"));
+	return gs_ctl_show(ctl, json_pack("{s:s}", "command", "edge.show"), print_edge);
 }
 
 static int edge_drain(const struct gs_ctl *ctl, int argc, char **argv)
@@ -72,7 +65,7 @@ static int edge_drain(const struct gs_ctl *ctl, int argc, char **argv)
 		json_decref(request);
 		return gs_ctl_fail("the reason is no UTF-8 text");
 	}
-	return show(ctl, request);
+	return gs_ctl_show(ctl, request, print_edge);
 }
 
 static int edge_resume(const struct gs_ctl *ctl, int argc, char **argv)
@@ -80,7 +73,7 @@ static int edge_resume(const struct gs_ctl *ctl, int argc, char **argv)
 	(void)argv;
 	if (argc != 0)
 		return gs_ctl_usage("edge", "resume", "no arguments expected");
-	return show(ctl, json_pack("{s:s}", "command", "edge.resume"));
+	return gs_ctl_show(ctl, json_pack("{s:s}", "command", "edge.resume"), print_edge);
 }
 
 /* Of a daemon that is away too: nothing to print then, and not ready. */

@@ -11,7 +11,6 @@
 #include "user/ctl/ctl_explain.h"
 #include "user/ctl/ctl_names.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -55,11 +54,7 @@ static int take_state(const char *verb, const char *text, struct choice *choice)
 
 static int take_limit(const char *verb, const char *text, struct choice *choice)
 {
-	char *end;
-
-	errno = 0;
-	choice->limit = strtoull(text, &end, 10);
-	if (*text < '0' || *text > '9' || *end || errno)
+	if (!gs_ctl_digits(text, &choice->limit))
 		return gs_ctl_usage("flow", verb, "--limit: \"%s\" is no number (0: no limit)",
 				    text);
 	return GS_CTL_DONE;

@@ -3,8 +3,6 @@
 #include "user/base/cleanup.h"
 #include "user/ctl/ctl_ask.h"
 
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 static double number_of(const json_t *row, const char *key)
@@ -64,36 +62,21 @@ static void print_all(const json_t *reply)
 			      gs_ctl_number(row, "measured"), gs_ctl_number(row, "lost"));
 }
 
-static bool read_limit(const char *text, json_int_t *ret_limit)
-{
-	char *end;
-
-	errno = 0;
-	*ret_limit = strtol(text, &end, 10);
-	return *text >= '0' && *text <= '9' && !*end && !errno;
-}
-
 static int handshake_list(const struct gs_ctl *ctl, int argc, char **argv)
 {
-	GS_AUTO_JSON json_t *reply = NULL;
 	json_t *request = json_pack("{s:s}", "command", "handshake.list");
-	json_int_t limit;
+	uint64_t limit;
 
 	if (argc > 0) {
-		if (strcmp(argv[0], "--limit") != 0 || argc != 2 || !read_limit(argv[1], &limit)) {
+		if (strcmp(argv[0], "--limit") != 0 || argc != 2 ||
+		    !gs_ctl_digits(argv[1], &limit)) {
 			json_decref(request);
 			return gs_ctl_usage("handshake", "list", "unexpected \"%s\"",
 					    argv[argc - 1]);
 		}
-		json_object_set_new(request, "limit", json_integer(limit));
+		json_object_set_new(request, "limit", json_integer((json_int_t)limit));
 	}
-	reply = gs_ctl_ask(ctl, request, GS_CTL_ASK_MS);
-	if (!reply)
-		return GS_CTL_FAILED;
-	if (ctl->json)
-		return gs_ctl_print(reply);
-	print_all(reply);
-	return GS_CTL_DONE;
+	return gs_ctl_show(ctl, request, print_all);
 }
 
 const struct gs_ctl_command gs_ctl_handshake_commands[] = {

@@ -5,7 +5,6 @@
 #include "user/ctl/ctl_ask.h"
 #include "user/ctl/ctl_db.h"
 
-#include <errno.h>
 #include <string.h>
 
 /* ---- options ---------------------------------------------------------------------------------*/
@@ -43,14 +42,11 @@ static int take_options(const char *object, const char *verb, int *argc, char **
 
 static int read_limit(const char *object, const char *text, uint32_t *ret_limit)
 {
-	char *end;
-	unsigned long limit;
+	uint64_t limit;
 
 	if (!text)
 		return GS_CTL_DONE;
-	errno = 0;
-	limit = strtoul(text, &end, 10);
-	if (errno || *text < '0' || *text > '9' || *end || limit < 1 || limit > 100000)
+	if (!gs_ctl_digits(text, &limit) || limit < 1 || limit > 100000)
 		return gs_ctl_usage(object, "", "--limit: '%s' is not 1 to 100000", text);
 	*ret_limit = (uint32_t)limit;
 	return GS_CTL_DONE;

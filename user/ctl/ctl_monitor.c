@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,12 +29,9 @@ struct watch {
 
 static int take_number(const char *option, const char *text, uint64_t most, uint64_t *ret_number)
 {
-	char *end;
-	unsigned long long number;
+	uint64_t number;
 
-	errno = 0;
-	number = strtoull(text, &end, 10);
-	if (*text < '0' || *text > '9' || *end || errno || number < 1 || number > most)
+	if (!gs_ctl_digits(text, &number) || number < 1 || number > most)
 		return gs_ctl_usage("monitor", "", "%s: \"%s\": a number from 1 to %llu expected",
 				    option, text, (unsigned long long)most);
 	*ret_number = number;
