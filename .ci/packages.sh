@@ -14,13 +14,14 @@ PACKAGES="
 	clang llvm libclang-rt-14-dev clang-format clang-tidy shellcheck ruby
 	libbpf-dev libxdp-dev xdp-tools bpftool
 	libpq-dev libmaxminddb-dev libjansson-dev libmnl-dev libmicrohttpd-dev libcmocka-dev
-	postgresql-15 postgresql-client-15 nginx-light prometheus wrk
+	libssl-dev libnghttp2-dev openssl
+	postgresql-15 postgresql-client-15 pgbouncer nginx-light prometheus wrk
 	tor-geoipdb mmdb-bin tzdata
 	iproute2 iputils-ping ethtool curl jq strace procps util-linux xz-utils
 	qemu-system-x86 busybox-static cpio ca-certificates
 "
 # Units that would start with the machine from now on. They are not ours to start.
-UNITS="nginx.service tor.service postgresql.service prometheus.service"
+UNITS="nginx.service tor.service postgresql.service pgbouncer.service prometheus.service"
 
 POLICY=/usr/sbin/policy-rc.d
 CREATECLUSTER=/etc/postgresql-common/createcluster.conf

@@ -155,6 +155,7 @@ GS_INLINE enum gs_reason gs_process(struct xdp_md *ctx, struct gs_packet *packet
 	turn.affinity = service->affinity;
 	turn.affinity4 = service->affinity4;
 	turn.affinity6 = service->affinity6;
+	turn.priority = service->priority;
 	if (service->stale) {
 		reason = (enum gs_reason)gs_stale(service->stale, service->stale_after_s);
 		outcome->service = turn.service;

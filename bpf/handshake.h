@@ -11,6 +11,7 @@
 
 #include "answer.h"
 #include "flow.h"
+#include "lease.h"
 #include "locate.h"
 
 /* ---- new flows -------------------------------------------------------------------------------*/
@@ -184,6 +185,7 @@ __attribute__((noinline)) int gs_watch_flow(const struct gs_packet *packet,
 		gs_handshake_syn(turn->table_hash, backend, (turn->watch & GS_WATCH_REPEATED) != 0);
 	if (turn->watch & GS_WATCH_PROVEN &&
 	    (packet->tcp_flags & (GS_TCP_ACK | GS_TCP_RST | GS_TCP_FIN)) == GS_TCP_ACK) {
+		gs_lease_prove(turn->table_hash, turn->service, backend);
 		rtt_us = (__u32)gs_handshake_ack(turn->table_hash);
 		if (rtt_us)
 			gs_handshake_tell(packet, turn, backend, rtt_us);

@@ -9,6 +9,7 @@
 #include "fib.h"
 #include "fragment.h"
 #include "ingress.h"
+#include "lease.h"
 #include "nat_rewrite.h"
 #include "nat_table.h"
 #include "spread.h"
@@ -313,6 +314,31 @@ GS_INLINE void gs_nat_note_reset(const struct gs_packet *packet, union gs_flow_b
 		count->resets++;
 }
 
+/* The backend has taken a connection: if a breaker's trial was spent on it, something came of that,
+ * and no client can make it up. edit: of the reply. */
+__attribute__((noinline)) int gs_nat_note_answer(const struct gs_nat_edit *edit)
+{
+	const struct gs_meta_value *found;
+	struct gs_flow_tuple tuple = {0};
+	struct gs_lease_value *lease;
+	__u32 zero = 0;
+	__u64 hash;
+
+	found = bpf_map_lookup_elem(&meta, &zero);
+	if (!found || !edit)
+		return 0;
+	gs_nat_copy(tuple.src, edit->dst);
+	gs_nat_copy(tuple.dst, edit->src);
+	tuple.src_port = edit->dst_port;
+	tuple.dst_port = edit->src_port;
+	tuple.protocol = IPPROTO_TCP;
+	hash = gs_hash_flow(&tuple, found->table_seed);
+	lease = bpf_map_lookup_elem(&leases, &hash);
+	if (lease)
+		lease->answered = 1;
+	return 0;
+}
+
 /*
  * A packet for no service. -1: no reply of a flow we know. NONE: ready to leave by *ret_ifindex. A
  * reason: not sent.
@@ -348,6 +374,8 @@ __attribute__((noinline)) int gs_nat_back(struct xdp_md *ctx, const struct gs_pa
 	if (packet->shape != GS_SHAPE_QUOTES) {
 		gs_nat_note_reset(packet, entry);
 		gs_nat_touch_back(word, entry, packet, gs_nat_now());
+		if ((packet->tcp_flags & (GS_TCP_SYN | GS_TCP_ACK)) == (GS_TCP_SYN | GS_TCP_ACK))
+			gs_nat_note_answer(&edit);
 	}
 	if (packet->shape == GS_SHAPE_FIRST)
 		gs_fragment_remember(packet);

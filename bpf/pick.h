@@ -6,6 +6,7 @@
 #pragma once
 
 #include "flow.h"
+#include "lease.h"
 #include "plan.h"
 
 /*
@@ -97,8 +98,10 @@ GS_INLINE enum gs_reason gs_pick(struct gs_turn *turn, const struct gs_packet *p
 	tracked = gs_flow_remember(turn, (__u16)picked | ends, id && !is_syn ? GS_FLOW_PROVEN : 0);
 	turn->watch = gs_watch_new(known, is_syn, tracked);
 	*ret_backend = (__u32)picked & ~GS_PICK_TRIAL;
-	if (picked & GS_PICK_TRIAL)
+	if (picked & GS_PICK_TRIAL) {
+		gs_lease_take(turn->table_hash, turn->service, *ret_backend);
 		return GS_REASON_tx_trial;
+	}
 	if (id)
 		return GS_REASON_tx_repicked;
 	return tracked ? GS_REASON_tx_new : GS_REASON_tx_untracked;

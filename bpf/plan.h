@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Step 4b, of a flow that the table does not know: location -> plan -> region -> ring. A pure
- * function of (generation, usable words, packet), but for limits and trials that it takes;
- * user/core/plan.c has the same draw.
+ * function of (generation, usable words, fill words, packet), but for limits and trials that it
+ * takes; user/core/plan.c has the same draw.
  */
 #pragma once
 
@@ -70,6 +70,7 @@ struct gs_ask {
 	__u32 regions;
 	__u32 service;
 	__u16 draw; /* for accept: the low bits of the selection hash, no part of ring slots */
+	__u16 _pad;
 };
 
 GS_INLINE __u32 gs_region_open(const struct gs_ask *ask, __u32 region)
@@ -89,34 +90,68 @@ GS_INLINE __u32 gs_plan_first(const struct gs_plan_value *plan, __u16 slot)
 	return 0;
 }
 
-/* The second draw, over the spare weights of the usable; 0: none is usable. */
-GS_INLINE __u32 gs_plan_spare(const struct gs_ask *ask, const struct gs_plan_value *plan,
-			      __u32 draw)
+/* What weighs in a second draw: the plan's own spare, or a half of the regions' words in `fill`. */
+enum gs_weigh { GS_WEIGH_PLAN, GS_WEIGH_SPARE, GS_WEIGH_ROOM };
+
+GS_INLINE __u32 gs_plan_weight(const struct gs_plan_value *plan, __u32 i, __u32 weigh)
 {
-	__u32 usable = 0, total = 0, first = 0, point;
+	struct gs_fill_word word;
 
+	if (weigh == GS_WEIGH_PLAN)
+		return plan->spare[i];
+	word = gs_fill_get(plan->region[i]);
+	return weigh == GS_WEIGH_ROOM ? word.room : word.spare;
+}
+
+/* Bit i: the plan's i-th region is open. Apart from the draw, and small: both are called with most
+ * of the stack in use. */
+__attribute__((noinline)) int gs_plan_usable(const struct gs_ask *ask,
+					     const struct gs_plan_value *plan)
+{
+	__u32 usable = 0;
+
+	if (!ask || !plan)
+		return 0;
 	for (__u32 i = 0; i < GS_PLAN_REGIONS; i++) {
-		__u32 open;
-
 		if (i >= plan->count)
 			break;
-		open = gs_region_open(ask, plan->region[i]);
-		usable |= open << i;
-		total += plan->spare[i] & -open;
-		if (open && !first)
+		usable |= gs_region_open(ask, plan->region[i]) << i;
+	}
+	return (int)usable;
+}
+
+/*
+ * A second draw over these regions of the plan (gs_plan_usable). 0: there are none, or, but by the
+ * plan's own spare, none weighs anything: then it is the first.
+ */
+__attribute__((noinline)) int gs_plan_draw(const struct gs_plan_value *plan, __u32 usable,
+					   __u32 draw, __u32 weigh)
+{
+	__u32 total = 0, first = 0, point;
+
+	if (!plan)
+		return 0;
+	for (__u32 i = 0; i < GS_PLAN_REGIONS; i++) {
+		if (!(usable >> i & 1))
+			continue;
+		total += gs_plan_weight(plan, i, weigh);
+		if (!first)
 			first = plan->region[i];
 	}
 	if (total == 0)
-		return first;
+		return weigh == GS_WEIGH_PLAN ? (int)first : 0;
 	point = (__u32)((__u64)draw * total >> 32);
 	for (__u32 i = 0; i < GS_PLAN_REGIONS; i++) {
-		__u32 weight = plan->spare[i] & -(usable >> i & 1);
+		__u32 weight;
 
+		if (!(usable >> i & 1))
+			continue;
+		weight = gs_plan_weight(plan, i, weigh);
 		if (point < weight)
 			return plan->region[i];
 		point -= weight;
 	}
-	return first;
+	return (int)first; /* words have changed meanwhile */
 }
 
 /* Beside the region or the backend: the flow is one of a half-open breaker's trials. */
@@ -146,6 +181,31 @@ __attribute__((noinline)) int gs_trial_take(__u32 at, __u32 regions, __u32 servi
 	return __sync_fetch_and_add(&trial->left, -1) > 0;
 }
 
+/* In place of the region: nobody has room for the client. */
+#define GS_PICK_SHED 0x20000u
+
+/* A client that its region is too full for: where it goes instead; 0: it stays, nobody has room. */
+GS_INLINE __u32 gs_pick_away(const struct gs_ask *ask, const struct gs_plan_value *plan, __u32 draw,
+			     __u32 home)
+{
+	__u32 usable = (__u32)gs_plan_usable(ask, plan);
+
+	for (__u32 i = 0; i < GS_PLAN_REGIONS; i++)
+		usable &= ~((__u32)(plan->region[i] == home) << i);
+	return (__u32)gs_plan_draw(plan, usable, draw, GS_WEIGH_ROOM);
+}
+
+/* A client that its region is no longer there for. */
+GS_INLINE __u32 gs_pick_spare(const struct gs_turn *turn, const struct gs_ask *ask,
+			      const struct gs_plan_value *plan, __u32 draw)
+{
+	__u32 usable = (__u32)gs_plan_usable(ask, plan), region = 0;
+
+	if (turn->asks & GS_ASK_FILL)
+		region = (__u32)gs_plan_draw(plan, usable, draw, GS_WEIGH_SPARE);
+	return region ? region : (__u32)gs_plan_draw(plan, usable, draw, GS_WEIGH_PLAN);
+}
+
 /*
  * draw: the client's (gs_hash_client). 0: no region of the plan is usable. A region on trial takes
  * flows by the first draw only: what other regions lose must not land on it. And only those the
@@ -154,26 +214,43 @@ __attribute__((noinline)) int gs_trial_take(__u32 at, __u32 regions, __u32 servi
 GS_INLINE __u32 gs_pick_region(const struct gs_turn *turn, const struct gs_ask *ask,
 			       const struct gs_plan_value *plan, __u64 draw)
 {
-	__u32 region = gs_plan_first(plan, (__u16)draw);
+	__u32 region = gs_plan_first(plan, (__u16)draw), other;
 
+	if (region && turn->asks & GS_ASK_FILL) {
+		struct gs_fill_word word = gs_fill_get(region);
+
+		if (word.shed && gs_fill_sheds(draw, word.shed, turn->priority))
+			return GS_PICK_SHED;
+		other = word.away && gs_fill_leaves(draw, word.away)
+				? gs_pick_away(ask, plan, (__u32)(draw >> 16), region)
+				: 0;
+		if (other)
+			return other;
+	}
 	if (region && gs_region_open(ask, region))
 		return region;
 	if (region && turn->may_try && gs_flow_has_room(turn) &&
 	    gs_trial_take(ask->at, ask->regions, ask->service, region, ask->draw))
 		return region | GS_PICK_TRIAL;
-	return gs_plan_spare(ask, plan, (__u32)(draw >> 16));
+	return gs_pick_spare(turn, ask, plan, (__u32)(draw >> 16));
 }
 
 /* ---- region -> backend -----------------------------------------------------------------------*/
 
 /* A usable backend by up to GS_RING_TRIES draws, else the pool's fallback; 0: none. */
-GS_INLINE __u32 gs_pick_backend(const struct gs_ask *ask, __u32 region, __u64 hash)
+GS_INLINE int gs_pick_backend(const struct gs_ask *ask, __u32 region, __u64 hash)
 {
-	struct gs_pool_value pool = gs_pool_get(ask->at, ask->regions, ask->service, region);
-	__u32 pool_index = ask->service * GS_MAX_REGIONS + region;
 	const struct gs_ring_block *block;
-	__u32 at = ask->at, backend;
-	void *table = bpf_map_lookup_elem(&rings, &at);
+	__u32 at, backend, pool_index;
+	struct gs_pool_value pool;
+	void *table;
+
+	if (!ask)
+		return 0;
+	at = ask->at;
+	pool_index = ask->service * GS_MAX_REGIONS + region;
+	pool = gs_pool_get(ask->at, ask->regions, ask->service, region);
+	table = bpf_map_lookup_elem(&rings, &at);
 
 	for (__u32 try = 0; try < GS_RING_TRIES; try++) {
 		__u32 slot = pool.base + gs_hash_slot(hash, try, pool.slots);
@@ -184,11 +261,11 @@ GS_INLINE __u32 gs_pick_backend(const struct gs_ask *ask, __u32 region, __u64 ha
 			break;
 		backend = block->backend[slot % GS_BLOCK_U16];
 		if (backend && gs_takes_new(gs_usable_get(&usable_backend, backend), ask->draw))
-			return backend;
+			return (int)backend;
 	}
 	backend = gs_usable_get(&usable_pool, pool_index).fallback;
 	if (backend && gs_usable_get(&usable_backend, backend).state == GS_USABLE_UP)
-		return backend;
+		return (int)backend;
 	return 0;
 }
 
@@ -200,6 +277,14 @@ __attribute__((noinline)) int gs_reduce(struct gs_flow_tuple *tuple, const struc
 		return 0;
 	gs_affinity_reduce(tuple, turn->affinity, turn->affinity4, turn->affinity6);
 	return 0;
+}
+
+/* gs_locate, in a function of its own for the stack's sake. */
+__attribute__((noinline)) int gs_locate_new(const struct gs_packet *packet, __u32 at)
+{
+	const struct gs_generation_value *generation = gs_generation(at);
+
+	return packet && generation ? (int)gs_locate(packet, generation, at) : 0;
 }
 
 /*
@@ -226,22 +311,25 @@ __attribute__((noinline)) int gs_pick_new(const struct gs_packet *packet, struct
 	gs_reduce(&tuple, turn);
 	hash = gs_hash_flow(&tuple, generation->seed);
 	/* Where the client is, not its prefix: geography and overrides may cut a prefix in two. */
-	plan = gs_plan_get(turn, generation, gs_locate(packet, generation, turn->at));
+	plan = gs_plan_get(turn, generation, (__u32)gs_locate_new(packet, turn->at));
 	if (!plan)
 		return -GS_REASON_drop_no_plan;
 	ask.at = turn->at;
 	ask.regions = generation->regions;
 	ask.service = turn->service;
 	ask.draw = (__u16)hash;
+	ask._pad = 0;
 	region = gs_pick_region(turn, &ask, plan, gs_hash_client(tuple.src, generation->seed));
 	if (!region)
 		return -GS_REASON_drop_no_region;
+	if (region == GS_PICK_SHED)
+		return -GS_REASON_drop_shed;
 	if (turn->asks & GS_ASK_REGION_LIMITS) {
 		limited = gs_limit_region(region & ~GS_PICK_TRIAL, turn->is_new);
 		if (limited)
 			return -limited;
 	}
-	backend = gs_pick_backend(&ask, region & ~GS_PICK_TRIAL, hash);
+	backend = (__u32)gs_pick_backend(&ask, region & ~GS_PICK_TRIAL, hash);
 	if (!backend)
 		return -GS_REASON_drop_no_backend;
 	return (int)(backend | (region & GS_PICK_TRIAL));

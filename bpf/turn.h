@@ -32,6 +32,7 @@ struct gs_turn {
 	__u8 affinity;	 /* enum gs_affinity, and its bits: of the service */
 	__u8 affinity4;
 	__u8 affinity6;
+	__u8 priority; /* of the service */
 };
 
 /* NULL: no such slot. */
@@ -77,6 +78,21 @@ GS_INLINE struct gs_usable_word gs_usable_get(void *map, __u32 index)
 {
 	union gs_usable_bits bits = {.word = 0};
 	const volatile __u64 *word = bpf_map_lookup_elem(map, &index);
+
+	if (word)
+		bits.word = *word;
+	return bits.as;
+}
+
+union gs_fill_bits {
+	__u64 word;
+	struct gs_fill_word as;
+};
+
+GS_INLINE struct gs_fill_word gs_fill_get(__u32 region)
+{
+	union gs_fill_bits bits = {.word = 0};
+	const volatile __u64 *word = bpf_map_lookup_elem(&fill, &region);
 
 	if (word)
 		bits.word = *word;

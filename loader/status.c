@@ -28,10 +28,11 @@ static void read_pinned(const struct gs_pins *pins, struct gs_status *status)
 	if (!dir)
 		return;
 	while ((entry = readdir(dir)) && status->pinned_count < GS_STATUS_PINNED_MAX) {
-		if (entry->d_name[0] == '.' || strlen(entry->d_name) >= sizeof(status->pinned[0]))
+		size_t length = strlen(entry->d_name);
+
+		if (entry->d_name[0] == '.' || length >= sizeof(status->pinned[0]))
 			continue;
-		snprintf(status->pinned[status->pinned_count++], sizeof(status->pinned[0]), "%s",
-			 entry->d_name);
+		memcpy(status->pinned[status->pinned_count++], entry->d_name, length + 1);
 	}
 	closedir(dir);
 	qsort(status->pinned, status->pinned_count, sizeof(status->pinned[0]), by_name);

@@ -65,7 +65,8 @@ static inline __attribute__((always_inline)) __u64 gs_hash_flow(const struct gs_
 
 /*
  * Of the client's prefix, under the selection seed: a client's /24 or /48 shares one draw. The low
- * 16 bits are its slot for gs_plan_value.share; bits 16 .. 47 its second draw, for spare.
+ * 16 bits are its slot for gs_plan_value.share; bits 16 .. 47 its second draw, for spare; the high
+ * 16 say whether it leaves a region that is full (gs_fill_leaves).
  * addr as in struct gs_service_key.
  */
 static inline __attribute__((always_inline)) __u64 gs_hash_client(const __be32 addr[4], __u64 seed)
@@ -77,6 +78,26 @@ static inline __attribute__((always_inline)) __u64 gs_hash_client(const __be32 a
 		is_v4 ? gs_hash_pair(addr[2], addr[3] & (__be32)__builtin_bswap32(0xffffff00u)) : 0;
 
 	return gs_hash_mix(gs_hash_step(gs_hash_step(seed, high), low));
+}
+
+/*
+ * What a client's draw (gs_hash_client) says of its region's word in `fill`. Both are draws of
+ * their own: who leaves is no matter of shares, and who is shed none of who leaves. priority: of
+ * the service, below GS_PRIORITIES; those below shed / GS_SHED_STEP are shed as far as any are.
+ */
+static inline __attribute__((always_inline)) int gs_fill_leaves(__u64 draw, __u16 away)
+{
+	return away == 0xffff || (draw >> 48) < away;
+}
+
+static inline __attribute__((always_inline)) int gs_fill_sheds(__u64 draw, __u16 shed,
+							       __u32 priority)
+{
+	__u32 below = priority * GS_SHED_STEP;
+	__u32 most = shed > below ? shed - below : 0;
+
+	most = most < GS_SHED_MOST ? most : GS_SHED_MOST;
+	return (gs_hash_mix(draw ^ 0x9e3779b97f4a7c15ULL) >> 51) < most;
 }
 
 /*

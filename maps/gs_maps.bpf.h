@@ -36,6 +36,7 @@ GS_ARRAY(usable_region, GS_MAX_REGIONS, gs_usable_word, BPF_F_MMAPABLE);
 GS_ARRAY(usable_pool, GS_MAX_SERVICES *GS_MAX_REGIONS, gs_usable_word, BPF_F_MMAPABLE);
 GS_ARRAY(usable_backend, GS_MAX_BACKENDS, gs_usable_word, BPF_F_MMAPABLE);
 GS_ARRAY(trials, GS_MAX_SERVICES *GS_MAX_REGIONS, gs_trial_value, BPF_F_MMAPABLE);
+GS_ARRAY(fill, GS_MAX_REGIONS, gs_fill_word, BPF_F_MMAPABLE);
 GS_ARRAY(backends, GS_MAX_BACKENDS, gs_backend_value, 0);
 GS_ARRAY(tunnel_told, GS_MAX_BACKENDS, gs_tunnel_told, BPF_F_MMAPABLE);
 GS_ARRAY(hops, GS_MAX_HOPS, gs_hop_value, 0);
@@ -85,6 +86,13 @@ struct {
 	__type(key, __u32);
 	__type(value, struct gs_syn_count);
 } count_syn SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, GS_MAX_LEASES);
+	__type(key, __u64);
+	__type(value, struct gs_lease_value);
+} leases SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

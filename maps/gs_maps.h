@@ -14,7 +14,7 @@
 
 #include <linux/types.h>
 
-#define GS_MAPS_VERSION 7u
+#define GS_MAPS_VERSION 8u
 
 /* Where everything is pinned unless the user names another folder. */
 #define GS_PIN_DIR_DEFAULT "/sys/fs/bpf/geostream"
@@ -34,6 +34,8 @@
 #define GS_MAP_USABLE_POOL "usable_pool"
 #define GS_MAP_USABLE_BACKEND "usable_backend"
 #define GS_MAP_TRIALS "trials"
+#define GS_MAP_FILL "fill"
+#define GS_MAP_LEASES "leases"
 #define GS_MAP_BACKENDS "backends"
 #define GS_MAP_HOPS "hops"
 #define GS_MAP_LINKS "links"
@@ -124,6 +126,7 @@
 	X(drop_headers, DROP, "IPv6 headers: too many, or in a fragment, for a service")     \
 	X(drop_no_plan, DROP, "the service's policy has no plan for the location")           \
 	X(drop_no_region, DROP, "no region of the plan is usable")                           \
+	X(drop_shed, DROP, "all regions of the plan are full: shed by priority")             \
 	X(drop_no_backend, DROP, "the region's pool has no usable backend")                  \
 	X(drop_no_hop, DROP, "the backend has no next hop, and the kernel gives none")       \
 	X(drop_no_route, DROP, "no next hop: the kernel has no route to the backend")        \
@@ -182,7 +185,8 @@ struct gs_generation_value {
 	__u32 asks;  /* GS_ASK_*: what need be asked at all */
 };
 
-/* Is there an access rule of every service, of one service, by family; has a region a limit? */
+/* Is there an access rule of every service, of one service, by family; has a region a limit; does
+ * one state its capacity? */
 #define GS_ASK_ACCESS4_ALL 1u
 #define GS_ASK_ACCESS4_OWN 2u
 #define GS_ASK_ACCESS6_ALL 4u
@@ -190,6 +194,7 @@ struct gs_generation_value {
 #define GS_ASK_ACCESS \
 	(GS_ASK_ACCESS4_ALL | GS_ASK_ACCESS4_OWN | GS_ASK_ACCESS6_ALL | GS_ASK_ACCESS6_OWN)
 #define GS_ASK_REGION_LIMITS 16u
+#define GS_ASK_FILL 32u
 
 /* `meta`: one element, mapped into the controller. */
 struct gs_meta_value {
@@ -260,7 +265,8 @@ struct gs_service_value {
 	__u32 flows;
 	__u8 limit4; /* bits of a client prefix */
 	__u8 limit6;
-	__u16 _pad;
+	__u8 priority; /* 0 .. GS_PRIORITIES - 1: who is shed last */
+	__u8 _pad;
 };
 
 /* ---- access ----------------------------------------------------------------------------------
@@ -369,7 +375,8 @@ struct gs_route_block {
  *	in order over usable i: taken if point < spare[i], else point -= spare[i].
  *   3. total == 0 (all usable ones weigh nothing): the first usable region in order.
  * No usable region, or count 0: no region. share[] is cumulative and share[count - 1] is 65535, so
- * that 1 always finds an i. user/core/plan.c has the same walk (gs_plan_pick).
+ * that 1 always finds an i. user/core/plan.c has the same walk (gs_plan_pick). Where a region
+ *states its capacity, `fill` has a say in it (struct gs_fill_word).
  */
 struct gs_plan_value {
 	__u8 count;
@@ -423,6 +430,46 @@ struct gs_usable_word {
 struct gs_trial_value {
 	__u32 epoch; /* gs_usable_word.epoch it belongs to */
 	__s32 left;  /* 0 or less: none; each CPU may go one below */
+};
+
+/* ---- capacity --------------------------------------------------------------------------------
+ *
+ * `fill`, one 8-byte word a region: what of its own clients (the first draw of a plan, above) does
+ * not stay there, and how much it takes of others'. Asked for new flows only, and only if a region
+ * of the generation states its capacity (GS_ASK_FILL). All zero: as if there were none. In order:
+ *
+ *   shed	a client beyond it is dropped, by its service's priority (gs_fill_sheds).
+ *   away	of the others this share leaves the region (gs_fill_leaves): a second draw as in 2
+ *above, over `room` instead of spare, the region itself left out. Nobody has room: it stays. spare
+ *in place of the plan's own spare in 2, for clients whose region is not usable; if all usable ones
+ *have 0, the plan's own.
+ *
+ * Only regions of the client's plan are drawn, so that fences hold. A client's prefix has the same
+ * draws every time: a share that changes by one percent moves one percent.
+ */
+struct gs_fill_word {
+	__u16 away; /* of 65,536; 65,535: all of them */
+	__u16 room;
+	__u16 spare;
+	__u16 shed;
+};
+#define GS_PRIORITIES 8u
+#define GS_SHED_STEP 8192u /* of `shed`, a priority */
+#define GS_SHED_MOST 8064u /* of a step: one client in 64 comes through, and shows the demand */
+/*
+ * `leases`, by the hash of a flow: what a trial was spent on, so that it can be given back. A
+ * packet puts it in where it takes a trial, so there are no more than all quotas have; later ones
+ * mark it. The controller takes it out: when its time is over, or its word has another epoch.
+ */
+#define GS_MAX_LEASES 4096
+struct gs_lease_value {
+	__u32 pool; /* index into usable_pool */
+	__u32 us;   /* CLOCK_MONOTONIC when it was taken, modulo 2^32 */
+	__u16 epoch;
+	__u16 backend;
+	__u8 proven;   /* 1: an ACK of the client has come, as anybody can send one */
+	__u8 answered; /* 1: NAT: the backend's own SYN-ACK has come */
+	__u8 _pad[2];
 };
 
 /* ---- backends and hops -----------------------------------------------------------------------*/
@@ -818,6 +865,8 @@ GS_ASSERT_SIZE(gs_pool_value, 8);
 GS_ASSERT_SIZE(gs_ring_block, GS_BLOCK_BYTES);
 GS_ASSERT_SIZE(gs_usable_word, 8);
 GS_ASSERT_SIZE(gs_trial_value, 8);
+GS_ASSERT_SIZE(gs_fill_word, 8);
+GS_ASSERT_SIZE(gs_lease_value, 16);
 GS_ASSERT_SIZE(gs_backend_value, 32);
 GS_ASSERT_OFFSET(gs_backend_value, addr, 16);
 GS_ASSERT_SIZE(gs_hop_value, 64);

@@ -13,9 +13,9 @@ BUILD=${BUILD:-build}
 TEST_TIMEOUT=${TEST_TIMEOUT:-300}
 LOG=${TEST_LOG:-$BUILD/tests/log}
 export BUILD CMOCKA_MESSAGE_OUTPUT=TAP LC_ALL=C.UTF-8
-unset MAKEFLAGS MAKELEVEL MFLAGS
+without_others=${WITHOUT_OTHERS-} # those of tests/computing and tests/patient have lanes of their own
+unset MAKEFLAGS MAKELEVEL MFLAGS WITHOUT_OTHERS
 
-VM_TESTS=tests/e2e/20-dispatcher-6.1.sh
 passed=0
 failed=0
 cases=0 # rows of tables of packets, as tests of the packet path tell
@@ -87,11 +87,12 @@ run_test() { # PROGRAM
 	fi
 }
 
-# Every check of make lint is a test.
+# Every check of make lint is a test. The analyzer follows a function for as long as pays in a whole
+# run: the last three quarters of its states take two thirds of its time.
 run_lint() {
 	local began=$SECONDS status=0 good bad
 	printf -- '---- lint\n'
-	tests/lint/run.sh </dev/null >"$LOG/lint.log" 2>&1 || status=$?
+	LINT_STATES=${LINT_STATES:-50000} tests/lint/run.sh </dev/null >"$LOG/lint.log" 2>&1 || status=$?
 	good=$(grep '^  LINT ' "$LOG/lint.log" | grep -vc 'FAILED$')
 	bad=$(grep -c '^  LINT .*FAILED$' "$LOG/lint.log")
 	if ((status && !bad)); then
@@ -122,6 +123,11 @@ suite_tests() { # SUITE
 			printf '%s\n' "$source"
 		fi
 	done
+}
+
+# What is to be run, of a list of tests.
+listed() { # FILE...
+	sed "/^#/d; /\.sh$/!s|^|$BUILD/tests/|; /\.sh$/s|^|tests/|" "$@"
 }
 
 # The tests with threads, again: built with ThreadSanitizer, in a build folder of their own. It wants
@@ -161,27 +167,61 @@ run_suite() { # NAME TEST...
 	printf -- '---- %s: %d s\n\n' "$name" $((SECONDS - began))
 }
 
-# Suites beside each other, one a processor: none of them needs the lab, and each would leave the
-# other processor idle. The virtual machine's test is here for the same reason.
+# What a lane of suites, run by a run.sh of its own, printed and counted.
+take_lane() { # NAME PID
+	local log=$LOG/lane-$1.log line
+	wait "$2"
+	line=$(tail -n 1 "$log")
+	if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
+		sed '$d' "$log"
+		passed=$((passed + BASH_REMATCH[1]))
+		failed=$((failed + BASH_REMATCH[2]))
+	else
+		cat "$log"
+		printf 'FAIL  the lane %s ended without a count\n' "$1"
+		failed=$((failed + 1))
+	fi
+}
+
+# Suites beside each other, one a processor: none of them needs a lab, and each would leave the other
+# processor idle. With them the end-to-end tests that have none, the virtual machine's among them.
 run_beside() {
-	local lane line pids=()
-	tests/run.sh unit race db >"$LOG/lane-0.log" 2>&1 </dev/null &
-	pids+=($!)
-	tests/run.sh bpf $VM_TESTS >"$LOG/lane-1.log" 2>&1 </dev/null &
-	pids+=($!)
-	for lane in 0 1; do
-		wait "${pids[lane]}"
-		line=$(tail -n 1 "$LOG/lane-$lane.log")
-		if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
-			sed '$d' "$LOG/lane-$lane.log"
-			passed=$((passed + BASH_REMATCH[1]))
-			failed=$((failed + BASH_REMATCH[2]))
-		else
-			cat "$LOG/lane-$lane.log"
-			printf 'FAIL  a lane of suites ended without a count\n'
-			failed=$((failed + 1))
-		fi
-	done
+	local user packets tests
+	WITHOUT_OTHERS=1 tests/run.sh unit db >"$LOG/lane-user.log" 2>&1 </dev/null &
+	user=$!
+	mapfile -t tests < <(suite_tests e2e | xargs grep -L '^lab_test ' | grep -vxFf <(listed tests/patient))
+	WITHOUT_OTHERS=1 tests/run.sh bpf "${tests[@]}" >"$LOG/lane-packets.log" 2>&1 </dev/null &
+	packets=$!
+	take_lane user "$user"
+	take_lane packets "$packets"
+}
+
+# Lint is computing, as some tests are, and the lab mostly waits: they have the time that nothing else
+# wants. Idle tasks are weighed within their session only where sessions are groups (autogroup), hence
+# the session.
+begin_idle() {
+	local tests
+	mapfile -t tests < <(listed tests/computing)
+	# shellcheck disable=SC2016 # the inner shell expands
+	setsid sh -c '[ ! -w /proc/self/autogroup ] || echo 19 >/proc/self/autogroup; exec chrt --idle 0 "$@"' \
+		idle env TEST_TIMEOUT=900 tests/run.sh lint "${tests[@]}" >"$LOG/lane-idle.log" 2>&1 </dev/null &
+	idle=$!
+	trap 'kill -- "-$idle" 2>/dev/null' EXIT
+}
+end_idle() {
+	take_lane idle "$idle"
+	trap - EXIT
+}
+
+# One lab after the other, and beside them what is in no hurry.
+run_labs() {
+	local patient tests
+	mapfile -t tests < <(listed tests/patient)
+	TEST_TIMEOUT=900 nice -n 10 tests/run.sh race "${tests[@]}" >"$LOG/lane-patient.log" 2>&1 </dev/null &
+	patient=$!
+	mapfile -t tests < <(suite_tests e2e | xargs grep -l '^lab_test ')
+	run_suite e2e "${tests[@]}"
+	take_lane patient "$patient"
 }
 
 usage() {
@@ -194,7 +234,7 @@ mkdir -p "$LOG"
 suites=()
 for argument in "$@"; do
 	case $argument in
-	all) suites+=(lint beside lab) ;;
+	all) suites+=(begin_idle beside labs end_idle) ;;
 	lint | unit | race | db | bpf | e2e) suites+=("$argument") ;;
 	*/*) suites+=("$argument") ;;
 	*) usage ;;
@@ -203,16 +243,18 @@ done
 need_bpffs
 for suite in "${suites[@]}"; do
 	case $suite in
+	begin_idle | end_idle) "$suite" ;;
 	lint) run_lint ;;
 	race) run_race ;;
 	beside) run_beside ;;
-	lab)
-		mapfile -t tests < <(suite_tests e2e | grep -vxF "$VM_TESTS")
-		run_suite e2e "${tests[@]}"
-		;;
+	labs) run_labs ;;
 	*/*) run_suite "${suite##*/}" "$suite" ;;
 	*)
-		mapfile -t tests < <(suite_tests "$suite")
+		mapfile -t tests < <(suite_tests "$suite" | if [[ -n $without_others ]]; then
+			grep -vxFf <(listed tests/computing tests/patient)
+		else
+			cat
+		fi)
 		run_suite "$suite" "${tests[@]}"
 		;;
 	esac

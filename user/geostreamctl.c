@@ -18,10 +18,23 @@
 enum { COMMANDS_MAX = 128 };
 
 const struct gs_ctl_command *const gs_ctl_tables[] = {
-	gs_ctl_daemon_commands,	   gs_ctl_edge_commands,    gs_ctl_live_commands,
-	gs_ctl_db_commands,	   gs_ctl_history_commands, gs_ctl_file_commands,
-	gs_ctl_explain_commands,   gs_ctl_monitor_commands, gs_ctl_flow_commands,
-	gs_ctl_handshake_commands, gs_ctl_demand_commands,  NULL,
+	gs_ctl_daemon_commands,
+	gs_ctl_edge_commands,
+	gs_ctl_live_commands,
+	gs_ctl_db_commands,
+	gs_ctl_history_commands,
+	gs_ctl_file_commands,
+	gs_ctl_explain_commands,
+	gs_ctl_monitor_commands,
+	gs_ctl_flow_commands,
+	gs_ctl_handshake_commands,
+	gs_ctl_demand_commands,
+	gs_ctl_latency_commands,
+	gs_ctl_capacity_commands,
+	gs_ctl_votes_commands,
+	gs_ctl_quorum_commands,
+	gs_ctl_overlay_commands,
+	NULL,
 };
 
 /* What people typed and databases said may hold what a terminal would act on. */
@@ -133,14 +146,15 @@ bool gs_ctl_digits(const char *text, uint64_t *ret_number)
 /* The help, and with it the manual page, by what people are after. Each object is in one. */
 static const struct group {
 	const char *heading;
-	const char *objects[8];
+	const char *objects[9]; /* ends with NULL */
 } GROUPS[] = {
-	{"objects", {"service", "region", "backend", "policy", "override", "access"}},
+	{"objects", {"service", "region", "backend", "policy", "override", "fence", "access"}},
 	{"the whole configuration", {"apply", "export", "db"}},
 	{"health and breakers", {"health", "breaker"}},
 	{"history", {"history", "audit"}},
-	{"routing", {"route", "explain", "monitor", "flow", "handshake", "demand"}},
-	{"daemon, edges and GeoIP", {"status", "edge", "geo"}},
+	{"routing",
+	 {"route", "explain", "monitor", "flow", "handshake", "demand", "latency", "capacity"}},
+	{"daemon, edges and GeoIP", {"status", "edge", "vote", "quorum", "geo"}},
 };
 
 static void print_command(const struct gs_ctl_command *c)

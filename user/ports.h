@@ -7,9 +7,12 @@
 #pragma once
 
 #include "user/app/tables.h"
+#include "user/core/asn.h"
 #include "user/core/breaker.h"
 #include "user/core/geodata.h"
 #include "user/core/health.h"
+#include "user/core/latency.h"
+#include "user/core/quorum.h"
 #include "user/core/types.h"
 
 /* ---- store: desired and shared state (adapters/pg.c) ---------------------------------------- */
@@ -67,7 +70,60 @@ struct gs_edge_report {
 	int64_t published_unix_ms;
 	char geo_path[GS_PATH_MAX];
 	uint64_t geo_build_unix_s;
+	uint64_t geo_digest;	 /* of the compiled GeoIP database; 0: none */
+	uint64_t selection_seed; /* edges with equal ones draw alike */
 };
+
+/* What an edge says of a region, or of a pool where that is another than the region's. */
+struct gs_edge_vote {
+	gs_id service; /* 0: the region */
+	gs_id region;
+	enum gs_vote vote;
+};
+
+enum { GS_VOTERS_MAX = 256, GS_SELF_TEXT_MAX = 96, GS_VERSION_TEXT_MAX = 32 };
+
+/* This edge's, whole. Sorted by service and region. Borrowed. */
+struct gs_ballot_paper {
+	char site[GS_NAME_MAX]; /* its failure domain; "": not told */
+	char self[GS_NAME_MAX]; /* gs_self_name */
+	char self_why[GS_SELF_TEXT_MAX];
+	const struct gs_edge_vote *votes;
+	uint32_t count;
+};
+
+/* Another edge's, as it was read. */
+struct gs_edge_ballot {
+	char edge[GS_NAME_MAX];
+	char site[GS_NAME_MAX];
+	char self[GS_NAME_MAX];
+	char self_why[GS_SELF_TEXT_MAX];
+	uint64_t seq;			   /* of what it wrote last; only grows */
+	uint32_t age_ms;		   /* since then, by the database's clock */
+	char version[GS_VERSION_TEXT_MAX]; /* of its program */
+	uint64_t generation, revision, digest, geo_digest, selection_seed;
+	bool is_new;   /* else votes are what they were; count is 0 */
+	bool is_whole; /* is_new: in place of all there were; else of those named */
+	struct gs_edge_vote *votes;
+	uint32_t count;
+};
+
+/* Borrowed. */
+struct gs_ballots {
+	struct gs_edge_ballot *edges; /* all others, by name */
+	uint32_t count;
+	uint32_t left_out; /* beyond GS_VOTERS_MAX */
+	struct gs_quorum_rule rule;
+};
+
+/* New flows a second of clients with one home and one choice; names of regions. */
+struct gs_demand_told {
+	char home[GS_NAME_MAX];
+	char usable[GS_PLAN_REGIONS * GS_NAME_MAX]; /* in order, joined by commas; "": none */
+	uint8_t priority;
+	float per_second;
+};
+enum { GS_DEMAND_TOLD_MAX = 512 };
 
 struct gs_store_events {
 	/* A newer revision, whole. The callee owns it. */
@@ -77,11 +133,22 @@ struct gs_store_events {
 	 * from the store. Borrowed.
 	 */
 	void (*on_breakers)(void *context, const struct gs_breaker_record *records, uint32_t count);
+	/* What all other edges tell of demand, in sum, and how many they are. Borrowed. */
+	void (*on_demand)(void *context, const struct gs_demand_told *rows, uint32_t count,
+			  uint32_t edges);
 	/*
 	 * Connected or not; why: for people. Connected and not "": the newest rows are refused, and
 	 * why.
 	 */
 	void (*on_connection)(void *context, bool connected, const char *why);
+	/*
+	 * Before the first on_connection of each connection. Pooled: something between here and the
+	 * database lends its connections, notifications may not arrive, and changes are looked for.
+	 * May be NULL.
+	 */
+	void (*on_pooled)(void *context, bool is_pooled);
+	/* What the other edges say now; NULL: nobody asks. */
+	void (*on_ballots)(void *context, const struct gs_ballots *ballots);
 };
 
 struct gs_store_ops {
@@ -92,6 +159,12 @@ struct gs_store_ops {
 	/* The same for minute summaries, of all backends at once; copied. */
 	void (*record_probes)(void *self, const struct gs_probe_minute *minutes, uint32_t count);
 	void (*report_edge)(void *self, const struct gs_edge_report *report);
+	/* All of this edge's demand, in place of what was told before; copied. NULL: nobody cares.
+	 */
+	void (*report_demand)(void *self, const struct gs_demand_told *rows, uint32_t count);
+	/* This edge's votes from now on; copied. Written when they change and every
+	 * GS_VOTE_EVERY_MS. NULL: this store has no votes. */
+	void (*vote)(void *self, const struct gs_ballot_paper *paper);
 	void (*close)(void *self);
 };
 
@@ -100,7 +173,59 @@ struct gs_store {
 	void *self;
 };
 
-/* ---- geodb: a GeoIP file to compiled tables (adapters/mmdb.c) -------------------------------- */
+/* ---- latency store: what all edges measured, and whose turn it is to judge (adapters/pg.c) --- */
+
+/* What this edge measured of a cell and a region. */
+struct gs_latency_told {
+	char place[GS_LATENCY_PLACE_MAX];
+	char continent[3]; /* or "" */
+	char region[GS_NAME_MAX];
+	uint32_t samples; /* > 0 */
+	uint32_t rtt_us;
+	uint32_t model_us;
+	uint32_t age_ms; /* of the newest one */
+};
+
+/* A row that is to be published, or to go, as a step begins it (core/latency.h). */
+struct gs_latency_change {
+	char place[GS_LATENCY_PLACE_MAX];
+	gs_id region;
+	bool is_gone;
+	int32_t us;
+	uint32_t samples;
+};
+
+struct gs_latency_store_events {
+	/* It is this edge's turn: what all have measured of late. Borrowed. Epochs of turns that
+	 * follow each other do, too. */
+	void (*on_turn)(void *context, int64_t epoch, const struct gs_latency_measured *measured,
+			uint32_t count);
+	/* False: it is not, for the turn is over or the database did not take it. */
+	void (*on_published)(void *context, bool is_published);
+};
+
+struct gs_latency_store_ops {
+	/* Before anything else. events NULL: no more of them. */
+	void (*start)(void *self, const struct gs_latency_store_events *events, void *context);
+	/*
+	 * Tells what is new (copied; each place and region once), then asks for the turn. False:
+	 * nothing of it, the store is away or the last exchange goes on. period_ms: between two;
+	 * 0: the turn is not asked for.
+	 */
+	bool (*exchange)(void *self, const struct gs_latency_told *rows, uint32_t count,
+			 uint32_t period_ms);
+	/* Within the turn of this epoch; copied. One on_published() follows, later. changes: none
+	 * unless the step begins some. */
+	void (*publish)(void *self, int64_t epoch, const struct gs_latency_step *step,
+			const struct gs_latency_change *changes, uint32_t count);
+};
+
+struct gs_latency_store {
+	const struct gs_latency_store_ops *ops; /* NULL: there is none */
+	void *self;
+};
+
+/* ---- geodb: GeoIP and ASN files to compiled tables (adapters/mmdb.c) ------------------------- */
 
 struct gs_geodb_ops {
 	/*
@@ -110,6 +235,10 @@ struct gs_geodb_ops {
 	int (*load)(void *self, const char *path, struct gs_geodata **ret_geo,
 		    struct gs_error *error);
 	void (*release)(void *self, struct gs_geodata *geo);
+	/* The same of an ASN database; one whose records name no system is -EINVAL. */
+	int (*load_asn)(void *self, const char *path, struct gs_asndata **ret_asn,
+			struct gs_error *error);
+	void (*release_asn)(void *self, struct gs_asndata *asn);
 };
 
 struct gs_geodb {
@@ -121,14 +250,20 @@ struct gs_geodb {
 
 struct gs_probe_target {
 	gs_id backend;
+	char service[GS_NAME_MAX]; /* what commands are told */
+	char name[GS_NAME_MAX];
 	struct gs_addr addr;
 	uint16_t port;
-	struct gs_probe_spec spec; /* kind, path, host, timeout_ms */
+	bool is_through;	   /* the tunnel, if there is a detour for it: to the VIP */
+	struct gs_addr vip;	   /* then */
+	struct gs_probe_spec spec; /* what it asks, timeout_ms */
 };
 
 struct gs_prober_events {
+	/* rtt_us: the round trip of the network alone, without the target's own time; 0: a probe of
+	 * this kind does not tell. */
 	void (*on_result)(void *context, uint64_t token, enum gs_probe_class result,
-			  uint32_t latency_us);
+			  uint32_t latency_us, uint32_t rtt_us);
 };
 
 struct gs_prober_ops {
@@ -143,6 +278,43 @@ struct gs_prober_ops {
 
 struct gs_prober {
 	const struct gs_prober_ops *ops;
+	void *self;
+};
+
+/* ---- detour: probes by the way clients' packets take (adapters/detour.c) --------------------- */
+
+/* For the socket of a probe to the VIP. */
+struct gs_detour_way {
+	uint32_t mark;
+	struct gs_addr source; /* to bind to: the edge's own, of the VIP's family */
+};
+
+struct gs_counter {
+	const char *name; /* reason; NULL for others */
+	gs_id id;	  /* service, region, backend */
+	uint64_t packets;
+	uint64_t bytes;
+};
+
+enum { GS_DETOUR_COUNTERS_MAX = 16 };
+
+struct gs_detour_ops {
+	/*
+	 * NULL: what a socket with that mark and source sends to the VIP of this target gets to its
+	 * backend as a client's packet would, and answers are taken. Else why not, for people: text
+	 * of the detour's, valid until the next call. Cheap: the kernel is asked every 5 to 10 s.
+	 * ret_way NULL: for people only, as it was found last.
+	 */
+	const char *(*look)(void *self, const struct gs_probe_target *target,
+			    struct gs_detour_way *ret_way);
+	/* Packets by what became of them; how many counters. bytes is 0. */
+	uint32_t (*count)(void *self, struct gs_counter ret_counters[GS_DETOUR_COUNTERS_MAX]);
+	void (*close)(void *self);
+};
+
+/* ops NULL: there is none. */
+struct gs_detour {
+	const struct gs_detour_ops *ops;
 	void *self;
 };
 
@@ -245,13 +417,6 @@ struct gs_usable {
 	uint16_t trials; /* TRIAL: new flows still let through; set: the quota of one that begins */
 };
 
-struct gs_counter {
-	const char *name; /* reason; NULL for others */
-	gs_id id;	  /* service, region, backend */
-	uint64_t packets;
-	uint64_t bytes;
-};
-
 struct gs_counters {
 	struct gs_counter *reasons, *services, *regions, *backends;
 	uint32_t reason_count, service_count, region_count, backend_count; /* those not zero */
@@ -276,6 +441,16 @@ struct gs_handshake {
 	gs_id service, region, backend;
 	uint16_t location;
 	struct gs_prefix client; /* /24 or /48 */
+};
+
+/* A new flow that the quota of a half-open breaker let through. */
+struct gs_lease {
+	uint64_t id;
+	gs_id service, region, backend;
+	uint32_t age_ms;
+	bool is_current;  /* of the epoch its pool is in */
+	bool is_answered; /* NAT: by the backend */
+	bool is_proven;	  /* by an ACK in the client's name */
 };
 
 /* SYNs to one backend since the maps were made. */
@@ -308,6 +483,9 @@ struct gs_dataplane_ops {
 	void (*set_usable)(void *self, enum gs_object_kind kind, uint32_t index,
 			   struct gs_usable usable);
 	struct gs_usable (*get_usable)(void *self, enum gs_object_kind kind, uint32_t index);
+	/* A region's word of capacity, the same way. */
+	void (*set_fill)(void *self, gs_id region, struct gs_fill fill);
+	struct gs_fill (*get_fill)(void *self, gs_id region);
 	/* A new hop entry and a switched index; nothing if it is what it was. -EHOSTUNREACH: l2
 	 * cannot use it, a router is between; what there was stays. */
 	int (*set_hop)(void *self, gs_id backend, const struct gs_hop *hop);
@@ -328,6 +506,10 @@ struct gs_dataplane_ops {
 	/* One new TCP flow in `one_in` (a power of two) is sampled; 0: none. */
 	void (*sample_handshakes)(void *self, uint32_t one_in);
 	int (*syns)(void *self, gs_id backend, struct gs_syns *ret_syns);
+	/* Those there are, `most` at most. NULL: this data plane has none. */
+	uint32_t (*leases)(void *self, struct gs_lease *ret_leases, uint32_t most);
+	/* It is over; give_back: its pool takes one more, if it is in the same epoch still. */
+	void (*end_lease)(void *self, const struct gs_lease *lease, bool give_back);
 	/*
 	 * New flows, modulo 2^32, that packets have counted under the generation of this slot since
 	 * it came into force: `count` entries (row * location_stride + location of its tables) from

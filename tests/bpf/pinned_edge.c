@@ -44,6 +44,7 @@ static bool is_ours(const struct bpf_map *map)
 
 void pinned_edge_open(struct pinned_edge *edge)
 {
+	static int opened; /* there may be several at a time */
 	const char *build = getenv("BUILD");
 	struct gs_meta_value meta = {.layout_version = GS_MAPS_VERSION,
 				     .table_seed = 0x5eed,
@@ -52,7 +53,9 @@ void pinned_edge_open(struct pinned_edge *edge)
 	__u32 zero = 0;
 	struct bpf_map *map;
 
-	snprintf(edge->pin_dir, sizeof(edge->pin_dir), "/sys/fs/bpf/gs-test-%d", (int)getpid());
+	if (!edge->pin_dir[0]) /* opened again, it is where it was */
+		snprintf(edge->pin_dir, sizeof(edge->pin_dir), "/sys/fs/bpf/gs-test-%d-%d",
+			 (int)getpid(), ++opened);
 	snprintf(path, sizeof(path), "%s/bpf/gs_xdp.bpf.o", build ? build : "build");
 	assert_true(mkdir(edge->pin_dir, 0700) == 0 || errno == EEXIST);
 	edge->object = bpf_object__open_file(path, NULL);

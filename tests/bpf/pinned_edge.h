@@ -13,6 +13,7 @@
 
 struct bpf_object;
 
+/* Zeroed before it is first opened. */
 struct pinned_edge {
 	char pin_dir[64];
 	struct bpf_object *object;

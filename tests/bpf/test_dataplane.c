@@ -691,6 +691,61 @@ static void test_trials(void **state)
 	dataplane.ops->close(dataplane.self);
 }
 
+static int32_t trials_left(struct pinned_edge *edge, uint32_t pool)
+{
+	struct gs_trial_value trial;
+
+	assert_int_equal(bpf_map_lookup_elem(pinned_edge_map(edge, GS_MAP_TRIALS), &pool, &trial),
+			 0);
+	return trial.left;
+}
+
+/* What packets have put in is read, taken out, and given back to its own epoch. */
+static void test_leases(void **state)
+{
+	const uint32_t pool = gs_pool_index(3, 2);
+	struct pinned_edge *edge = *state;
+	struct gs_dataplane dataplane = open_ok(edge);
+	const struct gs_usable on_trial = {
+		.state = GS_USABLE_TRIAL, .accept = UINT16_MAX, .trials = 10};
+	int fd = pinned_edge_map(edge, GS_MAP_LEASES);
+	int trials = pinned_edge_map(edge, GS_MAP_TRIALS);
+	struct gs_trial_value trial;
+	struct gs_lease leases[8];
+
+	assert_int_equal(dataplane.ops->leases(dataplane.self, leases, 8), 0);
+	dataplane.ops->set_usable(dataplane.self, GS_OBJECT_POOL, pool, on_trial);
+	for (uint64_t id = 1; id <= 3; id++) {
+		const struct gs_lease_value value = {.pool = pool,
+						     .epoch = id == 3 ? 9 : 1,
+						     .backend = 5,
+						     .proven = id == 1,
+						     .answered = id == 2};
+
+		assert_int_equal(bpf_map_update_elem(fd, &id, &value, 0), 0);
+	}
+	assert_int_equal(dataplane.ops->leases(dataplane.self, leases, 2), 2);
+	assert_int_equal(dataplane.ops->leases(dataplane.self, leases, 8), 3);
+	trial = (struct gs_trial_value){.epoch = 1, .left = -2}; /* two CPUs took none */
+	assert_int_equal(bpf_map_update_elem(trials, &pool, &trial, 0), 0);
+	for (int i = 0; i < 3; i++) {
+		const struct gs_lease *lease = &leases[i];
+
+		assert_int_equal(lease->service, 3);
+		assert_int_equal(lease->region, 2);
+		assert_int_equal(lease->backend, 5);
+		assert_int_equal(lease->is_current, lease->id != 3);
+		assert_int_equal(lease->is_proven, lease->id == 1);
+		assert_int_equal(lease->is_answered, lease->id == 2);
+		dataplane.ops->end_lease(dataplane.self, lease, lease->id != 1);
+		dataplane.ops->end_lease(dataplane.self, lease, true); /* it is gone */
+	}
+	/* One is given back: the first is spent, the third is of another epoch. */
+	assert_int_equal(trials_left(edge, pool), 1);
+	assert_int_equal(dataplane.ops->leases(dataplane.self, leases, 8), 0);
+	dataplane.ops->close(dataplane.self);
+}
+
 static struct gs_backend_value read_backend(const struct pinned_edge *edge, uint32_t id)
 {
 	struct gs_backend_value value;
@@ -1632,6 +1687,7 @@ int main(void)
 		EDGE_TEST(test_retired_backend_stays_down),
 		EDGE_TEST(test_usable_words),
 		EDGE_TEST(test_trials),
+		EDGE_TEST(test_leases),
 		EDGE_TEST(test_hop_is_never_changed_in_place),
 		EDGE_TEST(test_tunnels_follow_backends),
 		EDGE_TEST(test_what_tunnels_are_told),

@@ -201,6 +201,7 @@ static void random_services(void)
 		values[service].affinity = (uint8_t)below(3);
 		values[service].affinity4 = (uint8_t)(8 + below(25));
 		values[service].affinity6 = (uint8_t)(16 + below(113));
+		values[service].priority = edge.priority[service] = (uint8_t)below(GS_PRIORITIES);
 	}
 	model_limits_random(&edge, &random_state, values);
 	memcpy(config.service, values, sizeof(values));
@@ -210,9 +211,27 @@ static void random_services(void)
 	random_markers();
 }
 
+/* Of every region, or of none; much of it nothing. */
+static void random_fill(void)
+{
+	for (uint32_t region = 1; region < EDGE_REGIONS; region++) {
+		struct gs_fill fill = {
+			.away = (uint16_t)(below(2) ? draw() : below(2) * 0xffff),
+			.room = (uint16_t)(below(3) ? draw() : 0),
+			.spare = (uint16_t)(below(3) ? draw() : 0),
+			.shed = (uint16_t)(below(3) ? 0 : draw()),
+		};
+
+		xdp_edge_set_fill(&edge, region, fill);
+	}
+	if (below(2))
+		xdp_edge_clear_fill(&edge);
+}
+
 static void random_settings(void)
 {
 	random_words();
+	random_fill();
 	random_services();
 	model_clients_random(&edge, &random_state);
 }
@@ -417,15 +436,19 @@ static struct outcome decide(const struct made *made, bool is_new, bool begins)
 	const struct gs_flow_tuple common = in_common(made);
 	const uint32_t service = made->service, location = model_location(made->tuple.src);
 	enum gs_reason refused, reason = GS_REASON_tx_new;
-	uint32_t region, backend;
+	enum gs_plan_way way;
+	uint32_t region, first, backend;
 
 	if (service == SERVICE_NO_PLAN || location == 5)
 		return (struct outcome){GS_REASON_drop_no_plan, 0};
-	region = edge_expect_first_of(&common, location, 0x5eed);
-	if (begins && is_trial(&common, service, region))
+	way = edge_expect_way_of(&edge, &common, service, location, 0x5eed, &region);
+	if (way == GS_WAY_SHED)
+		return (struct outcome){GS_REASON_drop_shed, 0};
+	first = edge_expect_first_of(&common, location, 0x5eed);
+	if (way != GS_WAY_ROOM && begins && is_trial(&common, service, first)) {
 		reason = GS_REASON_tx_trial;
-	else
-		region = edge_expect_region_of(&edge, &common, service, location, 0x5eed);
+		region = first;
+	}
 	if (!region)
 		return (struct outcome){GS_REASON_drop_no_region, 0};
 	refused = model_limit_region(region, is_new);
@@ -1046,6 +1069,7 @@ static void expect_all_met(void)
 		GS_REASON_drop_martian,
 		GS_REASON_drop_no_plan,
 		GS_REASON_drop_no_region,
+		GS_REASON_drop_shed,
 		GS_REASON_drop_no_backend,
 		GS_REASON_drop_no_hop,
 		GS_REASON_drop_mode,

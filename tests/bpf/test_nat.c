@@ -859,6 +859,57 @@ static void a_reset_that_answers_a_syn_counts(void **state)
 	}
 }
 
+/* Of a breaker's trials it is the backend's SYN-ACK that counts, which no client can make up. */
+static void a_trial_is_answered_by_its_backend(void **state)
+{
+	static const struct {
+		const char *name;
+		struct {
+			char who;
+			uint8_t flags;
+		} said[4];
+		bool answered;
+	} cases[] = {
+		{"nothing", {{0}}, false},
+		{"answered", {{'B', SYN | ACK}}, true},
+		{"refused", {{'B', RST | ACK}}, false},
+		{"the client goes on by itself", {{'C', ACK}, {'C', ACK | PSH}}, false},
+		{"the client's own SYN-ACK", {{'C', SYN | ACK}}, false},
+		{"an ACK of the backend", {{'B', ACK}}, false},
+		{"answered after a repeated SYN", {{'C', SYN}, {'B', SYN | ACK}}, true},
+	};
+	const uint32_t pool = SERVICE_WEB4 * GS_MAX_REGIONS + 1;
+	struct gs_trial_value trial = {.epoch = 7, .left = 100};
+	int fd = xdp_edge_map(&edge, GS_MAP_LEASES);
+	struct nat nat;
+	(void)state;
+
+	set_nat(SERVICE_WEB4, 1, 0);
+	xdp_edge_set(&edge, GS_MAP_TRIALS, &pool, &trial);
+	xdp_edge_set_pool(
+		&edge, SERVICE_WEB4, 1,
+		(struct gs_usable_word){.state = GS_USABLE_TRIAL, .accept = 0xffff, .epoch = 7});
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct packet_spec spec = {.flags = SYN, .sport = (uint16_t)(7000 + i)};
+		struct packet packet = packet_build(&spec);
+		struct gs_lease_value lease;
+		uint64_t id;
+
+		print_message("# %s\n", cases[i].name);
+		nat = (struct nat){.spec = spec};
+		assert_int_equal(nat_send(&nat, &packet, 0).reason, GS_REASON_tx_trial);
+		for (unsigned j = 0; j < ARRAY_SIZE(cases[i].said) && cases[i].said[j].who; j++)
+			nat_say(&nat, cases[i].said[j].who == 'C', cases[i].said[j].flags);
+		assert_int_equal(bpf_map_get_next_key(fd, NULL, &id), 0);
+		assert_int_equal(bpf_map_lookup_elem(fd, &id, &lease), 0);
+		assert_int_equal(lease.answered, cases[i].answered);
+		assert_int_equal(lease.backend, nat.backend);
+		assert_int_equal(bpf_map_delete_elem(fd, &id), 0);
+		assert_int_not_equal(bpf_map_get_next_key(fd, NULL, &id), 0);
+		packet_case();
+	}
+}
+
 /* Of no entry, or not from the backend: passed, and counted for nobody. */
 static void a_reset_of_nothing_does_not_count(void **state)
 {
@@ -1834,6 +1885,7 @@ int main(void)
 		NAT_TEST(a_tcp_flow_is_proven_and_ends),
 		NAT_TEST(a_tcp_flow_is_not_proven_by_less),
 		NAT_TEST(a_reset_that_answers_a_syn_counts),
+		NAT_TEST(a_trial_is_answered_by_its_backend),
 		NAT_TEST(a_reset_of_nothing_does_not_count),
 		NAT_TEST(a_udp_flow_is_proven_by_talking),
 		NAT_TEST(what_goes_no_further_takes_no_slot),

@@ -262,6 +262,157 @@ static void regions_and_backends_have_no_trials(void **state)
 	assert_int_equal(xdp_edge_send(&edge, &syn).reason, GS_REASON_drop_no_backend);
 }
 
+/* ---- leases ---------------------------------------------------------------------------------- */
+
+/* All there are; how many. */
+static uint32_t leases(struct gs_lease_value *ret_values, uint64_t *ret_ids, uint32_t most)
+{
+	int fd = xdp_edge_map(&edge, GS_MAP_LEASES);
+	uint64_t id, *before = NULL;
+	uint32_t count = 0;
+
+	while (bpf_map_get_next_key(fd, before, &id) == 0) {
+		assert_true(count < most);
+		assert_int_equal(bpf_map_lookup_elem(fd, &id, &ret_values[count]), 0);
+		ret_ids[count++] = id;
+		before = &id;
+	}
+	return count;
+}
+
+static uint32_t count_proven(void)
+{
+	struct gs_lease_value values[64];
+	uint64_t ids[64];
+	uint32_t count = leases(values, ids, 64), proven = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		proven += values[i].proven;
+	return proven;
+}
+
+/* As the controller does with those whose time is over. */
+static void give_back_all(void)
+{
+	struct gs_lease_value values[64];
+	uint64_t ids[64];
+	uint32_t count = leases(values, ids, 64);
+	struct gs_trial_value trial;
+
+	for (uint32_t i = 0; i < count; i++)
+		assert_int_equal(bpf_map_delete_elem(xdp_edge_map(&edge, GS_MAP_LEASES), &ids[i]),
+				 0);
+	xdp_edge_get(&edge, GS_MAP_TRIALS, &POOL, &trial);
+	trial.left = (trial.left > 0 ? trial.left : 0) + (int32_t)count;
+	xdp_edge_set(&edge, GS_MAP_TRIALS, &POOL, &trial);
+}
+
+/* Of 64 callers just the quota gets through, and of each it is known what came of it. */
+static void each_trial_is_a_lease(void **state)
+{
+	enum { TRIALS = 10, COMPLETED = 7 };
+	struct gs_lease_value values[64];
+	uint32_t through[TRIALS], count = 0;
+	uint64_t ids[64];
+	(void)state;
+
+	begin_trial(EPOCH, TRIALS);
+	for (uint32_t flow = 0; flow < 64; flow++) {
+		struct packet syn = client(flow, SYN);
+		struct xdp_result result = xdp_edge_send(&edge, &syn);
+
+		if (result.reason == GS_REASON_tx_trial)
+			through[count++] = flow;
+	}
+	assert_int_equal(count, TRIALS);
+	assert_int_equal(leases(values, ids, 64), TRIALS);
+	for (uint32_t i = 0; i < TRIALS; i++) {
+		assert_int_equal(values[i].pool, POOL);
+		assert_int_equal(values[i].epoch, EPOCH);
+		assert_int_not_equal(values[i].backend, 0);
+		assert_int_equal(values[i].proven, 0);
+		assert_int_equal(values[i].answered, 0);
+	}
+	for (uint32_t i = 0; i < COMPLETED; i++) {
+		struct packet ack = client(through[i], ACK);
+
+		assert_int_equal(xdp_edge_send(&edge, &ack).reason, GS_REASON_tx_flow);
+	}
+	assert_int_equal(count_proven(), COMPLETED);
+	/* A repeated SYN, and what comes of flows that got no trial, say nothing. */
+	for (uint32_t flow = 0; flow < 64; flow++) {
+		struct packet again = client(flow, SYN);
+
+		xdp_edge_send(&edge, &again);
+	}
+	for (uint32_t flow = 100; flow < 140; flow++) {
+		struct packet ack = client(flow, ACK);
+
+		xdp_edge_send(&edge, &ack);
+	}
+	assert_int_equal(count_proven(), COMPLETED);
+	assert_int_equal(leases(values, ids, 64), TRIALS);
+}
+
+/* What was proven when the pool was not on trial, or is by a packet that ends it, is no trial's. */
+static void only_completed_trials_are_proven(void **state)
+{
+	struct packet before_syn = client(1, SYN), before = client(1, ACK);
+	struct packet syn = client(2, SYN), reset = client(2, ACK | 0x04), ack = client(2, ACK);
+	struct gs_lease_value values[64];
+	uint64_t ids[64];
+	(void)state;
+
+	xdp_edge_send(&edge, &before_syn);
+	begin_trial(EPOCH, 1);
+	assert_int_equal(xdp_edge_send(&edge, &before).reason, GS_REASON_tx_flow);
+	assert_int_equal(leases(values, ids, 64), 0);
+	assert_int_equal(xdp_edge_send(&edge, &syn).reason, GS_REASON_tx_trial);
+	xdp_edge_send(&edge, &reset);
+	assert_int_equal(count_proven(), 0);
+	xdp_edge_forget(&edge);
+	begin_trial(EPOCH + 1, 1);
+	give_back_all();
+	assert_int_equal(xdp_edge_send(&edge, &syn).reason, GS_REASON_tx_trial);
+	/* The pool has closed again: nobody asks what became of it. */
+	xdp_edge_set_pool(&edge, SERVICE_WEB4, HOME, edge_up);
+	xdp_edge_send(&edge, &ack);
+	assert_int_equal(count_proven(), 0);
+}
+
+/* SYNs and ACKs in everybody's name: never more than the quota, and as soon as it is given back
+ * somebody else gets through. */
+static void a_flood_uses_up_no_trials(void **state)
+{
+	enum { TRIALS = 10, ROUNDS = 5, FLOOD = 400 };
+	struct gs_lease_value values[64];
+	uint64_t ids[64];
+	(void)state;
+
+	begin_trial(EPOCH, TRIALS);
+	for (uint32_t round = 0; round < ROUNDS; round++) {
+		uint32_t trials = 0;
+
+		for (uint32_t i = 0; i < FLOOD; i++) {
+			uint32_t flow = 1000 + round * FLOOD + i;
+			struct packet ack = client(flow, ACK), syn = client(flow, SYN);
+
+			xdp_edge_send(&edge, &ack);
+			trials += xdp_edge_send(&edge, &syn).reason == GS_REASON_tx_trial;
+		}
+		assert_in_range(trials, 0, TRIALS);
+		assert_int_equal(leases(values, ids, 64), TRIALS);
+		assert_int_equal(left(), 0);
+		give_back_all();
+		assert_int_equal(left(), TRIALS);
+	}
+	{
+		struct packet syn = client(7, SYN);
+
+		assert_int_equal(xdp_edge_send(&edge, &syn).reason, GS_REASON_tx_trial);
+	}
+}
+
 /* ---- all CPUs at once ------------------------------------------------------------------------ */
 
 static void *send_many(void *context)
@@ -373,6 +524,9 @@ int main(void)
 		TRIAL_TEST(what_others_lose_does_not_land_on_it),
 		TRIAL_TEST(a_lost_region_takes_no_trials),
 		TRIAL_TEST(regions_and_backends_have_no_trials),
+		TRIAL_TEST(each_trial_is_a_lease),
+		TRIAL_TEST(only_completed_trials_are_proven),
+		TRIAL_TEST(a_flood_uses_up_no_trials),
 		TRIAL_TEST(quota_is_kept_by_all_cpus_and_through_epochs),
 		TRIAL_TEST(one_quota_many_cpus),
 	};

@@ -136,6 +136,30 @@ void xdp_edge_set_backend(struct xdp_edge *edge, uint32_t backend, struct gs_usa
 	xdp_edge_set(edge, GS_MAP_USABLE_BACKEND, &backend, &word);
 }
 
+/* ---- capacity -------------------------------------------------------------------------------- */
+
+void xdp_edge_set_fill(struct xdp_edge *edge, uint32_t region, struct gs_fill fill)
+{
+	struct gs_fill_word word = {
+		.away = fill.away, .room = fill.room, .spare = fill.spare, .shed = fill.shed};
+	struct gs_meta_value meta = xdp_edge_meta(edge);
+
+	xdp_edge_set(edge, GS_MAP_FILL, &region, &word);
+	meta.generation[0].asks |= GS_ASK_FILL;
+	xdp_edge_set_meta(edge, &meta);
+	edge->fill[region] = fill;
+	edge->asks_fill = true;
+}
+
+void xdp_edge_clear_fill(struct xdp_edge *edge)
+{
+	struct gs_meta_value meta = xdp_edge_meta(edge);
+
+	meta.generation[0].asks &= ~GS_ASK_FILL;
+	xdp_edge_set_meta(edge, &meta);
+	edge->asks_fill = false;
+}
+
 /* ---- services, backends, hops ---------------------------------------------------------------- */
 
 static void add_service(const struct xdp_edge *edge, const char *vip, uint16_t port,
@@ -709,12 +733,15 @@ uint32_t edge_expect_first_of(const struct gs_flow_tuple *tuple, uint32_t locati
 	return plan.region[gs_plan_pick(&plan, usable, gs_hash_client(tuple->src, seed))];
 }
 
-uint32_t edge_expect_region_of(const struct xdp_edge *edge, const struct gs_flow_tuple *tuple,
-			       uint32_t service, uint32_t location, uint64_t seed)
+enum gs_plan_way edge_expect_way_of(const struct xdp_edge *edge, const struct gs_flow_tuple *tuple,
+				    uint32_t service, uint32_t location, uint64_t seed,
+				    uint32_t *ret_region)
 {
 	const struct gs_plan plan = plan_of(location);
 	uint64_t hash = gs_hash_flow(tuple, seed);
+	struct gs_fill fill[GS_PLAN_REGIONS] = {0};
 	bool usable[GS_PLAN_REGIONS] = {0};
+	enum gs_plan_way way;
 	int picked;
 
 	for (int i = 0; i < plan.count; i++) {
@@ -722,9 +749,22 @@ uint32_t edge_expect_region_of(const struct xdp_edge *edge, const struct gs_flow
 
 		usable[i] = edge_serves(service, region) && open_to(edge->region[region], hash) &&
 			    open_to(edge->pool[service][region], hash);
+		fill[i] = edge->fill[region];
 	}
-	picked = gs_plan_pick(&plan, usable, gs_hash_client(tuple->src, seed));
-	return picked < 0 ? 0 : plan.region[picked];
+	picked = gs_plan_pick_filled(&plan, usable, edge->asks_fill ? fill : NULL,
+				     edge->priority[service], gs_hash_client(tuple->src, seed),
+				     &way);
+	*ret_region = picked < 0 ? 0 : plan.region[picked];
+	return way;
+}
+
+uint32_t edge_expect_region_of(const struct xdp_edge *edge, const struct gs_flow_tuple *tuple,
+			       uint32_t service, uint32_t location, uint64_t seed)
+{
+	uint32_t region;
+
+	edge_expect_way_of(edge, tuple, service, location, seed, &region);
+	return region;
 }
 
 uint32_t edge_expect_backend_in(const struct xdp_edge *edge, const struct gs_flow_tuple *tuple,

@@ -54,6 +54,9 @@ struct xdp_edge {
 	struct gs_usable_word region[EDGE_REGIONS];
 	struct gs_usable_word pool[EDGE_SERVICES][EDGE_REGIONS];
 	struct gs_usable_word backend[EDGE_BACKENDS];
+	struct gs_fill fill[EDGE_REGIONS];
+	bool asks_fill;
+	uint8_t priority[EDGE_SERVICES];
 };
 
 struct xdp_result {
@@ -107,6 +110,10 @@ void xdp_edge_set_region(struct xdp_edge *edge, uint32_t region, struct gs_usabl
 void xdp_edge_set_pool(struct xdp_edge *edge, uint32_t service, uint32_t region,
 		       struct gs_usable_word word);
 void xdp_edge_set_backend(struct xdp_edge *edge, uint32_t backend, struct gs_usable_word word);
+/* The region's word in `fill`, and says in meta of slot 0 that there is one. */
+void xdp_edge_set_fill(struct xdp_edge *edge, uint32_t region, struct gs_fill fill);
+/* Nobody states a capacity any more. */
+void xdp_edge_clear_fill(struct xdp_edge *edge);
 extern const struct gs_usable_word edge_up, edge_drain, edge_down;
 
 uint32_t edge_backend_id(uint32_t service, uint32_t region, uint32_t member); /* member: 0, 1 */
@@ -126,6 +133,10 @@ uint32_t edge_expect_backend(const struct xdp_edge *edge, const struct packet *p
 /* The same in two steps, of a flow as map keys have it: the region, and the backend in it. 0: none.
  */
 uint32_t edge_expect_first_of(const struct gs_flow_tuple *tuple, uint32_t location, uint64_t seed);
+/* How it comes there; GS_WAY_SHED and GS_WAY_NONE: *ret_region is 0. */
+enum gs_plan_way edge_expect_way_of(const struct xdp_edge *edge, const struct gs_flow_tuple *tuple,
+				    uint32_t service, uint32_t location, uint64_t seed,
+				    uint32_t *ret_region);
 uint32_t edge_expect_region_of(const struct xdp_edge *edge, const struct gs_flow_tuple *tuple,
 			       uint32_t service, uint32_t location, uint64_t seed);
 uint32_t edge_expect_backend_in(const struct xdp_edge *edge, const struct gs_flow_tuple *tuple,

@@ -14,7 +14,7 @@ said() { # ARGUMENT...; what it says on either stream
 ctl --help >"$TAP_WORK/help"
 like "help is in groups" "$(grep '^[a-z].*:$' "$TAP_WORK/help" | tr '\n' ' ')" \
 	'^objects: .*health and breakers: history: routing: .*GeoIP: options: $'
-is "which have every command, once" "$(sed '/^options:/,$d' "$TAP_WORK/help" | grep -oE '^  [a-z]+( [a-z]+)?' | sed 's/^  //' |
+is "which have every command, once" "$(sed '/^options:/,$d' "$TAP_WORK/help" | grep -oE '^  [a-z]+( [a-z][a-z-]*)?' | sed 's/^  //' |
 	sed -E 's/^(status|apply|export|history|audit) .*/\1/' | sort)" "$(ctl complete | sort)"
 is "as has the manual page" "$(docs/man/page.sh docs/man/geostreamctl.1.scd "$BUILD/geostreamctl" |
 	sed -n '/^# COMMANDS/,/^# THE STATES/p' | grep -c '^\*')" "$(ctl complete | wc -l)"
@@ -45,6 +45,7 @@ done <<'ROWS'
 region|sa|latitude=-23.5 longitude=-46.6 cost=0.05|cost=1 admin=drain|cost 0.05 -> 1, admin auto -> drain
 policy|backup|kind=failover order=us,eu|order=ap|order us,eu -> ap
 service|dns|vip=198.51.100.53 port=53 protocol=udp policy=nearest probe_kind=none|port=5353 breaker_enabled=false|port 53 -> 5353, breaker_enabled true -> false
+service|sick|vip=198.51.100.55 port=0 protocol=tcp policy=nearest probe_kind=exec probe_command=check probe_arguments=-x,y failover_budget_ms=3000|probe_arguments=-z probe.kind=dns probe.port=53 probe_request=a.b probe_dns_type=SOA|probe_kind exec -> dns, probe_port 0 -> 53, probe_request "" -> a.b, probe_dns_type A -> SOA, probe_arguments -x,y -> -z
 backend|eu-3|service=web region=eu address=10.1.0.13|weight=7|weight 100 -> 7
 backend|eu-4|service=web region=eu address=10.1.0.14 forward=gue|forward=l2 weight=9|weight 100 -> 9, forward gue -> l2
 backend|eu-5|service=web6 region=eu address=10.1.0.15|forward=gue|forward ipip -> gue
@@ -66,6 +67,26 @@ refuses "and its column with it" grep -q DRAIN_UNTIL <<<"$(said backend list)"
 ok "NAT" ctl backend set eu-1 forward=nat port=8080
 like "its port goes with it" "$(said backend set eu-1 forward=ipip)" 'forward nat -> ipip, port 8080 -> 0'
 
+
+# ---- the quorum's rule -------------------------------------------------------------------------
+is "the rule there is" "$(ctl -j quorum show | jq -c .)" "{\"down_permille\":500,\"revision\":$(revision)}"
+like "for people" "$(ctl quorum show | head -n 1)" '^down_permille +500$'
+before=$(revision)
+like "quorum set --dry-run shows it" "$(said quorum set down_permille=660 --dry-run)" '~ quorum rule: down_permille 500 -> 660'
+is "and makes nothing" "$(revision) $(sql 'SELECT down_permille FROM geostream.quorum')" "$before 500"
+is "quorum set" "$(said --actor alice quorum set down_permille=660)" $'~ quorum rule: down_permille 500 -> 660\n1 change, revision '$((before + 1))
+is "is a revision" "$(revision)" $((before + 1))
+like "audited: who, what, from, to" "$(said audit --kind quorum --limit 1)" "rev $((before + 1)) +alice .*update quorum rule: down_permille 500 -> 660"
+like "again: nothing to change" "$(said quorum set down_permille=660)" "^nothing to change, revision $((before + 1))"
+is "no revision of it" "$(revision)" $((before + 1))
+like "bob, who looked before, is told" "$(said --actor bob quorum set down_permille=700 --since "$before")" \
+	"quorum rule has changed since revision $before: down_permille 500 -> 660 \\(by alice, "
+ok "of what nobody has changed he is not" ctl quorum set down_permille=660 --since "$before"
+is "having looked again he changes it" "$(ctl -j --actor bob quorum set down_permille=180 --since "$(revision)" | jq -c '[.changes[0].fields.down_permille, .dry_run]')" \
+	'[{"from":660,"to":180},false]'
+ok "all of them" ctl quorum set down_permille=1000
+ok "psql does it, too" sql "UPDATE geostream.quorum SET down_permille = 500"
+like "and is audited" "$(said audit --kind quorum --limit 1)" "update quorum rule: down_permille 1000 -> 500"
 
 # ---- wrong words -------------------------------------------------------------------------------
 before=$(revision)
@@ -92,7 +113,23 @@ done <<'ROWS'
 1|region eu.capacity: |region set eu capacity=99999999999999999999
 1|name: cannot be set|region set eu name=ue
 1|id: cannot be set|region set eu id=7
-1|policy nearest.kind: "geographic" is not one of geo and failover|policy set nearest kind=geographic
+1|policy nearest.kind: "geographic" is not one of geo, failover, latency, cost, availability, weighted and ranked|policy set nearest kind=geographic
+1|policy nearest.rank: .* needs "kind": "ranked", or no kind|policy set nearest kind=geo rank=cost
+1|policy nearest.rank: "price" is not one of order|policy set nearest rank=latency,price
+1|policy nearest.weight.mars: 3 is of no region of the policy.s order|policy set nearest weight=mars:3
+1|policy nearest.bias.eu: 200 is not a bias|policy set nearest bias=eu:200
+1|country:Germany: not a place|override add country:Germany eu
+1|override everybody.place: "everybody" is for fences|override add everybody eu
+1|AS0: not an AS number \(AS1 to AS4294967295\)|override add AS0 eu
+1|as4294967296: not an AS number|override add as4294967296 eu
+1|AS64500: not a place|fence add AS64500 eu
+1|no override is for AS64499|override remove as64499
+1|override AS64499.region: "mars" is not the name of a region|override add AS64499 mars
+1|germany: not a place|fence add germany eu
+1|fence country:DE.regions.1.: "ue" is not the name of a region|fence add country:DE eu,ue
+1|fence country:DE.unknown: "maybe" is not one of free and fenced|fence add country:DE eu unknown=maybe
+2|which place, and which regions|fence add country:DE
+1|no fence is for country:FR|fence remove country:FR
 1|policy nearest.order\[1\]: "mars" is not the name of a region|policy set nearest order=eu,mars
 1|policy nearest.order: .* is not a list of 1 to 16|policy set nearest order=
 1|service web.breaker: unknown key "trails", did you mean "trials"|service set web breaker_trails=4
@@ -141,6 +178,25 @@ done <<'ROWS'
 2|which region|region add
 2|is not a revision|region set eu cost=1 --since x
 1|revision 99999 has not been yet|region set eu cost=1 --since 99999
+1|quorum.down_permille: "179" is not a share of the failure domains .180 to 1000 per mille|quorum set down_permille=179
+1|quorum.down_permille: "1001" is not a share|quorum set down_permille=1001
+1|quorum.down_permille: "-500" is not a share|quorum set down_permille=-500
+1|quorum.down_permille: "66%" is not a share|quorum set down_permille=66%
+1|quorum.down_permille: "0.66" is not a share|quorum set down_permille=0.66
+1|quorum.down_permille: "" is not a share|quorum set down_permille=
+1|quorum.down_permille: "18446744073709552116" is not a share|quorum set down_permille=18446744073709552116
+1|quorum: unknown key "down_permil", did you mean "down_permille"|quorum set down_permil=660
+1|quorum: unknown key "only_row"|quorum set only_row=false
+1|quorum: unknown key ""|quorum set =660
+2|not of the form FIELD=VALUE|quorum set down_permille
+2|not of the form FIELD=VALUE|quorum set 660
+2|down_permille is given twice: "500" and "660"|quorum set down_permille=500 down_permille=660
+2|set what of the rule|quorum set
+2|set what of the rule|quorum set --dry-run
+2|unexpected "down_permille"|quorum show down_permille
+2|no verb .remove|quorum remove
+2|is not a revision|quorum set down_permille=660 --since x
+1|revision 99999 has not been yet|quorum set down_permille=660 --since 99999
 2|unexpected "x"|export x
 1|/nonexistent/x: No such file|export -o /nonexistent/x
 2|neither open nor closed|breaker force web eu ajar --for 1h
@@ -194,6 +250,47 @@ like "another seed is a change to be seen" \
 like "another id is refused" "$(jq '.regions[0].id = 9' "$TAP_WORK/exact.json" | said apply -f -)" \
 	'region eu: the document says id 9, it has 1 here, and ids cannot change'
 
+# ---- policies, overrides of places, fences -------------------------------------------------------
+ok "a rank" ctl policy add cheap rank=latency,cost band_ms=20 order=us,eu weight=us:300 bias=eu:-20
+is "as it was said" "$(ctl -j policy show cheap | jq -c '[.kind, .rank, .band_ms, .band_percent, .bias, .weight]')" \
+	'["ranked",["latency","cost"],20,10,{"eu":-20},{"us":300}]'
+ok "a kind in its place" ctl policy set cheap kind=weighted
+is "takes the rank away" "$(ctl -j policy show cheap | jq -c '[.kind, .rank, .weight]')" '["weighted",[],{"us":300}]'
+ok "another order" ctl policy set cheap order=eu
+is "takes strangers' numbers away" "$(ctl -j policy show cheap | jq -c '[.order, .bias, .weight]')" '[["eu"],{"eu":-20},{}]'
+ok "policy remove" ctl policy remove cheap
+ok "an override of a place" ctl override add country:JP us the reason why
+is "beside those of prefixes" "$(ctl -j override list | jq -c '.[-1]')" '{"place":"country:JP","region":"us","reason":"the reason why"}'
+like "in one table" "$(ctl override list | head -1)" '^CLIENTS +REGION +REASON$'
+ok "said anew" ctl override add country:JP eu
+is "is changed" "$(ctl -j override show country:JP | jq -r .region)" eu
+ok "override remove" ctl override remove country:JP
+ok "an override of a system" ctl override add as4294967295 us --reason "their peering"
+is "is known by its number" "$(ctl -j override list | jq -c '.[-1]')" '{"asn":"AS4294967295","region":"us","reason":"their peering"}'
+like "among the others" "$(ctl override list)" 'AS4294967295 +us +their peering'
+like "its number is its name" "$(ctl override set AS4294967295 asn=AS1 2>&1)" 'asn: cannot be set'
+ok "override set" ctl override set AS4294967295 region=eu
+is "is changed" "$(ctl -j override show AS4294967295 | jq -c '[.region, .reason]')" '["eu","their peering"]'
+like "in the audit by name" "$(said audit --limit 1)" 'update override AS4294967295: region us -> eu'
+ok "export" ctl export -o "$TAP_WORK/systems"
+ok "override remove" ctl override remove As4294967295
+ok "what was exported is applied" ctl apply -f "$TAP_WORK/systems"
+is "and is back" "$(ctl -j override show AS4294967295 | jq -r .region)" eu
+like "and nothing else" "$(ctl apply -f "$TAP_WORK/systems" --dry-run 2>&1)" 'nothing to change|no change|[Nn]o '
+ok "override remove" ctl override remove AS4294967295
+ok "a fence" ctl fence add country:DE eu,us unknown=fenced for the law
+ok "of a service" ctl fence add country:DE@web eu
+is "fences" "$(ctl -j fence list | jq -c '.[]')" \
+	'{"place":"country:DE","service":"","regions":["eu","us"],"unknown":"fenced","reason":"for the law"}
+{"place":"country:DE","service":"web","regions":["eu"],"unknown":"free","reason":""}'
+ok "export" ctl export -o "$TAP_WORK/steered"
+ok "fence set" ctl fence set country:DE regions=us
+like "a region with fences is still used" "$(ctl region remove us 2>&1)" 'fence country:DE'
+ok "what was exported is applied" ctl apply -f "$TAP_WORK/steered"
+is "and is back" "$(ctl -j fence show country:DE | jq -c .regions)" '["eu","us"]'
+ok "fence remove" ctl fence remove country:DE
+ok "fence remove" ctl fence remove country:DE@web
+
 # ---- forces, history ---------------------------------------------------------------------------
 ok "force" ctl breaker force web eu closed --for 2h --edge fra1 --reason "it's fine"
 is "is there" "$(ctl -j breaker list --edges | jq -c '[.forces[0] | .edge, .service, .region, .forced, .reason]')" \
@@ -210,6 +307,23 @@ is "of one kind" "$(ctl -j history --kind breaker --service web --region eu --ed
 is "of another edge" "$(ctl -j history --edge ams2)" '[]'
 refuses "what is printed moves no terminal" grep -q $'\e' <<<"$(ctl history)"
 is "no edges yet" "$(ctl -j edge list)" '[]'
+sql "INSERT INTO geostream.edges (name, version, site, self, self_why, voted_at, geo_digest) VALUES
+	('ams1', 'v', 'ams', 'well', '', clock_timestamp(), 255),
+	('fra1', 'v', 'fra', 'late', 'its loop is late', clock_timestamp() - interval '1 minute', -1), ('old', 'v', '', '', '', NULL, 0)"
+is "edges: where, and what of their GeoIP database" "$(ctl -j edge list | jq -c '[.[] | .name, .site, .geo_digest]')" \
+	'["ams1","ams","00000000000000ff","fra1","fra","ffffffffffffffff","old","","0000000000000000"]'
+like "one that votes" "$(ctl edge list | grep ^ams1)" '^ams1 +ams .* [0-9.]+ s '
+like "one whose votes are stale, and that doubts itself" "$(ctl edge list | grep ^fra1)" '^fra1 +fra .* 6[0-9][.][0-9] s stale +doubts itself: its loop is late;'
+like "one that never voted" "$(ctl edge list | grep ^old)" '^old +- .* none'
+sql "UPDATE geostream.edges SET generation = 2, revision = 9, digest = 5, geo_digest = 7 WHERE name <> 'old'"
+is "edges that decide alike" "$(ctl -j edge list | jq -c '[.[].differs_in]')" '["","",""]'
+sql "INSERT INTO geostream.edges (name, version, generation, revision, digest, geo_digest, selection_seed, seen_at) VALUES
+	('late', 'v', 2, 8, 4, 7, 0, now()), ('geo', 'v', 2, 9, 6, 8, 0, now()), ('gone', 'v', 2, 9, 6, 8, -1, now() - interval '1 minute'),
+	('seed', 'w', 2, 9, 3, 7, -1, now()), ('sole', 'v', 2, 9, 1, 7, 0, now())"
+is "edges that do not, and why" "$(ctl -j edge list | jq -c '[.[] | select(.differs_in != "") | .name, .differs_in]')" \
+	'["geo","GeoIP database","late","configuration revision","seed","selection seed, program","sole","plans"]'
+like "and for people" "$(ctl edge list | grep ^sole)" ' none +DIFFERS in plans;'
+sql "DELETE FROM geostream.edges"
 like "no health yet" "$(ctl -j health list --edges)" '^\[\]$'
 
 # ---- what somebody wrote into the database past every check -------------------------------------
@@ -220,7 +334,8 @@ acts_on_terminals() { # of the standard input
 	LC_ALL=C grep -qP '[\x01-\x09\x0b-\x1f\x7f]|\xc2[\x80-\x9f]'
 }
 ok "the check sees one" acts_on_terminals <<<$'\xc2\x9b31m'
-sql "INSERT INTO geostream.edges (name, version, geo_path) VALUES ($evil, $evil, $evil);
+sql "ALTER TABLE geostream.edges DROP CONSTRAINT edges_site, DROP CONSTRAINT edges_self_why;
+	INSERT INTO geostream.edges (name, version, geo_path, site, self_why) VALUES ($evil, $evil, $evil, $evil, $evil);
 	INSERT INTO geostream.health_states (edge, kind, region, service, backend, state, why, since)
 	VALUES ($evil, 'backend', $evil, $evil, $evil, $evil, $evil, now()),
 		($evil, 'region', 'eu', $evil, $evil, $evil, $evil, now());
@@ -245,7 +360,7 @@ while IFS='|' read -r lines times command; do
 	refuses "nor as JSON" acts_on_terminals <"$TAP_WORK/said"
 	ok "which has it whole" jq -e '[.. | strings] | any(. == "a\n\u001b[31m\u007f\u009b31mö")' "$TAP_WORK/said"
 done <<'ROWS'
-2|3|edge list
+2|5|edge list
 2|11|health list --edges
 2|7|breaker list --edges
 1|8|history

@@ -109,7 +109,7 @@ create() {
 		fsync = off
 		full_page_writes = off
 		shared_buffers = 32MB
-		max_connections = 60
+		max_connections = 250
 		autovacuum_naptime = 10
 		log_line_prefix = '%m [%p] %a '
 		log_min_messages = warning

@@ -6,7 +6,8 @@
 #	db_test NAME            start a cluster in $BUILD/test-db-NAME, remember its conninfo
 #	ctl ...                 geostreamctl on it
 #	sql 'STATEMENT'         what psql prints, unaligned; its errors with SQLSTATE and constraint
-#	refused_by NAME 'SQL'   the statement fails by the constraint (or trigger) of that name
+#	refusals <<SQL          of its lines NAME|STATEMENT, each fails by the constraint (or trigger)
+#	                        of that name; in one session, each in a transaction of its own
 #	revision                the number
 
 . tests/e2e/lib.sh
@@ -33,16 +34,22 @@ sql() { # STATEMENT
 		-c 'SET client_min_messages = warning' -c "$1"
 }
 
-refused_by() { # CONSTRAINT STATEMENT
-	local said
-	if said=$(sql "$2" 2>&1); then
-		echo "accepted: $2"
-		return 1
-	fi
-	grep -qx "CONSTRAINT NAME:  $1" <<<"$said" || {
-		echo "$said"
-		return 1
-	}
+refusals() {
+	local rows row said constraint
+	mapfile -t rows < <(grep .)
+	for row in "${!rows[@]}"; do
+		# What psql is told to say goes the way of errors, so that they stay in order.
+		printf '\\warn -- row %d\nBEGIN;\n%s;\nCOMMIT;\n' "$row" "${rows[row]#*|}"
+	done >"$TAP_WORK/refusals.sql"
+	printf '\\warn -- row end\n' >>"$TAP_WORK/refusals.sql"
+	"$PSQL" "$DATABASE" -X -q -A -t -v VERBOSITY=verbose -c 'SET client_min_messages = warning' \
+		-f "$TAP_WORK/refusals.sql" >"$TAP_WORK/refusals.out" 2>&1 </dev/null
+	for row in "${!rows[@]}"; do
+		constraint=${rows[row]%%|*}
+		said=$(sed -n "/^-- row $row\$/,/^-- row /p" "$TAP_WORK/refusals.out")
+		ok "$constraint: ${rows[row]#*VALUES }" grep -q "^.*CONSTRAINT NAME:  $constraint\$" <<<"$said"
+		[[ $said == *"$constraint"* ]] || printf '%s\n' "$said"
+	done
 }
 
 revision() {

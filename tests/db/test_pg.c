@@ -89,10 +89,13 @@ static void reconnect_admin(void)
 static const char base_state[] =
 	"BEGIN;"
 	"TRUNCATE geostream.regions, geostream.policies, geostream.policy_regions,"
-	" geostream.services, geostream.backends, geostream.overrides, geostream.access, geostream.retired_ids,"
-	" geostream.edges, geostream.generations, geostream.transitions, geostream.health_states,"
+	" geostream.services, geostream.backends, geostream.overrides, geostream.access, geostream.fences,"
+	" geostream.retired_ids,"
+	" geostream.edges, geostream.votes, geostream.generations, geostream.transitions,"
+	" geostream.health_states,"
 	" geostream.breaker_forces, geostream.breaker_states, geostream.probe_minutes,"
-	" geostream.audit;"
+	" geostream.overlays,"
+	" geostream.audit CASCADE;"
 	"DELETE FROM geostream.retired_ids;"
 	/* times here are round numbers long ago, and edges tidy up when they start */
 	"UPDATE geostream.retention SET keep_days = 36500;"
@@ -106,6 +109,8 @@ static const char base_state[] =
 	" VALUES ('eu-1', 1, 1, '10.1.0.11', 'drain'), ('us-1', 1, 2, 'fd00:2::11', 'auto');"
 	"INSERT INTO geostream.overrides VALUES ('203.0.113.0/24', 2, 'ticket 42'),"
 	" ('2001:db8::/32', 1, 'h\u00e9');"
+	"INSERT INTO geostream.overrides (asn, region) VALUES (4294967295, 2), (64500, 1);"
+	"INSERT INTO geostream.overrides (place, region) VALUES ('country:DE', 1);"
 	"COMMIT";
 
 static int set_up_group(void **state)
@@ -155,6 +160,9 @@ struct world {
 	int breaker_calls;
 	uint32_t breaker_count;
 	struct gs_breaker_record breaker; /* the first one */
+	struct gs_demand_told demand[4];  /* of others, as heard last */
+	uint32_t demand_count, demand_edges;
+	float want_demand; /* the first row's */
 };
 
 static void on_snapshot(void *context, struct gs_snapshot *snapshot)
@@ -213,6 +221,24 @@ static void on_breakers(void *context, const struct gs_breaker_record *records, 
 		world->breaker = records[0];
 }
 
+static void on_demand(void *context, const struct gs_demand_told *rows, uint32_t count,
+		      uint32_t edges)
+{
+	struct world *world = context;
+
+	assert_true(count <= 4);
+	memcpy(world->demand, rows, count * sizeof(*rows));
+	world->demand_count = count;
+	world->demand_edges = edges;
+}
+
+static bool has_demand(const struct world *world)
+{
+	return world->want_demand > 0 ? world->demand_count > 0 &&
+						world->demand[0].per_second == world->want_demand
+				      : world->demand_count == 0;
+}
+
 static bool has_revision(const struct world *world)
 {
 	return world->snapshot && world->snapshot->revision == world->want_revision;
@@ -255,6 +281,7 @@ static void world_open(struct world *world, const char *database)
 {
 	static const struct gs_store_events events = {.on_snapshot = on_snapshot,
 						      .on_breakers = on_breakers,
+						      .on_demand = on_demand,
 						      .on_connection = on_connection};
 	struct gs_error error = {{0}};
 
@@ -294,6 +321,33 @@ static int tear_down(void **state)
 	return 0;
 }
 
+/* An edge tidies up as it starts only if none has of late: many start at once after an upgrade. */
+static void test_one_edge_tidies_for_all(void **state)
+{
+	static const struct {
+		const char *done_at, *is_done;
+	} cases[] = {{"now() - interval '40 minutes'", "f"},
+		     {"now() - interval '51 minutes'", "t"},
+		     {"'-infinity'", "t"},
+		     {"now() + interval '1 day'", "t"}};
+	struct world *world = *state;
+
+	for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
+		char update[128];
+
+		snprintf(update, sizeof(update), "UPDATE geostream.upkeep SET done_at = %s",
+			 cases[c].done_at);
+		world_close(world);
+		run(update);
+		world_open(world, conninfo);
+		assert_true(until_current(world));
+		assert_true(until_value(world, tidied, "1"));
+		assert_string_equal(value("SELECT abs(extract(epoch FROM now() - done_at)) < 600"
+					  " FROM geostream.upkeep"),
+				    cases[c].is_done);
+	}
+}
+
 /* ---- snapshots -------------------------------------------------------------------------------*/
 
 static void test_first_snapshot_is_whole(void **state)
@@ -330,11 +384,16 @@ static void test_first_snapshot_is_whole(void **state)
 	assert_int_equal(s->backends[0].weight, 100);
 	assert_int_equal(gs_addr_parse("fd00:2::11", &addr), 0);
 	assert_memory_equal(&s->backends[1].addr, &addr, sizeof(addr));
-	assert_int_equal(s->override_count, 2);
+	assert_int_equal(s->override_count, 5);
 	assert_int_equal(gs_prefix_parse("203.0.113.0/24", &prefix), 0);
 	assert_int_equal(gs_prefix_compare(&s->overrides[0].prefix, &prefix), 0);
 	assert_string_equal(s->overrides[0].reason, "ticket 42");
 	assert_string_equal(s->overrides[1].reason, "h\u00e9");
+	assert_int_equal(s->overrides[2].asn, 64500);
+	assert_int_equal(s->overrides[3].asn, 4294967295);
+	assert_int_equal(s->overrides[3].region, 2);
+	assert_int_equal(s->overrides[4].place.kind, GS_PLACE_COUNTRY);
+	assert_int_equal(s->overrides[4].asn, 0);
 }
 
 static void test_every_commit_arrives(void **state)
@@ -777,6 +836,45 @@ static void test_forces_come_with_the_snapshot(void **state)
 	assert_int_equal(world->snapshot->force_count, 0);
 }
 
+static void test_overlays_come_with_the_snapshot(void **state)
+{
+	struct world *world = *state;
+	const struct gs_overlay *o;
+
+	run("SET geostream.actor = 'alice@desk'; INSERT INTO geostream.overlays"
+	    " (region, service, backend, edge, admin, expires_at, reason, ticket, supersedes) VALUES"
+	    " (NULL, NULL, 'eu-1', '', 'maintenance', NULL, '', '', false),"
+	    " ('us', NULL, NULL, 'fra1', 'auto', NULL, '', '', false),"
+	    " ('us', NULL, NULL, '', 'drain', now() + interval '1 hour', 'kernel', 'OPS-1', true),"
+	    " ('eu', 'web', NULL, '', 'force_up', now() + interval '2 hours', '', '', false),"
+	    " ('eu', NULL, NULL, '', 'force_down', now() + interval '1 ms', '', '', false)");
+	assert_true(until_current(world));
+	o = world->snapshot->overlays;
+	/* The last one has come to its end; the others by object, that of every edge first. */
+	assert_int_equal(world->snapshot->overlay_count, 4);
+	assert_int_equal(o[0].region, 2);
+	assert_int_equal(o[0].admin, GS_ADMIN_DRAIN);
+	assert_true(o[0].supersedes);
+	assert_string_equal(o[0].edge, "");
+	assert_string_equal(o[0].reason, "kernel");
+	assert_string_equal(o[0].ticket, "OPS-1");
+	assert_string_equal(o[0].actor, "alice@desk");
+	assert_int_equal(o[0].expires_unix_ms - o[0].made_unix_ms, 3600000);
+	assert_string_equal(o[1].edge, "fra1");
+	assert_int_equal(o[1].expires_unix_ms, 0);
+	assert_int_equal(o[2].service, 1);
+	assert_int_equal(o[2].region, 1);
+	assert_int_equal(o[2].admin, GS_ADMIN_FORCE_UP);
+	assert_int_equal(o[3].backend, 1);
+	assert_int_equal(o[3].region, 0);
+	assert_true(o[0].version != o[1].version && o[2].version != o[3].version);
+	/* One machine, one clock. */
+	assert_in_range(world->snapshot->clock_ahead_ms + 5000, 0, 10000);
+	run("DELETE FROM geostream.overlays");
+	assert_true(until_current(world));
+	assert_int_equal(world->snapshot->overlay_count, 0);
+}
+
 static void test_minutes_are_written_and_the_fuller_one_stays(void **state)
 {
 	struct world *world = *state;
@@ -831,6 +929,7 @@ static void test_history_is_kept_tidy(void **state)
 	run("SELECT geostream.make_partition(r, '2020-02-02') FROM geostream.retention r"
 	    " WHERE history = 'probe_minutes'");
 	assert_string_equal(value(there), "1");
+	run("UPDATE geostream.upkeep SET done_at = '-infinity'");
 	world_open(&again, conninfo); /* an edge that starts looks after it */
 	assert_true(until_value(&again, there, "0"));
 	world_close(&again);
@@ -952,6 +1051,71 @@ static void test_edge_and_generations_are_reported(void **state)
 	assert_true(atoi(value("SELECT count(*) FROM geostream.generations")) <= 101);
 }
 
+/* ---- demand ----------------------------------------------------------------------------------*/
+
+static bool until_demand(struct world *world, float want)
+{
+	world->want_demand = want;
+	return until(world, has_demand);
+}
+
+/* What an edge tells is all it tells; what it hears is the sum of the others, while it is fresh. */
+static void test_demand_goes_from_edge_to_edge(void **state)
+{
+	static const struct gs_demand_told rows[] = {
+		{.home = "eu", .usable = "ap,eu,us", .priority = 4, .per_second = 12.5F},
+		{.home = "us", .usable = "", .priority = 0, .per_second = 3},
+	};
+	static const char told[] =
+		"SELECT string_agg(concat_ws(' ', edge, home, usable, priority, per_second), ', '"
+		" ORDER BY home) FROM geostream.edge_demand WHERE edge = 'edge-1'";
+	struct world *world = *state;
+
+	world->store.ops->report_demand(world->store.self, rows, 2);
+	assert_true(until_value(world, told, "edge-1 eu {ap,eu,us} 4 12.5, edge-1 us {} 0 3"));
+	world->store.ops->report_demand(world->store.self, rows, 1);
+	assert_true(until_value(world, told, "edge-1 eu {ap,eu,us} 4 12.5"));
+	/* two others, and one that has long been silent */
+	run("INSERT INTO geostream.edge_demand (edge, home, usable, priority, per_second, told_at) VALUES"
+	    " ('edge-2', 'eu', '{ap,eu,us}', 4, 10, now()), ('edge-3', 'eu', '{ap,eu,us}', 4, 5, now()),"
+	    " ('edge-3', 'ap', '{ap}', 7, 1, now()),"
+	    " ('edge-4', 'eu', '{ap,eu,us}', 4, 99, now() - interval '61 seconds'),"
+	    " ('edge-5', 'eu', '{ap}', 4, 99, now() - interval '2 days')");
+	assert_true(until_demand(world, 15));
+	assert_int_equal(world->demand_count, 2);
+	assert_int_equal(world->demand_edges, 2);
+	assert_string_equal(world->demand[0].home, "eu");
+	assert_string_equal(world->demand[0].usable, "ap,eu,us");
+	assert_int_equal(world->demand[0].priority, 4);
+	assert_string_equal(world->demand[1].home, "ap");
+	assert_int_equal(world->demand[1].priority, 7);
+	assert_string_equal(value("SELECT per_second FROM geostream.demand WHERE region = 'eu'"),
+			    "27.5");
+	/* the next who tells sweeps */
+	world->store.ops->report_demand(world->store.self, rows, 1);
+	assert_true(until_value(
+		world, "SELECT count(*) FROM geostream.edge_demand WHERE edge = 'edge-5'", "0"));
+	run("DELETE FROM geostream.edge_demand WHERE edge <> 'edge-1'");
+	assert_true(until_demand(world, 0));
+	assert_int_equal(world->demand_edges, 0);
+}
+
+/* A connection that is cut: what was told is told again. */
+static void test_demand_is_told_again(void **state)
+{
+	static const struct gs_demand_told row = {
+		.home = "eu", .usable = "eu", .priority = 4, .per_second = 2};
+	struct world *world = *state;
+
+	assert_true(until(world, is_connected));
+	world->store.ops->report_demand(world->store.self, &row, 1);
+	assert_true(until_value(world, "SELECT count(*) FROM geostream.edge_demand", "1"));
+	run("DELETE FROM geostream.edge_demand");
+	run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+	    " WHERE application_name = 'geostream:edge-1'");
+	assert_true(until_value(world, "SELECT count(*) FROM geostream.edge_demand", "1"));
+}
+
 /* ---- connections that do not come about ------------------------------------------------------*/
 
 static void test_unreachable_is_told_without_password(void **state)
@@ -1026,6 +1190,7 @@ static void test_close_at_any_turn(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_one_edge_tidies_for_all, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_first_snapshot_is_whole, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_every_commit_arrives, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_concurrent_writers_arrive_in_order, set_up,
@@ -1045,6 +1210,8 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_forces_come_with_the_snapshot, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(test_overlays_come_with_the_snapshot, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(test_minutes_are_written_and_the_fuller_one_stays,
 						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_history_is_kept_tidy, set_up, tear_down),
@@ -1057,6 +1224,9 @@ int main(void)
 		cmocka_unit_test(test_queue_is_bounded),
 		cmocka_unit_test_setup_teardown(test_edge_and_generations_are_reported, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(test_demand_goes_from_edge_to_edge, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_demand_is_told_again, set_up, tear_down),
 		cmocka_unit_test(test_unreachable_is_told_without_password),
 		cmocka_unit_test(test_bad_conninfo_is_refused_without_password),
 		cmocka_unit_test(test_missing_schema_is_told),

@@ -19,7 +19,7 @@ B=gs-ld-b-$$
 PINS=/sys/fs/bpf/gs-loader-$$
 OTHER=/sys/fs/bpf/gs-bystander-$$
 LAYOUT=$(awk '$2 == "GS_MAPS_VERSION" { print $3 + 0 }' maps/gs_maps.h)
-MAPS='access4 access6 answers asked backends count_backend count_reason count_region count_service count_syn demand events flows fragments geo4 geo6 handshakes hops limits links meta monitor monitor_cpu nat_details nat_flows override4 override6 own_macs plans pools prog region_limits rings routes samples services trials tunnel_told tunnels usable_backend usable_pool usable_region'
+MAPS='access4 access6 answers asked backends count_backend count_reason count_region count_service count_syn demand events fill flows fragments geo4 geo6 handshakes hops leases limits links meta monitor monitor_cpu nat_details nat_flows override4 override6 own_macs plans pools prog region_limits rings routes samples services trials tunnel_told tunnels usable_backend usable_pool usable_region'
 
 in_a() { nsenter --net="/run/netns/$A" "$@"; }
 in_b() { nsenter --net="/run/netns/$B" "$@"; }

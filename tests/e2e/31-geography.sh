@@ -132,6 +132,76 @@ is "route get says so" "$(lab_ctl -j route get "$jp" --service web | jq -r .winn
 ok "override remove" lab_ctl override remove "$jp/32"
 ok "the client is home again" lab_wait 10 lands jp "$LAB_VIP4" "$(oracle_nearest "$jp")"
 
+# ---- a country, and a fence that nothing leads over ------------------------------------------------
+steered() { # ADDRESS JQ_EXPRESSION
+	lab_ctl -j route get "$1" --service web | jq -c "$2"
+}
+ok "override of a country" lab_ctl override add country:JP us --reason "a test"
+ok "its clients land there" lab_wait 10 lands jp "$LAB_VIP4" us
+is "those of both families" "$(region_of jp "$LAB_VIP6")" us
+is "and nobody else" "$(region_of au "$LAB_VIP4")" "$(oracle_nearest "$(lab_client_address au 4)")"
+is "route get names it" "$(steered "$jp" '[.override.clients, .override.followed]')" '["country:JP",true]'
+ok "override of a prefix in it" lab_ctl override add "$jp/32" eu
+ok "which is nearer to what the operator means" lab_wait 10 lands jp "$LAB_VIP4" eu
+ok "a fence around the continent" lab_ctl fence add continent:AS ap --reason "a law"
+ok "neither leads over it" lab_wait 10 lands jp "$LAB_VIP4" ap
+is "in neither family" "$(region_of jp "$LAB_VIP6")" ap
+is "clients outside go where they went" "$(region_of de "$LAB_VIP4")" \
+	"$(oracle_nearest "$(lab_client_address de 4)")"
+is "route get names it, too" "$(steered "$jp" '[.fences[0].place, .fences[0].reason, .override.followed, .winner.region]')" \
+	'["continent:AS","a law",false,"ap"]'
+dropped=$(status_of '.reasons.drop_no_region // 0')
+ok "its only region takes nobody new" lab_ctl region set ap admin=drain
+ok "so nobody is served, rather than elsewhere" lab_wait 10 lands jp "$LAB_VIP4" none
+ok "and it is counted" test "$(status_of '.reasons.drop_no_region // 0')" -gt "$dropped"
+is "others have other regions" "$(region_of de "$LAB_VIP4")" eu
+ok "region set" lab_ctl region set ap admin=auto
+ok "served again, inside" lab_wait 10 lands jp "$LAB_VIP4" ap
+ok "fence remove" lab_ctl fence remove continent:AS
+ok "override remove" lab_ctl override remove "$jp/32"
+ok "override remove" lab_ctl override remove country:JP
+ok "and where it is nearest" lab_wait 10 lands jp "$LAB_VIP6" "$(oracle_nearest "$(lab_client_address jp 6)")"
+
+# ---- systems, by a database of their own -----------------------------------------------------------
+ok "override of a system" lab_ctl override add as64500 us --reason "their peering"
+asn() { # EXPRESSION; of the status' ASN database
+	lab_ctl -j status | jq -r ".asn.$1 // \"\""
+}
+asn_says() { # EXPRESSION PATTERN
+	[[ $(asn "$1") =~ $2 ]]
+}
+ok "which nobody is under without an ASN database, and status says so" lab_wait 10 asn_says missing 'no ASN database'
+is "clients stay" "$(region_of jp "$LAB_VIP4")" "$(oracle_nearest "$jp")"
+jp6=$(lab_client_address jp 6)
+"$BUILD/lab-systems" "$LAB_DIR/systems.mmdb" "$jp/32=64500" "$jp6/128=64500" "$(lab_client_address au 4)/32=64501"
+printf 'asn = %s\n' "$LAB_DIR/systems.mmdb" >>"$LAB_CONF"
+kill -HUP "$LAB_DAEMON"
+ok "with one its clients land there" lab_wait 10 lands jp "$LAB_VIP4" us
+is "those of both families" "$(region_of jp "$LAB_VIP6")" us
+is "and nobody else" "$(region_of au "$LAB_VIP4")" "$(oracle_nearest "$(lab_client_address au 4)")"
+is "nothing is missing" "$(asn missing)" ""
+is "route get names it" "$(steered "$jp" '[.asn, .match.asn, .override.clients, .override.followed, .winner.why]')" \
+	'["AS64500","AS64500","AS64500",true,"the override of AS64500 names it, and it is usable"]'
+like "for people, too" "$(lab_ctl route get "$jp" --service web)" "by an override of AS64500 to us \(their peering\)"
+is "explain names it" "$(lab_explain_client jp 4 --dport 80 | jq -c '[.region, .plan.override.clients]')" '["us","AS64500"]'
+ok "its region takes nobody new" lab_ctl region set us admin=drain
+ok "so the next one does" lab_wait 10 lands jp "$LAB_VIP4" "$(oracle_regions "$(jq -r '.regions[] | select(.name == "us").latitude' "$LAB_SAMPLE")" \
+	"$(jq -r '.regions[] | select(.name == "us").longitude' "$LAB_SAMPLE")" | sed -n '2s/ .*//p')"
+ok "region set" lab_ctl region set us admin=auto
+ok "override of a prefix in it" lab_ctl override add "$jp/32" eu
+ok "which wins" lab_wait 10 lands jp "$LAB_VIP4" eu
+ok "override remove" lab_ctl override remove "$jp/32"
+ok "a fence" lab_ctl fence add continent:AS ap
+ok "is not led over" lab_wait 10 lands jp "$LAB_VIP6" ap
+ok "fence remove" lab_ctl fence remove continent:AS
+ok "back there" lab_wait 10 lands jp "$LAB_VIP6" us
+head -c 300 "$LAB_DIR/systems.mmdb" >"$LAB_DIR/systems.cut" && mv "$LAB_DIR/systems.cut" "$LAB_DIR/systems.mmdb"
+kill -HUP "$LAB_DAEMON"
+ok "a broken file is refused" lab_wait 10 asn_says problem 'systems.mmdb: '
+is "and the one in force stays" "$(region_of jp "$LAB_VIP4")" us
+ok "override remove" lab_ctl override remove AS64500
+ok "and where it is nearest" lab_wait 10 lands jp "$LAB_VIP6" "$(oracle_nearest "$jp6")"
+
 # ---- what an operator sees -----------------------------------------------------------------------
 # The lines of maps/README.md, in its two blocks, on the maps of this lab.
 # shellcheck disable=SC2016 # the fences of a code block

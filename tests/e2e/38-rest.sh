@@ -28,6 +28,12 @@ route_status() { # BODY
 	status -H 'Content-Type: application/json' -d "$1" "$URL/api/v1/route"
 }
 
+# A decision without what only a running edge has: ids, and what it has measured here by now.
+what_files_know() {
+	jq -c 'del(.generation, .winner.backends, .match, .location.id)
+		| .candidates[] |= (del(.round_trip_here_ms, .round_trip_here_samples) | .round_trip |= sub("; here .*"; ""))'
+}
+
 # ---- health ------------------------------------------------------------------------------------
 is "live" "$(status "$URL/health/live")" 200
 is "ready" "$(status "$URL/health")" 200
@@ -43,8 +49,8 @@ for client in "${LAB_CLIENTS[@]}"; do
 			"$(lab_ctl -j route get "$address" --service "$service" | jq -r .winner.region)"
 		is "from files alone, the same" \
 			"$("$BUILD/geostreamctl" -j route get "$address" --offline -f "$LAB_SAMPLE" --geo "$LAB_MMDB" --service "$service" |
-				jq -c 'del(.generation) | del(.winner.backends, .match, .location.id)')" \
-			"$(lab_ctl -j route get "$address" --service "$service" | jq -c 'del(.generation) | del(.winner.backends, .match, .location.id)')"
+				what_files_know)" \
+			"$(lab_ctl -j route get "$address" --service "$service" | what_files_know)"
 	done
 done
 decision=$(route "{\"client_ip\": \"$(lab_client_address de 4)\", \"service\": \"web\"}")
@@ -109,7 +115,7 @@ said=$(promtool check metrics <"$TAP_WORK/metrics" 2>&1)
 is "promtool has nothing to say" "$said" ""
 for metric in geostream_packets_total geostream_service_packets_total geostream_region_bytes_total \
 	geostream_backend_up geostream_breaker_state geostream_generation geostream_generation_age_seconds \
-	geostream_database_connected geostream_loop_lag_seconds geostream_build_info \
+	geostream_database_connected geostream_loop_lag_seconds geostream_loop_callback_seconds_bucket geostream_loop_stalls_total geostream_build_info \
 	geostream_http_responses_total geostream_http_connections geostream_probe_failures_total; do
 	ok "$metric is there" grep -q "^${metric}[ {]" "$TAP_WORK/metrics"
 done

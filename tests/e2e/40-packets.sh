@@ -33,6 +33,12 @@ forwarded() {
 	status_of '[.reasons | to_entries[] | select(.key | startswith("tx_")) | .value] | add'
 }
 before=$(forwarded)
+has_settled() {
+	local was=$before
+	before=$(forwarded)
+	[[ $before == "$was" ]]
+}
+ok "the last connections have ended" lab_wait 10 has_settled
 for family in 4 6; do
 	said=$(explain de "$family" --dport 80)
 	is "IPv$family: decided, not remembered" "$(jq -c '[.verdict, .reason, .known_flow]' <<<"$said")" \

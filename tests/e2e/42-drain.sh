@@ -97,6 +97,7 @@ done <<-ROWS
 ROWS
 
 # ---- affinity: whose new flows meet -------------------------------------------------------------
+MORE_PORTS=()
 explained() { # FAMILY SOURCE SPORT
 	local vip=$LAB_VIP4
 	[[ $1 == 4 ]] || vip=$LAB_VIP6
@@ -105,8 +106,8 @@ explained() { # FAMILY SOURCE SPORT
 met() { # FAMILY SOURCE...; the backends of new flows from many ports of each
 	local source sport
 	for source in "${@:2}"; do
-		for sport in 20001 20002 30003 40004 50005 60006; do
-			explained "$1" "$source" $sport
+		for sport in 20001 20002 30003 40004 50005 60006 "${MORE_PORTS[@]}"; do
+			explained "$1" "$source" "$sport"
 		done
 	done | sort -u | paste -sd ' '
 }
@@ -121,6 +122,8 @@ like "explain says so, too" "$(lab_ctl explain --src "${neighbours6[0]}" --dst "
 before=$(generation)
 ok "by flow again" lab_ctl service set long4 affinity=flow
 ok "in force" lab_wait 20 newer "$before"
+# Six may meet by chance, once in 32 runs.
+MORE_PORTS=(2{1,2,3,4,5}007 3{1,2,3,4,5}008)
 is "by flow: ports part" "$(met 4 "$de4")" "eu-1-long4 eu-2-long4"
 is "affinity is no more spoken of" "$(lab_ctl route get "$de4" --service long4 | grep -c affinity)" 0
 ok "IPv6 by flow again" lab_ctl service set long6 affinity=flow

@@ -65,10 +65,13 @@ flows_of_region() { # REGION
 }
 
 flows_reached() { # COUNT [BACKEND_REGEX]; every one of FLOWS
-	local flow
+	local flow logs=()
 	for flow in "${FLOWS[@]}"; do
-		lab_flows_reached "$flow" "$1" "${2:-.}" || return 1
+		logs+=("$(lab_flows_log "$flow")")
 	done
+	# Asked twenty times a second: one process for all of them.
+	awk -v want="$1" -v backend="${2:-.}" '$3 == "ok" && $4 ~ backend && ++n[FILENAME] == want { reached++ }
+		END { exit reached < ARGC - 1 }' "${logs[@]}"
 }
 
 # Nobody was refused, reset or left waiting.

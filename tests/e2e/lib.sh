@@ -26,13 +26,10 @@ pause() { # SECONDS
 	read -r -t "$1" -u "$TAP_TICK" || :
 }
 
+# shellcheck source=tests/wait.sh
+. tests/wait.sh
 wait_for() { # SECONDS COMMAND...
-	local deadline=$((${EPOCHREALTIME//[.,]/} + $1 * 1000000))
-	shift
-	until "$@" >/dev/null 2>&1; do
-		((${EPOCHREALTIME//[.,]/} < deadline)) || return 1
-		pause 0.05
-	done
+	wait_until pause "$@"
 }
 
 at_exit() { # COMMAND...

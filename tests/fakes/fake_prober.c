@@ -3,6 +3,9 @@
 
 #include "user/base/cleanup.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 struct fake_probe {
 	struct fake_prober *fake;
 	struct fake_probe *next;
@@ -29,10 +32,11 @@ static void on_due(struct gs_timer *timer)
 	struct fake_probe *probe = timer->context;
 	struct fake_prober *fake = probe->fake;
 	struct fake_answer answer = probe->answer;
+	uint32_t rtt_us = fake->backend[probe->backend].rtt_us;
 	uint64_t token = probe->token;
 
 	drop(probe);
-	fake->events->on_result(fake->context, token, answer.class, answer.after_ms * 1000);
+	fake->events->on_result(fake->context, token, answer.class, answer.after_ms * 1000, rtt_us);
 }
 
 static int start(void *self, const struct gs_prober_events *events, void *context)
@@ -107,4 +111,32 @@ void fake_prober_done(struct fake_prober *fake)
 {
 	while (fake->probes)
 		drop(fake->probes);
+}
+
+int fake_watch(struct gs_monitor *monitor, const struct gs_probe_target *targets, uint32_t count,
+	       enum gs_health_state (*warm)(void *warm_context, gs_id backend), void *warm_context)
+{
+	GS_AUTO_FREE struct gs_monitor_target *copies = calloc(count + 1u, sizeof(*copies));
+	GS_AUTO_FREE struct gs_probe_spec *specs = calloc(count + 1u, sizeof(*specs));
+
+	if (!copies || !specs)
+		abort();
+	for (uint32_t i = 0; i < count; i++) {
+		copies[i] = (struct gs_monitor_target){.backend = targets[i].backend,
+						       .addr = targets[i].addr,
+						       .port = targets[i].port,
+						       .is_through = targets[i].is_through,
+						       .vip = targets[i].vip,
+						       .spec = i};
+		memcpy(copies[i].service, targets[i].service, sizeof(copies[i].service));
+		memcpy(copies[i].name, targets[i].name, sizeof(copies[i].name));
+		specs[i] = targets[i].spec;
+	}
+	return gs_monitor_set_targets(monitor,
+				      &(struct gs_monitor_set){.targets = copies,
+							       .specs = specs,
+							       .count = count,
+							       .spec_count = count,
+							       .warm = warm,
+							       .warm_context = warm_context});
 }

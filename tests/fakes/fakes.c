@@ -97,9 +97,47 @@ static void geodb_release(void *self, struct gs_geodata *geo)
 	free(geo);
 }
 
+static int geodb_load_asn(void *self, const char *path, struct gs_asndata **ret_asn,
+			  struct gs_error *error)
+{
+	static struct gs_geo_key zero;
+	static uint32_t nobody;
+	static const struct gs_asndata empty = {
+		.digest = 1,
+		.v4 = {.starts = &zero, .asns = &nobody, .start_count = 1},
+		.v6 = {.starts = &zero, .asns = &nobody, .start_count = 1},
+	};
+	struct fake_geodb *fake = self;
+	struct gs_asndata *asn;
+
+	__atomic_fetch_add(&fake->loads, 1, __ATOMIC_RELAXED);
+	if (fake->asn_error)
+		return gs_error_set(fake->asn_error, error, "%s: scripted to be broken", path);
+	asn = malloc(sizeof(*asn));
+	if (!asn)
+		return -ENOMEM;
+	*asn = fake->asn ? *fake->asn : empty;
+	strncpy(asn->path, path, sizeof(asn->path) - 1);
+	__atomic_fetch_add(&fake->alive, 1, __ATOMIC_RELAXED);
+	*ret_asn = asn;
+	return 0;
+}
+
+static void geodb_release_asn(void *self, struct gs_asndata *asn)
+{
+	struct fake_geodb *fake = self;
+
+	__atomic_fetch_add(&fake->releases, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_sub(&fake->alive, 1, __ATOMIC_RELAXED);
+	free(asn);
+}
+
 void fake_geodb_init(struct fake_geodb *fake, struct gs_geodb *ret_geodb)
 {
-	static const struct gs_geodb_ops ops = {.load = geodb_load, .release = geodb_release};
+	static const struct gs_geodb_ops ops = {.load = geodb_load,
+						.release = geodb_release,
+						.load_asn = geodb_load_asn,
+						.release_asn = geodb_release_asn};
 
 	*ret_geodb = (struct gs_geodb){.ops = &ops, .self = fake};
 }
@@ -226,6 +264,21 @@ static void dataplane_set_usable(void *self, enum gs_object_kind kind, uint32_t 
 static struct gs_usable dataplane_get_usable(void *self, enum gs_object_kind kind, uint32_t index)
 {
 	return *word_of(self, kind, index);
+}
+
+static void dataplane_set_fill(void *self, gs_id region, struct gs_fill fill)
+{
+	struct fake_dataplane *fake = self;
+
+	fake->fill_sets++;
+	fake->fill[region] = fill;
+}
+
+static struct gs_fill dataplane_get_fill(void *self, gs_id region)
+{
+	const struct fake_dataplane *fake = self;
+
+	return fake->fill[region];
 }
 
 static int dataplane_set_hop(void *self, gs_id backend, const struct gs_hop *hop)
@@ -365,6 +418,8 @@ void fake_dataplane_init(struct fake_dataplane *fake, struct gs_dataplane *ret_d
 		.publish = dataplane_publish,
 		.set_usable = dataplane_set_usable,
 		.get_usable = dataplane_get_usable,
+		.set_fill = dataplane_set_fill,
+		.get_fill = dataplane_get_fill,
 		.set_hop = dataplane_set_hop,
 		.carries = dataplane_carries,
 		.set_reach = dataplane_set_reach,
@@ -419,6 +474,35 @@ void fake_announcer_init(struct fake_announcer *fake, struct gs_announcer *ret_a
 	};
 
 	*ret_announcer = (struct gs_announcer){.ops = &ops, .self = fake};
+}
+
+/* ---- detour ---------------------------------------------------------------------------------- */
+
+static const char *detour_look(void *self, const struct gs_probe_target *target,
+			       struct gs_detour_way *ret_way)
+{
+	struct fake_detour *fake = self;
+
+	(void)target;
+	fake->looks += ret_way != NULL;
+	if (ret_way && !fake->why)
+		*ret_way = fake->way;
+	return fake->why;
+}
+
+static uint32_t detour_count(void *self, struct gs_counter ret_counters[GS_DETOUR_COUNTERS_MAX])
+{
+	(void)self;
+	ret_counters[0] = (struct gs_counter){.name = "sent", .packets = 12};
+	return 1;
+}
+
+void fake_detour_init(struct fake_detour *fake, struct gs_detour *ret_detour)
+{
+	static const struct gs_detour_ops ops = {
+		.look = detour_look, .count = detour_count, .close = nothing_to_close};
+
+	*ret_detour = (struct gs_detour){.ops = &ops, .self = fake};
 }
 
 /* ---- a world of three regions ---------------------------------------------------------------- */

@@ -35,11 +35,14 @@ struct fake_store {
 
 void fake_store_init(struct fake_store *fake, struct gs_store *ret_store);
 
-/* ---- geodb: gives copies of one database, or an error ---------------------------------------- */
+/* ---- geodb: gives copies of one database of each kind, or an error
+ * ---------------------------------------- */
 
 struct fake_geodb {
 	const struct gs_geodata *geo; /* what a load gives a copy of; arrays are shared */
 	int error;		      /* < 0: what a load fails with, named after the path */
+	const struct gs_asndata *asn; /* the same of systems; NULL: nobody's */
+	int asn_error;
 	uint32_t loads, releases;
 	uint32_t alive; /* given and not yet released */
 };
@@ -90,6 +93,8 @@ struct fake_dataplane {
 	pthread_mutex_t
 		lock; /* recursive; of all the rest: hold it to look while a publish may run */
 
+	uint32_t fill_sets;
+	struct gs_fill fill[GS_MAX_REGIONS];
 	uint32_t hop_sets;
 	uint32_t hop_mtu;
 	uint32_t hop_told_mtu[GS_MAX_BACKENDS];
@@ -135,6 +140,16 @@ struct fake_announcer {
 };
 
 void fake_announcer_init(struct fake_announcer *fake, struct gs_announcer *ret_announcer);
+
+/* ---- detour: one way for everybody, or why there is none ------------------------------------- */
+
+struct fake_detour {
+	const char *why; /* NULL: there is one */
+	struct gs_detour_way way;
+	uint32_t looks; /* of those who want to go */
+};
+
+void fake_detour_init(struct fake_detour *fake, struct gs_detour *ret_detour);
 
 /* ---- a desired state: one service, policy "nearest" of kind geo, two backends in each region - */
 

@@ -183,6 +183,34 @@ struct gs_geodata *mmdb_fixture_good(struct gs_mmdb_buffer *bytes)
 	return geo;
 }
 
+int mmdb_fixture_load_asn(struct gs_asndata **ret_asn, struct gs_error *error)
+{
+	struct gs_geodb geodb;
+
+	assert_int_equal(gs_mmdb_open(&geodb), 0);
+	return geodb.ops->load_asn(geodb.self, file_path, ret_asn, error);
+}
+
+void mmdb_fixture_release_asn(struct gs_asndata *asn)
+{
+	struct gs_geodb geodb;
+
+	assert_int_equal(gs_mmdb_open(&geodb), 0);
+	geodb.ops->release_asn(geodb.self, asn);
+}
+
+struct gs_asndata *mmdb_fixture_good_asn(struct gs_mmdb_buffer *bytes)
+{
+	struct gs_asndata *asn = NULL;
+	struct gs_error error;
+
+	mmdb_fixture_write(bytes);
+	gs_mmdb_buffer_done(bytes);
+	if (mmdb_fixture_load_asn(&asn, &error))
+		fail_msg("%s", error.text);
+	return asn;
+}
+
 const struct gs_location *mmdb_fixture_find(const struct gs_geodata *geo, const char *address)
 {
 	struct gs_addr addr;

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "user/core/asn.h"
 #include "user/core/geodata.h"
 #include "user/geoip/mmdb_writer.h"
 
@@ -32,5 +33,9 @@ int mmdb_fixture_load(struct gs_geodata **ret_geo, struct gs_error *error);
 void mmdb_fixture_release(struct gs_geodata *geo);
 /* bytes to file to data; frees the bytes; must succeed. */
 struct gs_geodata *mmdb_fixture_good(struct gs_mmdb_buffer *bytes);
+/* The same of an ASN database. */
+int mmdb_fixture_load_asn(struct gs_asndata **ret_asn, struct gs_error *error);
+void mmdb_fixture_release_asn(struct gs_asndata *asn);
+struct gs_asndata *mmdb_fixture_good_asn(struct gs_mmdb_buffer *bytes);
 /* The location of an address in text. */
 const struct gs_location *mmdb_fixture_find(const struct gs_geodata *geo, const char *address);

@@ -2,7 +2,7 @@
 /*
  * A loop of simulated time. It is code, for one .c file of a program to include: it defines the
  * functions of base/loop.h itself, so the linker takes these and not base/loop.c. Timers only, and
- * descriptors that a test makes ready itself.
+ * descriptors that a test makes ready itself; with SIMULATED_WORKER defined, jobs, too.
  */
 #pragma once
 
@@ -22,8 +22,12 @@ struct gs_loop {
 	uint32_t lag_ms;
 	uint32_t count; /* timers set; heap_index_ is their place + 1 */
 	struct gs_timer *timers[TIMERS_MAX];
-	int timer_error;  /* < 0: the next gs_loop_timer_set fails */
-	struct gs_io *io; /* the one that is set; NULL: none */
+	int timer_error;     /* < 0: the next gs_loop_timer_set fails */
+	struct gs_io *io;    /* the one that is set; NULL: none */
+	struct gs_job *jobs; /* given, in any order; done before time goes on */
+	struct gs_loop_calls calls;
+	/* Instead of timer->on_due(timer), which it calls; NULL: nobody looks on. */
+	void (*call)(struct gs_loop *loop, struct gs_timer *timer);
 };
 
 /* The wall clock goes on with the loop's time; tests may make it jump. */
@@ -37,6 +41,13 @@ int64_t gs_unix_ms(void)
 uint64_t gs_loop_now_ms(const struct gs_loop *loop)
 {
 	return loop->now_ms;
+}
+
+const uint32_t gs_loop_took_ms[GS_LOOP_TOOK_BUCKETS] = {1, 2, 5, 10, 20, 50, 100, 0};
+
+const struct gs_loop_calls *gs_loop_calls(const struct gs_loop *loop)
+{
+	return &loop->calls;
 }
 
 uint32_t gs_loop_take_lag_ms(struct gs_loop *loop)
@@ -88,6 +99,32 @@ void gs_loop_io_clear(struct gs_loop *loop, struct gs_io *io)
 		loop->io = NULL;
 }
 
+/* For those who have a worker of their own, this one is in the way. */
+#ifdef SIMULATED_WORKER
+uint64_t gs_now_us(void)
+{
+	return (uint64_t)wall_ms * 1000;
+}
+
+void gs_loop_work(struct gs_loop *loop, struct gs_job *job)
+{
+	job->next_ = loop->jobs;
+	loop->jobs = job;
+}
+#endif
+
+/* The worker takes no time. */
+static inline void do_jobs(struct gs_loop *loop)
+{
+	while (loop->jobs) {
+		struct gs_job *job = loop->jobs;
+
+		loop->jobs = job->next_;
+		job->run(job);
+		job->done(job);
+	}
+}
+
 static inline void move_clocks(struct gs_loop *loop, uint64_t now_ms)
 {
 	wall_ms += (int64_t)(now_ms - loop->now_ms);
@@ -100,6 +137,7 @@ static inline void run_until(struct gs_loop *loop, uint64_t until_ms)
 	for (;;) {
 		struct gs_timer *first = NULL;
 
+		do_jobs(loop);
 		for (uint32_t i = 0; i < loop->count; i++)
 			if (!first || loop->timers[i]->due_ms_ < first->due_ms_)
 				first = loop->timers[i];
@@ -110,7 +148,10 @@ static inline void run_until(struct gs_loop *loop, uint64_t until_ms)
 		if (loop->now_ms - first->due_ms_ > loop->lag_ms)
 			loop->lag_ms = (uint32_t)(loop->now_ms - first->due_ms_);
 		gs_loop_timer_clear(loop, first);
-		first->on_due(first);
+		if (loop->call)
+			loop->call(loop, first);
+		else
+			first->on_due(first);
 	}
 	if (loop->now_ms < until_ms)
 		move_clocks(loop, until_ms);

@@ -236,8 +236,8 @@ static int grow(struct gs_geo_output *output, size_t block_limit)
 	return 0;
 }
 
-static void compile(struct gs_geodata_family *family, enum gs_geo_family which,
-		    const struct gs_geo_range *ranges, uint32_t count)
+void world_compile(struct gs_geodata_family *family, enum gs_geo_family which,
+		   const struct gs_geo_range *ranges, uint32_t count)
 {
 	struct gs_geo_input input = {.family = which, .ranges = ranges, .count = count};
 	struct gs_geo_output output = {.grow = grow};
@@ -247,6 +247,12 @@ static void compile(struct gs_geodata_family *family, enum gs_geo_family which,
 		abort();
 	family->blocks = output.blocks;
 	family->block_count = output.block_count;
+}
+
+static void compile(struct gs_geodata_family *family, enum gs_geo_family which,
+		    const struct gs_geo_range *ranges, uint32_t count)
+{
+	world_compile(family, which, ranges, count);
 	family->prefixes = count;
 	family->starts = allocate(2 * count + 1, sizeof(*family->starts));
 	family->start_locations = allocate(2 * count + 1, sizeof(*family->start_locations));

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "user/core/geodata.h"
+#include "user/core/geotable.h"
 #include "user/core/types.h"
 
 enum { WORLD_RANGES = 64 };
@@ -24,6 +25,10 @@ uint64_t world_draw(uint64_t *seed);
 /* Aborts if there is no memory. */
 struct world *world_new(uint64_t seed);
 void world_free(struct world *world);
+/* The blocks of a family, of sorted ranges apart from each other; aborts if they are not, or
+ * without memory. */
+void world_compile(struct gs_geodata_family *family, enum gs_geo_family which,
+		   const struct gs_geo_range *ranges, uint32_t count);
 
 /* A client: anywhere, in an override, in a range, or at an edge of one. */
 struct gs_addr world_client(const struct world *world, uint64_t *seed);

@@ -117,6 +117,7 @@ lab_down() {
 	lab_database_down || status=1
 	lab_pins_down || status=1
 	rm -f "$LAB_SOCKET"
+	rm -rf "$LAB_DIR"/state "$LAB_DIR"/state-* # an edge's memory: the next lab's edge is another one
 	return "$status"
 }
 

@@ -297,7 +297,10 @@ static void ask_held(struct held *held, uint64_t round)
 	if (send(held->fd, bytes, sizeof(bytes), MSG_NOSIGNAL) != (ssize_t)sizeof(bytes))
 		got = -1;
 	while (got > 0 && at < sizeof(back)) {
-		got = recv(held->fd, back + at, sizeof(back) - at, 0);
+		/* A signal to stop ends no connection. */
+		do
+			got = recv(held->fd, back + at, sizeof(back) - at, 0);
+		while (got < 0 && errno == EINTR);
 		at += got > 0 ? (size_t)got : 0;
 	}
 	if (at == sizeof(back) && memcmp(bytes, back, sizeof(bytes)) == 0)

@@ -321,6 +321,12 @@ lab_region_heal() { # REGION
 		fi
 	done
 }
+# It takes all its clients' flows again, as the daemon sees it: up, and no breaker's ramp is under way.
+lab_region_is_whole() { # REGION
+	[[ $(lab_ctl -j status | jq -r ".regions[] | select(.name == \"$1\").state") == up ]] &&
+		lab_ctl -j breaker list | jq -e "[.breakers[] | select(.region == \"$1\")]
+			| length > 0 and all(.state == \"closed\" and (has(\"accept_percent\") | not))" >/dev/null
+}
 
 # ---- up and down ---------------------------------------------------------------------------------
 
@@ -342,13 +348,10 @@ lab_end_if_asked() {
 	fi
 }
 
+# shellcheck source=tests/wait.sh
+. tests/wait.sh
 lab_wait() { # SECONDS COMMAND...
-	local deadline=$((${EPOCHREALTIME//[.,]/} + $1 * 1000000))
-	shift
-	until "$@" >/dev/null 2>&1; do
-		((${EPOCHREALTIME//[.,]/} < deadline)) || return 1
-		lab_pause 0.05
-	done
+	wait_until lab_pause "$@"
 }
 
 lab_pids() {

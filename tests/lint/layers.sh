@@ -18,7 +18,7 @@ project_rule() { # folder of the includer -> regex of project headers it may inc
 	user/core) echo '^(user/core/[a-z_]+|[a-z_]+|maps/gs_(maps|hash))\.h$' ;;
 	user/base) echo '^(user/base/|user/core/)[a-z_]+\.h$|^[a-z_]+\.h$' ;;
 	user/app) echo '^(user/(app|base|core)/[a-z_]+|user/ports|[a-z_]+|maps/gs_(maps|hash))\.h$' ;;
-	user/adapters) echo '^(user/(adapters|app|base|core)/[a-z_]+|user/ports|[a-z_]+|maps/gs_(maps|hash))\.h$|^migrations\.inc$' ;;
+	user/adapters) echo '^(user/(adapters|app|base|core)/[a-z_]+|user/ports|[a-z_]+|maps/gs_(maps|hash|probe))\.h$|^migrations\.inc$' ;;
 	user/ctl) echo '^(user/(ctl|adapters|app|base|core)/[a-z_]+|user/ports|[a-z_]+)\.h$' ;;
 	user) echo '^user/((ctl|adapters|app|base|core)/[a-z_]+|ports)\.h$|^ports\.h$' ;;
 	loader) echo '^(loader/|maps/gs_(maps|decap)|user/base/cleanup|[a-z_]+).*\.h$' ;;
@@ -35,6 +35,8 @@ library_rule() {
 	linux/rtnetlink.h | linux/genetlink.h) echo '^(user/adapters/neighbour[a-z_]*|loader/netlink)\.[ch]$' ;;
 	bpf/bpf_helpers.h | bpf/bpf_endian.h) echo '^(bpf|maps)/' ;;
 	bpf/* | xdp/*) echo '^(user/adapters/dataplane[a-z_]*\.[ch]|loader/.*)$' ;;
+	openssl/*) echo '^user/adapters/probe_tls\.c$' ;;
+	nghttp2/*) echo '^user/adapters/probe_grpc\.c$' ;;
 	microhttpd.h) echo '^user/adapters/httpd[a-z_]*\.[ch]$' ;;
 	jansson.h) echo '^user/(app|adapters|ctl)/|^user/geostreamctl.c$|^loader/' ;;
 	sys/epoll.h | sys/timerfd.h | sys/signalfd.h | sys/eventfd.h) echo '^user/(base|adapters)/' ;;

@@ -9,13 +9,16 @@
 
 #include "tests/fakes/fake_prober.h"
 #include "tests/fakes/fakes.h"
+#include "tests/fakes/metrics_whole.h"
 #include "tests/fakes/world.h"
 #include "user/app/api.h"
+#include "user/app/api_latency.h"
 #include "user/app/rest.h"
 #include "user/app/snapshot_io.h"
 #include "user/base/cleanup.h"
 #include "user/core/cidr.h"
 #include "user/core/geo.h"
+#include "user/core/snapshot.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -32,15 +35,21 @@ struct scene {
 	struct fake_nexthop nexthop_fake;
 	struct fake_dataplane dataplane_fake;
 	struct fake_prober prober_fake;
+	struct fake_detour detour_fake;
 	struct gs_store store;
 	struct gs_geodb geodb;
 	struct gs_nexthop nexthop;
 	struct gs_dataplane dataplane;
 	struct gs_prober prober;
+	struct gs_detour detour;
 	struct gs_config config;
 	struct gs_reconcile *reconcile;
 	struct gs_handshakes *handshakes;
 	struct gs_demand *demand;
+	struct gs_capacity *capacity;
+	struct fake_prober anchor_fake;
+	struct gs_prober anchor_prober;
+	struct gs_anchors *anchors;
 	struct gs_api api;
 	struct world *world;
 
@@ -101,6 +110,17 @@ static int set_up_handshakes(struct scene *scene)
 	return gs_handshakes_attach(scene->handshakes);
 }
 
+static int set_up_capacity(struct scene *scene)
+{
+	const struct gs_capacity_ports ports = {.loop = scene->loop,
+						.dataplane = &scene->dataplane,
+						.store = &scene->store,
+						.look = look,
+						.look_context = scene};
+
+	return gs_capacity_new(&ports, &scene->capacity);
+}
+
 static int set_up_demand(struct scene *scene)
 {
 	const struct gs_demand_ports ports = {.loop = scene->loop,
@@ -111,19 +131,22 @@ static int set_up_demand(struct scene *scene)
 	return gs_demand_new(&ports, &scene->demand);
 }
 
-static void on_generation(void *context, const struct gs_generation_change *change)
+static bool on_generation(void *context, const struct gs_generation_change *change)
 {
 	struct scene *scene = context;
 
-	gs_demand_replace(scene->demand, change);
+	if (!gs_demand_replace(scene->demand, change))
+		return false;
 	gs_handshakes_replace(scene->handshakes, change);
+	return true;
 }
 
 static int set_up(void **state)
 {
 	struct scene *scene = calloc(1, sizeof(*scene));
 	struct gs_reconcile_settings settings = {.geoip = "/geo/one.mmdb",
-						 .last_good = "/proc/nowhere/last-good.json"};
+						 .last_good = "/proc/nowhere/last-good.json",
+						 .edge = "edge-7"};
 	struct gs_reconcile_ports ports;
 
 	*state = scene;
@@ -137,10 +160,17 @@ static int set_up(void **state)
 	fake_nexthop_init(&scene->nexthop_fake, &scene->nexthop);
 	fake_dataplane_init(&scene->dataplane_fake, &scene->dataplane);
 	fake_prober_init(&scene->prober_fake, scene->loop, &scene->prober);
+	fake_detour_init(&scene->detour_fake, &scene->detour);
+	fake_prober_init(&scene->anchor_fake, scene->loop, &scene->anchor_prober);
+	if (gs_anchors_new(scene->loop, &scene->anchor_prober, 3, &scene->anchors))
+		return -1;
 	scene->poll = (struct gs_timer){.on_due = on_poll, .context = scene};
 	scene->limit = (struct gs_timer){.on_due = on_limit, .context = scene};
 	gs_config_default(&scene->config);
 	strcpy(scene->config.edge, "edge-7");
+	snprintf(settings.overlays, sizeof(settings.overlays), "/tmp/test_api.%d.json",
+		 (int)getpid());
+	unlink(settings.overlays);
 	ports = (struct gs_reconcile_ports){
 		.loop = scene->loop,
 		.store = &scene->store,
@@ -148,11 +178,13 @@ static int set_up(void **state)
 		.dataplane = &scene->dataplane,
 		.nexthop = &scene->nexthop,
 		.prober = &scene->prober,
+		.detour = &scene->detour,
+		.anchors = scene->anchors,
 		.on_generation = on_generation,
 		.generation_context = scene,
 	};
 	if (gs_reconcile_new(&ports, &settings, &scene->reconcile) || set_up_handshakes(scene) ||
-	    set_up_demand(scene) || gs_reconcile_start(scene->reconcile))
+	    set_up_demand(scene) || set_up_capacity(scene) || gs_reconcile_start(scene->reconcile))
 		return -1;
 	scene->api = (struct gs_api){
 		.reconcile = scene->reconcile,
@@ -161,6 +193,8 @@ static int set_up(void **state)
 		.config = &scene->config,
 		.handshakes = scene->handshakes,
 		.demand = scene->demand,
+		.capacity = scene->capacity,
+		.anchors = scene->anchors,
 		.started_ms = gs_loop_now_ms(scene->loop),
 	};
 	return 0;
@@ -173,8 +207,11 @@ static int tear_down(void **state)
 	gs_loop_end_worker(scene->loop);
 	gs_handshakes_free(scene->handshakes);
 	gs_demand_free(scene->demand);
+	gs_capacity_free(scene->capacity);
 	close(scene->dataplane_fake.handshake_fd);
+	unlink(gs_reconcile_look(scene->reconcile)->local->path);
 	gs_reconcile_free(scene->reconcile);
+	gs_anchors_free(scene->anchors);
 	fake_prober_done(&scene->prober_fake);
 	gs_loop_free(scene->loop);
 	world_free(scene->world);
@@ -187,7 +224,7 @@ static bool all_known(struct scene *scene)
 {
 	const struct gs_reconcile_state *look = gs_reconcile_look(scene->reconcile);
 
-	return look->tables && gs_monitor_unknown_count(look->monitor) == 0;
+	return look->tables && !look->working && gs_monitor_unknown_count(look->monitor) == 0;
 }
 
 /* region-2 is named by an override for 203.0.113.0/24 and 2001:db8:7::/48. */
@@ -310,6 +347,10 @@ static void hostile_requests(void **state)
 		 "service: no 'no'"},
 		{"{\"command\":\"route.get\",\"address\":\"1.2.3.4\",\"service\":4}", "service: "},
 		{"{\"command\":\"geo.show\",\"address\":\"::gggg\"}", "address: "},
+		{"{\"command\":\"latency.list\",\"limit\":-1}", "limit: is no"},
+		{"{\"command\":\"latency.list\",\"limit\":99999}", "limit: is no"},
+		{"{\"command\":\"latency.list\",\"place\":5}", "place: is no text"},
+		{"{\"command\":\"latency.list\",\"place\":\"Berlin\"}", "place: 'Berlin' is none"},
 		{"{\"command\":\"handshake.list\",\"limit\":-1}", "limit: is no"},
 		{"{\"command\":\"handshake.list\",\"limit\":99999}", "limit: is no"},
 		{"{\"command\":\"handshake.list\",\"limit\":\"5\"}", "limit: is no"},
@@ -422,13 +463,23 @@ static void status_of_a_running_edge(void **state)
 	assert_string_equal(text_at(reply, "backends.5.address"), "10.0.3.2");
 	assert_string_equal(text_at(reply, "backends.5.health"), "up");
 	assert_string_equal(text_at(reply, "backends.5.state"), "up");
+	assert_string_equal(text_at(reply, "backends.5.probe_path"), "tunnel");
+	assert_null(at(reply, "backends.5.probe_direct_why"));
+	assert_true(scene->prober_fake.backend[fake_backend(FAKE_AP, 1)].last_target.is_through);
 	assert_int_equal(number_at(reply, "services.0.packets"), 7);
 	assert_int_equal(number_at(reply, "services.0.bytes"), 700);
 	assert_int_equal(number_at(reply, "reasons.tx_new"), 7);
 	assert_true(json_is_false(at(reply, "from_last_good")));
+	assert_null(at(reply, "coordinates"));
+	scene->config.coordinates = (struct gs_config_coord){true, {50.5, -8.5}};
 	scene->dataplane_fake.count_error = -EIO;
+	scene->detour_fake.why = "there is none";
 	reply = ask(scene, "{\"command\":\"status\"}");
+	assert_string_equal(text_at(reply, "backends.5.probe_path"), "direct");
+	assert_string_equal(text_at(reply, "backends.5.probe_direct_why"), "there is none");
 	assert_string_not_equal(text_at(reply, "counters_problem"), "(no text)");
+	assert_float_equal(json_real_value(at(reply, "coordinates.0")), 50.5, 0);
+	assert_float_equal(json_real_value(at(reply, "coordinates.1")), -8.5, 0);
 }
 
 /* ---- route.get ------------------------------------------------------------------------------- */
@@ -535,6 +586,95 @@ static json_t *entry_of(json_t *reply, const char *list, const char *region)
 		if (strcmp(text_at(entry, "region"), region) == 0)
 			return entry;
 	return NULL;
+}
+
+static bool asn_is_in_force(struct scene *scene)
+{
+	const struct gs_reconcile_state *look = gs_reconcile_look(scene->reconcile);
+
+	return look->tables && look->tables->asn && look->snapshot->revision == 6;
+}
+
+static bool revision_6(struct scene *scene)
+{
+	return gs_reconcile_look(scene->reconcile)->tables->snapshot->revision == 6;
+}
+
+/* AS64500 has 198.51.100.0/23, and 203.0.112.0/23, of which another override has a part. */
+static void an_override_of_a_system_is_named(void **state)
+{
+	struct gs_geo_key starts[] = {{0},
+				      {.low = 0xc6336400},
+				      {.low = 0xc6336600},
+				      {.low = 0xcb007000},
+				      {.low = 0xcb007200}};
+	uint32_t asns[] = {0, 64500, 0, 64500, 0};
+	const struct gs_asndata asn = {
+		.digest = 5,
+		.database_type = "Systems",
+		.v4 = {.starts = starts, .asns = asns, .start_count = 5, .networks = 2},
+		.v6 = {.starts = starts, .asns = asns, .start_count = 1}};
+	struct scene *scene = *state;
+	struct gs_snapshot *plain = fake_snapshot(6), *snapshot;
+	json_t *reply;
+
+	start(scene);
+	assert_null(at(ask(scene, "{\"command\":\"status\"}"), "asn"));
+	assert_int_equal(gs_snapshot_copy(plain, 2, &snapshot), 0);
+	gs_snapshot_free(plain);
+	snapshot->override_count = 2;
+	assert_int_equal(gs_prefix_parse("203.0.113.0/24", &snapshot->overrides[0].prefix), 0);
+	snapshot->overrides[0].region = FAKE_EU;
+	snapshot->overrides[1].asn = 64500;
+	snapshot->overrides[1].region = FAKE_US;
+	strcpy(snapshot->overrides[1].reason, "their peering");
+	scene->store_fake.events->on_snapshot(scene->store_fake.context, snapshot);
+	run_until(scene, revision_6);
+
+	/* No such database yet: nobody is under it, and the status says so. */
+	assert_string_equal(text_at(ask_route(scene, "198.51.100.9"), "match.source"), "geoip");
+	reply = ask(scene, "{\"command\":\"status\"}");
+	assert_non_null(strstr(text_at(reply, "asn.missing"), "overrides of systems (1)"));
+	assert_null(at(reply, "asn.file"));
+
+	scene->geodb_fake.asn = &asn;
+	assert_int_equal(gs_reconcile_reload_asn(scene->reconcile, "/asn/one.mmdb"), 0);
+	run_until(scene, asn_is_in_force);
+	reply = ask(scene, "{\"command\":\"status\"}");
+	assert_null(at(reply, "asn.missing"));
+	assert_string_equal(text_at(reply, "asn.file"), "/asn/one.mmdb");
+	assert_string_equal(text_at(reply, "asn.type"), "Systems");
+	assert_int_equal(number_at(reply, "asn.networks4"), 2);
+
+	reply = ask_route(scene, "198.51.101.9");
+	assert_string_equal(text_at(reply, "match.source"), "override");
+	assert_string_equal(text_at(reply, "match.prefix"), "198.51.100.0/23");
+	assert_string_equal(text_at(reply, "match.asn"), "AS64500");
+	assert_string_equal(text_at(reply, "match.region"), "region-2");
+	assert_string_equal(text_at(reply, "match.reason"), "their peering");
+	assert_string_equal(text_at(reply, "override.clients"), "AS64500");
+	assert_true(json_is_true(at(reply, "override.followed")));
+	assert_string_equal(text_at(reply, "asn"), "AS64500");
+	assert_string_equal(text_at(reply, "winner.region"), "region-2");
+	assert_string_equal(text_at(reply, "winner.why"),
+			    "the override of AS64500 names it, and it is usable");
+	/* 6to4 of one of its addresses */
+	reply = ask_route(scene, "2002:c633:6409::1");
+	assert_string_equal(text_at(reply, "match.asn"), "AS64500");
+	assert_string_equal(text_at(reply, "match.embedded_ipv4"), "198.51.100.9");
+	/* A prefix wins. */
+	reply = ask_route(scene, "203.0.113.9");
+	assert_string_equal(text_at(reply, "override.clients"), "203.0.113.0/24");
+	assert_null(at(reply, "match.asn"));
+	assert_string_equal(text_at(reply, "asn"), "AS64500");
+	assert_string_equal(text_at(reply, "winner.region"), "region-1");
+	/* Beside it the system's holds. */
+	reply = ask_route(scene, "203.0.112.9");
+	assert_string_equal(text_at(reply, "override.clients"), "AS64500");
+	/* Nobody's. */
+	reply = ask_route(scene, "198.51.102.1");
+	assert_string_equal(text_at(reply, "match.source"), "geoip");
+	assert_null(at(reply, "asn"));
 }
 
 /* Why the region an override names for 203.0.113.9 is passed over, as route.get says; "": it is
@@ -750,6 +890,8 @@ static struct gs_rest_response http(struct scene *scene, const char *method, con
 	struct gs_rest_response response;
 
 	gs_rest_handle(&scene->api, &request, &response);
+	if (response.metrics)
+		response.body = metrics_whole(response.metrics, &response.length);
 	return response;
 }
 
@@ -763,17 +905,27 @@ static void rest_knows_its_calls(void **state)
 		{"GET", "/health", NULL, "", 503, 200},
 		{"HEAD", "/health", NULL, "", 503, 200},
 		{"GET", "/metrics", NULL, "", 200, 200},
+		{"GET", "/api/v1/overlays", NULL, "", 200, 200},
+		{"POST", "/api/v1/overlays", NULL, "", 405, 405},
 		{"GET", "/api/v1/regions", NULL, "", 503, 200},
 		{"GET", "/api/v1/regions/region-1", NULL, "", 503, 200},
 		{"GET", "/api/v1/regions/mars", NULL, "", 503, 404},
 		{"GET", "/api/v1/backends", NULL, "", 503, 200},
 		{"GET", "/api/v1/breakers", NULL, "", 200, 200},
+		{"GET", "/api/v1/votes", NULL, "", 200, 200},
+		{"GET", "/api/v1/votes/eu", NULL, "", 404, 404},
+		{"POST", "/api/v1/votes", NULL, "", 405, 405},
 		{"GET", "/api/v1/status", NULL, "", 200, 200},
+		{"GET", "/api/v1/latencies", NULL, "", 200, 200},
+		{"POST", "/api/v1/latencies", NULL, "", 405, 405},
 		{"GET", "/api/v1/handshakes", NULL, "", 200, 200},
 		{"GET", "/api/v1/handshakes/eu", NULL, "", 404, 404},
 		{"POST", "/api/v1/handshakes", NULL, "", 405, 405},
 		{"GET", "/api/v1/demand", NULL, "", 503, 200},
 		{"GET", "/api/v1/demand/eu", NULL, "", 404, 404},
+		{"GET", "/api/v1/capacity", NULL, "", 200, 200},
+		{"GET", "/api/v1/capacity/eu", NULL, "", 404, 404},
+		{"POST", "/api/v1/capacity", NULL, "", 405, 405},
 		{"POST", "/api/v1/demand", NULL, "", 405, 405},
 		{"GET", "/api/v1/regionsx", NULL, "", 404, 404},
 		{"GET", "/api/v1/regions/", NULL, "", 404, 404},
@@ -838,9 +990,17 @@ static void rest_reads_its_query(void **state)
 		{"/api/v1/regions/region-1", {{"limit", "1"}}, 1, 400, "no parameter 'limit'"},
 		{"/api/v1/status", {{"a", "b"}}, 1, 400, "no parameter 'a'"},
 		{"/api/v1/breakers", {{"a", "b"}}, 1, 400, "no parameter 'a'"},
+		{"/api/v1/latencies", {{"limit", "0"}}, 1, 200, "\"latencies\":[]"},
+		{"/api/v1/latencies", {{"place", "country:DE"}}, 1, 200, "\"total\":0"},
+		{"/api/v1/latencies", {{"place", "Berlin"}}, 1, 400, "a place is one like"},
+		{"/api/v1/latencies", {{"limit", "16385"}}, 1, 400, "whole number"},
+		{"/api/v1/votes", {{"region", "region-2"}}, 1, 200, "\"region\":\"region-2\""},
+		{"/api/v1/votes", {{"region", "mars"}}, 1, 404, "no region has this name"},
+		{"/api/v1/votes", {{"service", "web"}}, 1, 400, "no parameter 'service'"},
 		{"/api/v1/handshakes", {{"limit", "0"}}, 1, 200, "\"locations\":[]"},
 		{"/api/v1/handshakes", {{"limit", "16385"}}, 1, 400, "whole number"},
 		{"/api/v1/handshakes", {{"offset", "1"}}, 1, 400, "no parameter 'offset'"},
+		{"/api/v1/capacity", {{"limit", "0"}}, 1, 400, "no parameter 'limit'"},
 		{"/api/v1/demand", {{"limit", "0"}}, 1, 200, "\"demand\":[]"},
 		{"/api/v1/demand", {{"by", "country"}}, 1, 200, "\"by\":\"country\""},
 		{"/api/v1/demand", {{"by", "city"}}, 1, 400, "is one of policy"},
@@ -974,6 +1134,277 @@ static void rest_takes_any_body(void **state)
 	assert_in_range(good, 1000, 19000); /* or nothing was tried */
 }
 
+/* ---- round trips that are ranked by ---------------------------------------------------------- */
+
+static void round_trips_in_words(void **state)
+{
+	static const struct gs_latency cell = {"cell:DE/52,13", 1, 23, 45000, 1795600000000, 0, 0};
+	static const struct gs_latency country = {"country:DE", 1, 230, 12100, 1795600000000, 0, 0};
+	static const struct gs_latency probes = {"probes", 1, 600, 4000, 1795600000000, 0, 0};
+	static const struct {
+		struct gs_latency_estimate estimate;
+		struct gs_recent_trip here; /* count 0: nothing */
+		const char *source, *words;
+	} cases[] = {
+		{{3000, GS_LATENCY_DISTANCE, 0, NULL}, {0}, "distance", "distance"},
+		{{7000, GS_LATENCY_DISTANCE, 4000, NULL},
+		 {0},
+		 "distance",
+		 "distance and 4.0 ms, as is usual elsewhere"},
+		{{7000, GS_LATENCY_PROBES, 4000, &probes},
+		 {0},
+		 "probes",
+		 "of probes: distance and 4.0 ms, 600 samples, published 12 s ago"},
+		{{15000, GS_LATENCY_PROBES, 12000, &probes},
+		 {0},
+		 "probes",
+		 "of probes: distance and 12.0 ms (4.0 of theirs, +8.0 as clients need elsewhere), "
+		 "600 samples, published 12 s ago"},
+		{{15100, GS_LATENCY_COUNTRY, 12100, &country},
+		 {0},
+		 "country",
+		 "of country:DE: distance and 12.1 ms, 230 samples, published 12 s ago"},
+		{{15100, GS_LATENCY_COUNTRY, 12100, &country},
+		 {.count = 3, .us = 20000},
+		 "country",
+		 "of country:DE: distance and 12.1 ms, 230 samples, published 12 s ago; here 20.0 ms "
+		 "of 3 samples, 5 would count"},
+		{{15100, GS_LATENCY_COUNTRY, 12100, &country},
+		 {.count = 5, .us = 20000},
+		 "country",
+		 "of country:DE: distance and 12.1 ms, 230 samples, published 12 s ago; here 20.0 ms "
+		 "now, not published yet"},
+		{{45000, GS_LATENCY_CELL, 42000, &cell},
+		 {.count = 9, .us = 41000},
+		 "measured",
+		 "measured, 23 samples, published 12 s ago; here 41.0 ms now: held, a change needs "
+		 "15 % and 5 ms"},
+		{{45000, GS_LATENCY_CELL, 42000, &cell},
+		 {.count = 9, .us = 61000},
+		 "measured",
+		 "measured, 23 samples, published 12 s ago; here 61.0 ms now, followed if it stays"},
+	};
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct gs_recent_trip *here = cases[i].here.count ? &cases[i].here : NULL;
+		json_t *json = json_object();
+
+		gs_api_add_round_trip(json, &cases[i].estimate, here, 1795600012345);
+		assert_string_equal(text_at(json, "round_trip_source"), cases[i].source);
+		assert_string_equal(text_at(json, "round_trip"), cases[i].words);
+		assert_true((at(json, "round_trip_here_ms") != NULL) == (here != NULL));
+		assert_true((at(json, "round_trip_place") != NULL) ==
+			    (cases[i].estimate.row != NULL));
+		json_decref(json);
+	}
+}
+
+/* As start(), with round trips published. */
+static void start_with(struct scene *scene, enum gs_policy_kind kind, const struct gs_latency *rows,
+		       uint32_t count)
+{
+	const struct gs_snapshot counts = {.latency_count = count};
+	struct gs_snapshot *snapshot = fake_snapshot(6), *with;
+
+	assert_int_equal(gs_snapshot_new(&counts, &with), 0);
+	memcpy(with->latencies, rows, count * sizeof(*rows));
+	snapshot->policies[0].kind = kind;
+	free(snapshot->latencies);
+	snapshot->latencies = with->latencies;
+	snapshot->latency_count = with->latency_count;
+	with->latencies = NULL;
+	gs_snapshot_free(with);
+	scene->store_fake.events->on_connection(scene->store_fake.context, true, "");
+	scene->store_fake.events->on_snapshot(scene->store_fake.context, snapshot);
+	run_until(scene, all_known);
+}
+
+static void start_with_round_trips(struct scene *scene)
+{
+	static const struct gs_latency rows[] = {
+		{"cell:DE-BE/52,13", FAKE_EU, 23, 45000, 1795600000000, 0, 0},
+		{"cell:DE/51,9", FAKE_EU, 7, 15000, 1795600000000, 0, 0},
+		{"cell:US-CA/37,-123", FAKE_US, 9, 70000, 1795600000000, 0, 0},
+		{"country:DE", FAKE_EU, 30, 12000, 1795600000000, 0, 0},
+		{"everybody", FAKE_EU, 39, 9000, 1795600000000, 0, 0},
+		{"everybody", FAKE_US, 39, 300000, 1795600000000, 0, 0},
+		{"probes", FAKE_EU, 600, 2000, 1795600000000, 0, 0},
+		{"probes", FAKE_AP, 600, 5000, 1795600000000, 0, 0},
+		{"subdivision:DE-BE", FAKE_EU, 23, 13000, 1795600000000, 0, 0},
+	};
+
+	start_with(scene, GS_POLICY_GEO, rows, ARRAY_SIZE(rows));
+}
+
+/* Somebody whose place the database knows. */
+static struct gs_addr located_client(const struct world *world)
+{
+	uint64_t seed = 1;
+
+	for (int i = 0; i < 10000; i++) {
+		struct gs_addr client = world_client(world, &seed);
+		uint16_t location = gs_geodata_find(&world->geo, &client, NULL);
+
+		if (world->geo.locations[location].has_coord)
+			return client;
+	}
+	fail_msg("%s", "the world has nobody");
+	return (struct gs_addr){{0}};
+}
+
+/* Half of the clients of a place go by it, half still by what was before. */
+static void what_changes_is_told(void **state)
+{
+	static const struct gs_latency rows[] = {
+		{"country:DE", FAKE_EU, 39, 400000, 1795600000000, GS_LATENCY_NONE, 25},
+		{"everybody", FAKE_EU, 39, 400000, 1795600000000, 9000, 25},
+		{"everybody", FAKE_US, 39, GS_LATENCY_NONE, 1795600000000, 300000, 25},
+		{"everybody", FAKE_AP, 39, 8000, 1795600000000, 500000, 25},
+	};
+	struct scene *scene = *state;
+	char address[GS_ADDR_TEXT_MAX], request[128];
+	struct gs_addr client = located_client(scene->world);
+	json_t *reply;
+
+	start_with(scene, GS_POLICY_LATENCY, rows, ARRAY_SIZE(rows));
+	reply = ask(scene, "{\"command\":\"latency.list\"}");
+	assert_true(json_is_null(at(reply, "latencies.0.before_ms")));
+	assert_float_equal(json_real_value(at(reply, "latencies.1.more_ms")), 400, 1e-9);
+	assert_float_equal(json_real_value(at(reply, "latencies.1.before_ms")), 9, 1e-9);
+	assert_int_equal(number_at(reply, "latencies.1.moved_percent"), 75);
+	assert_true(json_is_null(at(reply, "latencies.2.more_ms")));
+	assert_float_equal(json_real_value(at(reply, "latencies.2.before_ms")), 300, 1e-9);
+	snprintf(request, sizeof(request), "{\"command\":\"route.get\",\"address\":\"%s\"}",
+		 gs_addr_format(&client, address));
+	reply = ask(scene, request);
+	assert_int_equal(number_at(reply, "moving.percent"), 75);
+	assert_string_equal(text_at(reply, "moving.from.0"), "region-1");
+	assert_string_not_equal(text_at(reply, "moving.to.0"), "region-1");
+	assert_int_equal(json_array_size(at(reply, "moving.to")), 1);
+	assert_string_equal(text_at(reply, "winner.why"), text_at(reply, "moving.why"));
+	assert_non_null(strstr(text_at(reply, "moving.why"), "moving from region-1 to region-"));
+	assert_non_null(
+		strstr(text_at(reply, "moving.why"), ": 75 % so far, by measured round trips"));
+}
+
+static void published_round_trips_are_listed(void **state)
+{
+	static const struct {
+		const char *request;
+		int total, shown;
+	} cases[] = {
+		{"{\"command\":\"latency.list\"}", 9, 9},
+		{"{\"command\":\"latency.list\",\"limit\":2}", 9, 2},
+		{"{\"command\":\"latency.list\",\"place\":\"everybody\"}", 9, 9},
+		{"{\"command\":\"latency.list\",\"place\":\"probes\"}", 2, 2},
+		{"{\"command\":\"latency.list\",\"place\":\"country:DE\"}", 4, 4},
+		{"{\"command\":\"latency.list\",\"place\":\"continent:EU\"}", 4, 4},
+		{"{\"command\":\"latency.list\",\"place\":\"subdivision:DE-BE\"}", 2, 2},
+		{"{\"command\":\"latency.list\",\"place\":\"subdivision:DE-B\"}", 0, 0},
+		{"{\"command\":\"latency.list\",\"place\":\"cell:DE/51,9\"}", 1, 1},
+		{"{\"command\":\"latency.list\",\"place\":\"country:FR\"}", 0, 0},
+	};
+	struct scene *scene = *state;
+	json_t *reply;
+
+	start_with_round_trips(scene);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		reply = ask(scene, cases[i].request);
+		assert_int_equal(number_at(reply, "total"), cases[i].total);
+		assert_int_equal(json_array_size(at(reply, "latencies")), cases[i].shown);
+	}
+	reply = ask(scene, "{\"command\":\"latency.list\"}");
+	assert_string_equal(text_at(reply, "latencies.0.place"), "cell:DE-BE/52,13");
+	assert_string_equal(text_at(reply, "latencies.0.region"), "region-1");
+	assert_float_equal(json_real_value(at(reply, "latencies.0.round_trip_ms")), 45, 1e-9);
+	assert_float_equal(json_real_value(at(reply, "latencies.3.more_ms")), 12, 1e-9);
+	assert_true(json_is_true(at(reply, "connected")));
+}
+
+static void route_get_says_where_a_round_trip_is_from(void **state)
+{
+	struct scene *scene = *state;
+	char address[GS_ADDR_TEXT_MAX], request[128];
+	struct gs_addr client;
+	json_t *reply, *candidate;
+	int seen = 0;
+
+	start_with_round_trips(scene);
+	client = located_client(scene->world);
+	snprintf(request, sizeof(request), "{\"command\":\"route.get\",\"address\":\"%s\"}",
+		 gs_addr_format(&client, address));
+	reply = ask(scene, request);
+	for (size_t i = 0; i < FAKE_REGIONS; i++) {
+		candidate = json_array_get(at(reply, "candidates"), i);
+		assert_non_null(candidate);
+		if (strcmp(text_at(candidate, "region"), "region-2") == 0) {
+			seen++;
+			assert_true(json_real_value(at(candidate, "round_trip_ms")) > 300);
+			assert_string_equal(text_at(candidate, "round_trip_source"), "everybody");
+			assert_non_null(strstr(text_at(candidate, "round_trip"),
+					       "of everybody: distance and 300.0 ms"));
+		} else if (strcmp(text_at(candidate, "region"), "region-3") == 0) {
+			seen++;
+			assert_string_equal(text_at(candidate, "round_trip_source"), "probes");
+			assert_non_null(strstr(text_at(candidate, "round_trip"),
+					       "of probes: distance and 12.0 ms (5.0 of theirs, "
+					       "+7.0 as clients need"));
+		}
+	}
+	assert_int_equal(seen, 2);
+}
+
+/* Where ids have run short: what is behind the exact choices is said to be so. */
+static void what_is_not_exact_is_said(void **state)
+{
+	struct scene *scene = *state;
+	struct gs_tables *tables;
+	json_t *reply;
+	size_t length;
+	char *text;
+
+	start(scene);
+	reply = ask(scene, "{\"command\":\"status\"}");
+	assert_null(at(reply, "generation.exact_choices"));
+	tables = (struct gs_tables *)gs_reconcile_look(scene->reconcile)->tables;
+	assert_int_equal(number_at(reply, "generation.plans"), gs_plan_set_count(tables->plans));
+	assert_int_equal(tables->exact_choices, GS_PLAN_REGIONS);
+	assert_null(strstr(text_at(ask_route(scene, "1.2.3.4"), "candidates.2.rank"), "exact"));
+	tables->exact_choices = 2;
+	reply = ask_route(scene, "1.2.3.4");
+	assert_null(strstr(text_at(reply, "candidates.1.rank"), "exact"));
+	assert_string_equal(text_at(reply, "candidates.2.rank"),
+			    "in the policy's order: plans are too many for more than 2 exact "
+			    "choices");
+	assert_int_equal(
+		number_at(ask(scene, "{\"command\":\"status\"}"), "generation.exact_choices"), 2);
+	text = metrics_whole_of(&scene->api, &length);
+	assert_non_null(strstr(text, "\ngeostream_plan_exact_choices 2\n"));
+	free(text);
+}
+
+static void round_trips_are_metrics(void **state)
+{
+	static const char *const lines[] = {
+		"geostream_latency_estimates{source=\"measured\"} 3\n",
+		"geostream_latency_estimates{source=\"everybody\"} 2\n",
+		"geostream_latency_estimates{source=\"probes\"} 2\n",
+		"geostream_latency_estimates{source=\"continent\"} 0\n",
+		"geostream_latency_newest_timestamp_seconds 1795600000\n",
+	};
+	struct scene *scene = *state;
+	size_t length;
+	char *text;
+
+	start_with_round_trips(scene);
+	text = metrics_whole_of(&scene->api, &length);
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+		if (!strstr(text, lines[i]))
+			fail_msg("no %s", lines[i]);
+	free(text);
+}
+
 /* ---- handshakes ------------------------------------------------------------------------------ */
 
 static struct gs_handshake shake(uint8_t prefix, uint16_t location, uint32_t rtt_us)
@@ -1066,7 +1497,7 @@ static void handshakes_are_metrics(void **state)
 
 	start(scene);
 	give_handshakes(scene);
-	text = gs_metrics_text(&scene->api, &length);
+	text = metrics_whole_of(&scene->api, &length);
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
 		if (!strstr(text, lines[i]))
 			fail_msg("no %s", lines[i]);
@@ -1124,9 +1555,260 @@ static void demand_is_named(void **state)
 	assert_string_equal(text_at(reply, "error"), "policy: there is no 'nobody'");
 	reply = ask(scene, "{\"command\":\"demand.list\",\"by\":7}");
 	assert_string_equal(text_at(reply, "error"), "by: is no text");
-	text = gs_metrics_text(&scene->api, &length);
+	text = metrics_whole_of(&scene->api, &length);
 	assert_non_null(strstr(text, "geostream_new_flows_total{policy=\"nearest\",region=\""));
 	assert_non_null(strstr(text, "geostream_country_new_flows_total{country=\""));
+	free(text);
+}
+
+/* ---- operators' overlays, and panic ---------------------------------------------------------- */
+
+#define LAY "{\"command\":\"overlay.lay\",\"actor\":\"alice\","
+
+/* On this edge alone: in force at once, shown beside what is configured and seen, taken back. */
+static void overlays_of_this_edge(void **state)
+{
+	struct scene *scene = *state;
+	const struct gs_usable *us = &scene->dataplane_fake.regions[FAKE_US];
+	struct gs_rest_response response;
+	json_t *reply;
+	size_t length;
+	char *text;
+
+	start(scene);
+	reply = ask(scene,
+		    LAY "\"kind\":\"region\",\"names\":[\"*-2\"],\"admin\":\"drain\","
+			"\"seconds\":60,\"reason\":\"a \\\"cable\\\"\",\"ticket\":\"OPS-1\"}");
+	assert_string_equal(text_at(reply, "overlays.0.name"), "region-2");
+	assert_string_equal(text_at(reply, "overlays.0.reason"), "a \"cable\"");
+	assert_true(json_is_true(at(reply, "overlays.0.local")));
+	assert_int_equal(us->state, GS_USABLE_DRAIN);
+	reply = ask(scene, "{\"command\":\"status\"}");
+	assert_string_equal(text_at(reply, "regions.1.admin"), "drain");
+	assert_string_equal(text_at(reply, "regions.1.configured"), "auto");
+	assert_string_equal(text_at(reply, "regions.1.state"), "drain");
+	assert_string_equal(text_at(reply, "regions.1.overlay.actor"), "alice");
+	assert_string_equal(text_at(reply, "regions.1.overlay.ticket"), "OPS-1");
+	assert_int_equal(number_at(reply, "regions.1.healthy"), FAKE_PER_REGION);
+	assert_null(at(reply, "regions.0.overlay"));
+	reply = ask_route(scene, "203.0.113.9");
+	assert_string_equal(text_at(entry_of(reply, "candidates", "region-2"), "why"),
+			    "drained by an operator: known flows only");
+	assert_string_equal(text_at(entry_of(reply, "candidates", "region-2"), "overlay.admin"),
+			    "drain");
+	response = http(scene, "GET", "/api/v1/overlays", NULL, "", 0);
+	assert_int_equal(response.status, 200);
+	assert_non_null(strstr(response.body, "region-2"));
+	free(response.body);
+	text = metrics_whole_of(&scene->api, &length);
+	assert_non_null(strstr(text, "geostream_overlays{of=\"edge\"} 1\n"));
+	assert_non_null(strstr(text, "geostream_panic{service=\"web\"} 0\n"));
+	free(text);
+
+	reply = ask(scene, LAY "\"kind\":\"service\",\"names\":[\"web@region-1\"],\"admin\":"
+			       "\"drain\",\"seconds\":60}");
+	assert_int_equal(json_array_size(at(reply, "overlays")), 0);
+	assert_non_null(strstr(text_at(reply, "error"), "2 of 3 regions would take no new flows"));
+	reply = ask(scene, LAY "\"kind\":\"service\",\"names\":[\"web@region-1\"],\"admin\":"
+			       "\"drain\",\"seconds\":60,\"force\":true}");
+	assert_int_equal(json_array_size(at(reply, "overlays")), 2);
+	reply = ask_route(scene, "203.0.113.9");
+	assert_string_equal(text_at(entry_of(reply, "candidates", "region-1"), "why"),
+			    "the service is drained there by an operator: known flows only");
+	ask(scene, "{\"command\":\"overlay.lift\",\"kind\":\"region\",\"names\":[\"region-2\"]}");
+	assert_int_equal(us->state, GS_USABLE_UP);
+	reply = ask(scene, "{\"command\":\"edge.show\"}");
+	assert_string_equal(text_at(reply, "overlays.0.name"), "web@region-1");
+}
+
+static void bad_overlays(void **state)
+{
+	static const struct {
+		const char *request, *want;
+	} rows[] = {
+		{LAY "\"kind\":\"planet\",\"names\":[\"a\"],\"admin\":\"drain\",\"seconds\":1}",
+		 "kind: none of"},
+		{LAY "\"kind\":\"region\",\"names\":[],\"admin\":\"drain\",\"seconds\":1}",
+		 "names: a list"},
+		{LAY "\"kind\":\"region\",\"names\":[7],\"admin\":\"drain\",\"seconds\":1}",
+		 "a name is 1 to 63 bytes"},
+		{LAY "\"kind\":\"region\",\"names\":[\"region-9\"],\"admin\":\"drain\","
+		     "\"seconds\":1}",
+		 "no region is named \"region-9\"; did you mean"},
+		{LAY "\"kind\":\"region\",\"names\":[\"mars*\"],\"admin\":\"drain\",\"seconds\":1}",
+		 "no region matches"},
+		{LAY "\"kind\":\"region\",\"names\":[\"region-1\"],\"admin\":\"sideways\","
+		     "\"seconds\":1}",
+		 "admin: none of"},
+		{LAY "\"kind\":\"region\",\"names\":[\"region-1\"],\"admin\":\"drain\"}",
+		 "seconds: not 1 to"},
+		{LAY "\"kind\":\"region\",\"names\":[\"region-1\"],\"admin\":\"drain\","
+		     "\"seconds\":7776001}",
+		 "seconds: not 1 to"},
+		{LAY "\"kind\":\"region\",\"names\":[\"region-1\"],\"admin\":\"drain\","
+		     "\"seconds\":1,\"reason\":\"a\\u0007\"}",
+		 "reason: no text"},
+		{LAY "\"kind\":\"region\",\"names\":[\"region-1\"],\"admin\":\"drain\","
+		     "\"seconds\":1,\"ticket\":7}",
+		 "ticket: no text"},
+		{LAY "\"kind\":\"region\",\"names\":[\"region-1\",\"mars\"],\"admin\":\"drain\","
+		     "\"seconds\":1}",
+		 "\"mars\""},
+		{"{\"command\":\"overlay.lift\",\"kind\":\"region\",\"names\":[\"region-1\"]}",
+		 "nothing is laid over it"},
+	};
+	struct scene *scene = *state;
+
+	start(scene);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		json_t *reply = ask(scene, rows[i].request);
+
+		if (!strstr(text_at(reply, "error"), rows[i].want))
+			fail_msg("row %zu: %s", i, text_at(reply, "error"));
+	}
+	assert_int_equal(scene->dataplane_fake.regions[FAKE_EU].state, GS_USABLE_UP);
+}
+
+static bool is_panic_told(struct scene *scene)
+{
+	json_t *reply = ask(scene, "{\"command\":\"status\"}");
+
+	return strstr(text_at(reply, "services.0.panic"), "all down") != NULL;
+}
+
+/* Nothing answers any more: packets go on, and everything says that health is ignored. */
+static void all_down_is_told(void **state)
+{
+	struct scene *scene = *state;
+	json_t *reply;
+	size_t length;
+	char *text;
+
+	start(scene);
+	for (gs_id region = 1; region <= FAKE_REGIONS; region++)
+		for (int n = 0; n < FAKE_PER_REGION; n++)
+			scene->prober_fake.backend[fake_backend(region, n)].answer.class =
+				GS_PROBE_REFUSED;
+	run_until(scene, is_panic_told);
+	for (gs_id region = 1; region <= FAKE_REGIONS; region++)
+		assert_int_equal(scene->dataplane_fake.regions[region].state, GS_USABLE_UP);
+	reply = ask_route(scene, "203.0.113.9");
+	assert_string_equal(text_at(reply, "panic"), "all down: health is ignored");
+	assert_string_not_equal(text_at(reply, "winner.region"), "(no text)");
+	text = metrics_whole_of(&scene->api, &length);
+	assert_non_null(strstr(text, "geostream_panic{service=\"web\"} 2\n"));
+	assert_non_null(strstr(text, "geostream_panics_total{service=\"web\"} 1\n"));
+	free(text);
+}
+
+/* What may follow a metric's name. */
+static bool is_sample_of(const char *rest, bool is_histogram)
+{
+	if (is_histogram)
+		return strncmp(rest, "_bucket{le=", 11) == 0 || strncmp(rest, "_sum ", 5) == 0 ||
+		       strncmp(rest, "_count ", 7) == 0;
+	return *rest == '{' || *rest == ' ';
+}
+
+/* ---- capacity -------------------------------------------------------------------------------- */
+
+static bool region_2_is_filled(struct scene *scene)
+{
+	struct gs_capacity_status status;
+
+	return gs_capacity_get(scene->capacity, FAKE_US, &status) && status.away_percent > 30;
+}
+
+static bool some_are_shed(struct scene *scene)
+{
+	struct gs_capacity_status status;
+
+	return gs_capacity_get(scene->capacity, FAKE_US, &status) && status.shed > 0;
+}
+
+static void hear_of(struct scene *scene, float per_second)
+{
+	const struct gs_demand_told row = {.home = "region-2",
+					   .usable = "region-1,region-2,region-3",
+					   .per_second = per_second};
+
+	gs_capacity_hear(scene->capacity, &row, 1, 1);
+}
+
+/* Packets' own decision, by the words in force. */
+static const char *drawn(struct scene *scene, const char *address)
+{
+	const struct gs_reconcile_state *state = gs_reconcile_look(scene->reconcile);
+	const struct gs_fill *words = gs_capacity_fill(scene->capacity);
+	const struct gs_service *service = &state->snapshot->services[0];
+	const bool usable[GS_PLAN_REGIONS] = {true, true, true};
+	struct gs_fill fill[GS_PLAN_REGIONS];
+	const struct gs_plan *plan;
+	enum gs_plan_way way;
+	struct gs_addr client;
+	int picked;
+
+	assert_int_equal(gs_addr_parse(address, &client), 0);
+	plan = gs_tables_plan(state->tables, service->id,
+			      gs_tables_locate(state->tables, &client, NULL, NULL));
+	for (int i = 0; i < plan->count; i++)
+		fill[i] = words[plan->region[i]];
+	picked = gs_plan_pick_filled(plan, usable, fill, service->limit.priority,
+				     gs_tables_draw(state->tables, service, &client), &way);
+	return picked < 0 ? "" : gs_snapshot_region(state->snapshot, plan->region[picked])->name;
+}
+
+static void capacity_is_said(void **state)
+{
+	struct scene *scene = *state;
+	bool is_shed;
+	json_t *reply;
+	size_t length;
+	char *text;
+
+	start(scene);
+	reply = ask(scene, "{\"command\":\"capacity.list\"}");
+	assert_int_equal(json_array_size(at(reply, "capacity")), 0);
+	assert_true(json_is_null(at(reply, "heard_ms_ago")));
+	assert_null(at(ask_route(scene, "203.0.113.9"), "capacity"));
+	for (int i = 0; i < FAKE_REGIONS; i++)
+		((struct gs_snapshot *)gs_reconcile_look(scene->reconcile)->snapshot)
+			->regions[i]
+			.capacity = 100;
+	hear_of(scene, 150);
+	run_until(scene, region_2_is_filled);
+	reply = ask(scene, "{\"command\":\"capacity.list\"}");
+	assert_int_equal(number_at(reply, "other_edges"), 1);
+	assert_string_equal(text_at(reply, "capacity.1.region"), "region-2");
+	assert_int_equal(number_at(reply, "capacity.1.capacity"), 100);
+	assert_int_equal(number_at(reply, "capacity.1.target_percent"), 80);
+	assert_true(json_real_value(at(reply, "capacity.1.load_percent")) <= 101);
+	assert_true(json_real_value(at(reply, "capacity.0.taken")) > 20);
+	for (int i = 0; i < 16; i++) {
+		char address[64];
+
+		/* one prefix, one draw: of both families the override's */
+		snprintf(address, sizeof(address), i ? "2001:db8:7:%d::1" : "203.0.113.9", i);
+		reply = ask_route(scene, address);
+		assert_non_null(
+			strstr(text_at(reply, "capacity.why"), "region-2 is filled to 80 %: "));
+		assert_non_null(
+			strstr(text_at(reply, "capacity.why"), "region-1 50 %, region-3 50 %"));
+		assert_string_equal(text_at(reply, "winner.region"), drawn(scene, address));
+		if (strcmp(text_at(reply, "winner.region"), "region-2") != 0)
+			assert_non_null(strstr(text_at(reply, "winner.why"), "is full"));
+	}
+	hear_of(scene, 900);
+	run_until(scene, some_are_shed);
+	reply = ask_route(scene, "203.0.113.9");
+	is_shed = strstr(text_at(reply, "winner.why"), "are full: shed, of priority 0") != NULL;
+	assert_int_equal(is_shed, json_is_null(at(reply, "winner.region")));
+	assert_non_null(
+		strstr(text_at(reply, "capacity.why"), "% of region-2's clients of priority 0; "));
+	text = metrics_whole_of(&scene->api, &length);
+	assert_non_null(strstr(text, "geostream_region_capacity{region=\"region-2\"} 100\n"));
+	assert_non_null(strstr(text, "geostream_region_demand{region=\"region-2\"} 900\n"));
+	assert_non_null(strstr(text, "geostream_demand_edges 1\n"));
 	free(text);
 }
 
@@ -1135,26 +1817,209 @@ static void metrics_have_their_heads(void **state)
 {
 	struct scene *scene = *state;
 	char typed[128] = "", *text, *line, *rest;
+	bool is_histogram = false;
 	size_t length = 0;
 	int samples = 0;
 
 	start(scene);
-	text = gs_metrics_text(&scene->api, &length);
+	text = metrics_whole_of(&scene->api, &length);
 	assert_non_null(text);
 	assert_int_equal(strlen(text), length);
 	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
 		char *end;
 
-		if (sscanf(line, "# TYPE %127s", typed) == 1 || strncmp(line, "# HELP ", 7) == 0)
+		if (sscanf(line, "# TYPE %127s", typed) == 1 || strncmp(line, "# HELP ", 7) == 0) {
+			is_histogram = strstr(line, " histogram") != NULL;
 			continue;
+		}
 		assert_int_equal(strncmp(line, typed, strlen(typed)), 0);
-		assert_non_null(strchr("{ ", line[strlen(typed)]));
+		assert_true(is_sample_of(line + strlen(typed), is_histogram));
 		strtod(strrchr(line, ' ') + 1, &end);
 		assert_string_equal(end, "");
 		samples++;
 	}
 	assert_true(samples > 30);
 	free(text);
+}
+
+static void metrics_have_ways_of_probes(void **state)
+{
+	struct scene *scene = *state;
+	size_t length = 0;
+	char *text;
+
+	start(scene);
+	text = metrics_whole_of(&scene->api, &length);
+	assert_non_null(strstr(text, "\ngeostream_probe_tunnelled{backend=\"backend-3-1\"} 1\n"));
+	assert_non_null(strstr(text, "\ngeostream_probe_packets_total{reason=\"sent\"} 12\n"));
+	free(text);
+	scene->detour_fake.why = "there is none";
+	text = metrics_whole_of(&scene->api, &length);
+	assert_non_null(strstr(text, "\ngeostream_probe_tunnelled{backend=\"backend-3-1\"} 0\n"));
+	free(text);
+	/* Who shows it asks nothing. */
+	assert_int_equal(scene->detour_fake.looks, 0);
+}
+
+/* ---- other edges ----------------------------------------------------------------------------- */
+
+/* Two of another site say so of region-2. */
+static void hear_others(struct scene *scene, enum gs_vote vote)
+{
+	struct gs_edge_ballot edges[2] = {{.edge = "ams1", .site = "ams"},
+					  {.edge = "ams2", .site = "ams", .self = "late"}};
+	struct gs_edge_vote votes[2] = {{0, FAKE_US, vote}, {0, FAKE_US, vote}};
+	const struct gs_ballots ballots = {.edges = edges, .count = 2, .rule = {500}};
+
+	for (int i = 0; i < 2; i++) {
+		edges[i].is_new = edges[i].is_whole = true;
+		edges[i].votes = &votes[i];
+		edges[i].count = 1;
+		edges[i].geo_digest = 255;
+		edges[i].selection_seed = 42; /* as fake_snapshot has it */
+		edges[i].generation = 3;
+		edges[i].revision = 6;
+		snprintf(edges[i].version, sizeof(edges[i].version), "%s", GS_VERSION);
+		snprintf(edges[i].self_why, sizeof(edges[i].self_why), "%s",
+			 i ? "its loop is late" : "");
+	}
+	scene->store_fake.events->on_ballots(scene->store_fake.context, &ballots);
+}
+
+static bool has_voted(struct scene *scene)
+{
+	const struct gs_reconcile_state *look = gs_reconcile_look(scene->reconcile);
+
+	return look->snapshot->revision == 6 &&
+	       gs_votes_of(look->votes, 0, 0, FAKE_US) != GS_VOTE_UNKNOWN;
+}
+
+/* With timeouts that a busy machine does not make the edge doubt itself by. */
+static void start_calmly(struct scene *scene)
+{
+	struct gs_snapshot *snapshot = region_as(6, GS_ADMIN_AUTO, GS_ADMIN_AUTO);
+
+	start(scene);
+	snapshot->services[0].probe.timeout_ms = 30000;
+	scene->store_fake.events->on_snapshot(scene->store_fake.context, snapshot);
+	run_until(scene, has_voted);
+}
+
+static void what_all_edges_say_is_shown(void **state)
+{
+	struct scene *scene = *state;
+	struct gs_rest_response metrics;
+	json_t *reply;
+
+	start_calmly(scene);
+	reply = ask(scene, "{\"command\":\"vote.list\",\"region\":\"region-2\"}");
+	assert_int_equal(json_array_size(at(reply, "votes")), 1);
+	assert_string_equal(text_at(reply, "votes.0.global"), "none");
+	assert_string_equal(text_at(reply, "votes.0.why"),
+			    "no quorum: 1 voters in 1 domains, 3 in 2 are needed");
+	assert_null(at(reply, "votes.0.since_s"));
+
+	hear_others(scene, GS_VOTE_DOWN);
+	hear_others(scene, GS_VOTE_DOWN);
+	reply = ask(scene, "{\"command\":\"vote.list\"}");
+	assert_int_equal(json_array_size(at(reply, "votes")), FAKE_REGIONS);
+	assert_int_equal(json_array_size(at(reply, "edges")), 3);
+	assert_string_equal(text_at(reply, "edges.2.self_why"), "its loop is late");
+	assert_string_equal(text_at(reply, "edges.1.geo_digest"), "00000000000000ff");
+	/* Two of three are right, and this one is not. */
+	assert_string_equal(text_at(reply, "edges.0.version"), GS_VERSION);
+	assert_int_equal(json_integer_value(at(reply, "edges.0.revision")), 6);
+	assert_string_equal(text_at(reply, "edges.0.differs_in"), "GeoIP database");
+	assert_string_equal(text_at(reply, "edges.1.differs_in"), "");
+	/* One site says down, this one up: a tie of two domains. */
+	assert_string_equal(text_at(reply, "votes.1.why"), "undecided: 1 up, 2 down of 3 edges");
+	assert_string_equal(text_at(reply, "votes.1.votes.0.vote"), "up");
+	assert_string_equal(text_at(reply, "votes.1.votes.1.vote"), "down");
+	assert_non_null(
+		strstr(text_at(ask(scene, "{\"command\":\"vote.list\",\"region\":7}"), "error"),
+		       "region: no"));
+
+	hear_others(scene, GS_VOTE_UP);
+	reply = ask(scene, "{\"command\":\"vote.list\",\"region\":\"region-2\"}");
+	assert_string_equal(text_at(reply, "votes.0.global"), "up");
+	assert_string_equal(text_at(reply, "votes.0.why"), "up by 3 of 3 edges in 2 of 2 domains");
+	metrics = http(scene, "GET", "/metrics", NULL, "", 0);
+	assert_non_null(strstr(metrics.body, "\ngeostream_region_global{region=\"region-2\"} 1\n"));
+	assert_non_null(
+		strstr(metrics.body, "\ngeostream_region_global{region=\"region-1\"} -1\n"));
+	assert_non_null(strstr(metrics.body,
+			       "\ngeostream_region_votes{region=\"region-2\",vote=\"up\"} 3\n"));
+	assert_non_null(strstr(metrics.body, "\ngeostream_self_trusted 1\n"));
+	assert_non_null(strstr(metrics.body, "\ngeostream_edges_compared 3\n"));
+	assert_non_null(strstr(metrics.body, "\ngeostream_edges_differing 1\n"));
+	assert_non_null(strstr(metrics.body, "\ngeostream_edge_differs{in=\"geoip\"} 1\n"));
+	assert_non_null(strstr(metrics.body, "\ngeostream_edge_differs{in=\"plans\"} 0\n"));
+	free(metrics.body);
+	reply = ask(scene, "{\"command\":\"status\"}");
+	assert_string_equal(text_at(reply, "regions.1.global"), "up");
+	assert_int_equal(json_integer_value(at(reply, "accord.edges")), 3);
+	assert_int_equal(json_integer_value(at(reply, "accord.differing")), 1);
+	assert_string_equal(text_at(reply, "accord.differs_in"), "GeoIP database");
+}
+
+static bool one_anchor_is_silent(struct scene *scene)
+{
+	uint32_t all, silent;
+
+	gs_anchors_count(scene->anchors, &all, &silent);
+	return silent == 1;
+}
+
+/* Which are silent, why, and whether the edge trusts itself (which a loaded machine may not). */
+static void anchors_are_shown(void **state)
+{
+	struct scene *scene = *state;
+	struct gs_rest_response metrics;
+	const struct gs_self *self;
+	struct gs_anchor_set set;
+	char why[GS_SELF_TEXT_MAX];
+	json_t *reply;
+
+	start(scene);
+	reply = ask(scene, "{\"command\":\"status\"}");
+	assert_int_equal(json_array_size(at(reply, "anchors")), 0);
+	assert_int_equal(
+		gs_anchors_parse("icmp:192.0.2.1,tcp:[2001:db8::1]:443", &set, why, sizeof(why)),
+		0);
+	scene->anchor_fake.backend[1].answer.class = GS_PROBE_REFUSED;
+	gs_anchors_set(scene->anchors, &set);
+	run_until(scene, one_anchor_is_silent);
+	self = gs_votes_self(gs_reconcile_look(scene->reconcile)->votes);
+	reply = ask(scene, "{\"command\":\"status\"}");
+	assert_string_equal(text_at(reply, "anchors.0.anchor"), "icmp:192.0.2.1");
+	assert_string_equal(text_at(reply, "anchors.0.health"), "down");
+	assert_string_equal(text_at(reply, "anchors.0.last_failure"), "refused");
+	assert_string_equal(text_at(reply, "anchors.1.anchor"), "tcp:[2001:db8::1]:443");
+	assert_null(at(reply, "anchors.1.last_failure"));
+	assert_string_equal(text_at(reply, "self.state"), gs_self_name(self->state));
+	assert_string_equal(text_at(reply, "self.why"), gs_self_text(self, why, sizeof(why)));
+	metrics = http(scene, "GET", "/metrics", NULL, "", 0);
+	assert_non_null(
+		strstr(metrics.body, "\ngeostream_anchor_up{anchor=\"icmp:192.0.2.1\"} 0\n"));
+	assert_non_null(strstr(metrics.body,
+			       "\ngeostream_anchor_up{anchor=\"tcp:[2001:db8::1]:443\"} 1\n"));
+	free(metrics.body);
+}
+
+/* This edge's probes say one thing, the others another: route get says both. */
+static void others_may_see_more(void **state)
+{
+	struct scene *scene = *state;
+
+	start_calmly(scene);
+	hear_others(scene, GS_VOTE_UP);
+	assert_string_equal(why_passed(scene), "");
+	for (int n = 0; n < FAKE_PER_REGION; n++)
+		scene->prober_fake.backend[fake_backend(FAKE_US, n)].answer.class =
+			GS_PROBE_REFUSED;
+	run_until(scene, us_is_down);
+	assert_string_equal(why_passed(scene), "this edge cannot reach it, others can: "
+					       "up by 3 of 3 edges in 2 of 2 domains");
 }
 
 #define SCENE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -1167,7 +2032,9 @@ int main(void)
 		SCENE(mutated_requests),
 		SCENE(status_before_anything_is_known),
 		SCENE(status_of_a_running_edge),
+		SCENE(metrics_have_ways_of_probes),
 		SCENE(an_override_is_named),
+		SCENE(an_override_of_a_system_is_named),
 		SCENE(each_region_passed_over_says_why),
 		SCENE(a_half_open_breaker_says_so),
 		SCENE(access_and_limits_are_named),
@@ -1177,10 +2044,23 @@ int main(void)
 		SCENE(rest_reads_its_query),
 		SCENE(an_edge_is_ready_or_says_why_not),
 		SCENE(rest_takes_any_body),
+		SCENE(overlays_of_this_edge),
+		SCENE(bad_overlays),
+		SCENE(all_down_is_told),
 		SCENE(metrics_have_their_heads),
+		cmocka_unit_test(round_trips_in_words),
+		SCENE(what_changes_is_told),
+		SCENE(published_round_trips_are_listed),
+		SCENE(route_get_says_where_a_round_trip_is_from),
+		SCENE(what_is_not_exact_is_said),
+		SCENE(round_trips_are_metrics),
 		SCENE(handshakes_are_named),
 		SCENE(handshakes_are_metrics),
 		SCENE(demand_is_named),
+		SCENE(capacity_is_said),
+		SCENE(what_all_edges_say_is_shown),
+		SCENE(anchors_are_shown),
+		SCENE(others_may_see_more),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

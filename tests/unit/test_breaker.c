@@ -498,6 +498,203 @@ static void what_is_saved_comes_back(void **state)
 			 saved.left_ms > 1 ? saved.left_ms - 1 : 0);
 }
 
+/* ---- leases ---------------------------------------------------------------------------------- */
+
+static void what_becomes_of_a_lease(void **state)
+{
+	static const struct {
+		const char *name;
+		struct gs_lease_facts facts;
+		enum gs_lease_fate want;
+	} cases[] = {
+		{"just begun", {.is_current = true, .age_ms = 10}, GS_LEASE_OPEN},
+		{"completed", {.is_current = true, .is_proven = true, .age_ms = 10}, GS_LEASE_DONE},
+		{"completed late, but here",
+		 {.is_current = true, .is_proven = true, .age_ms = 5000},
+		 GS_LEASE_DONE},
+		{"never heard of again",
+		 {.is_current = true, .age_ms = GS_LEASE_MS},
+		 GS_LEASE_RETURNED},
+		{"a moment before", {.is_current = true, .age_ms = GS_LEASE_MS - 1}, GS_LEASE_OPEN},
+		{"of another epoch", {.is_proven = true}, GS_LEASE_STALE},
+		{"NAT: the client's word is none",
+		 {.is_current = true, .is_nat = true, .is_proven = true, .age_ms = 10},
+		 GS_LEASE_OPEN},
+		{"NAT: the backend's is",
+		 {.is_current = true, .is_nat = true, .is_answered = true, .age_ms = 10},
+		 GS_LEASE_DONE},
+		{"NAT: it did not answer",
+		 {.is_current = true, .is_nat = true, .is_proven = true, .age_ms = GS_LEASE_MS},
+		 GS_LEASE_FAILED},
+		{"NAT, of another epoch", {.is_nat = true, .age_ms = GS_LEASE_MS}, GS_LEASE_STALE},
+	};
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		print_message("# %s\n", cases[i].name);
+		assert_int_equal(gs_lease_judge(&cases[i].facts), cases[i].want);
+		assert_int_equal(gs_lease_gives_back(cases[i].want),
+				 cases[i].want == GS_LEASE_FAILED ||
+					 cases[i].want == GS_LEASE_RETURNED);
+	}
+}
+
+static bool lease(struct scene *scene, enum gs_lease_fate fate)
+{
+	return gs_breaker_on_lease(&scene->breaker, &scene->spec, fate, scene->now_ms);
+}
+
+static bool out(struct scene *scene, uint32_t leases)
+{
+	return gs_breaker_set_leases(&scene->breaker, &scene->spec, leases, scene->now_ms);
+}
+
+/* p: a good probe, d: a trial completed, r: one given back, f: one failed, digits: so many are out,
+ * .: a second. */
+static void probes_and_trials_close_it(void **state)
+{
+	static const struct {
+		const char *name, *events;
+		enum gs_breaker_state want;
+	} cases[] = {
+		{"nobody tries: probes alone", "pppp", GS_BREAKER_CLOSING},
+		{"trials are out: they are waited for", "4pppp", GS_BREAKER_HALF_OPEN},
+		{"and come", "4ppppdddd", GS_BREAKER_CLOSING},
+		{"trials alone are not enough", "9dddddddddppp", GS_BREAKER_HALF_OPEN},
+		{"with probes they are", "9dddddddddpppp", GS_BREAKER_CLOSING},
+		{"three of four", "4ppppddd", GS_BREAKER_HALF_OPEN},
+		{"the others are no longer out", "4ppppddd0", GS_BREAKER_CLOSING},
+		{"not for ever", "4pppp..", GS_BREAKER_HALF_OPEN},
+		{"but as long as a lease", "4pppp...", GS_BREAKER_CLOSING},
+		{"probes that come after that", "4...pppp", GS_BREAKER_CLOSING},
+		{"returned ones say nothing", "4rrrrppp", GS_BREAKER_HALF_OPEN},
+		{"a failed one opens it", "4ppppf", GS_BREAKER_OPEN},
+		{"slow probes are no good ones", "4sssssss...", GS_BREAKER_HALF_OPEN},
+	};
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct scene scene;
+
+		begin(&scene, i);
+		print_message("# %s\n", cases[i].name);
+		to_half_open(&scene);
+		for (const char *e = cases[i].events; *e; e++) {
+			if (*e == 'p')
+				result(&scene, GS_BREAKER_OK);
+			else if (*e == 's')
+				result(&scene, GS_BREAKER_SLOW);
+			else if (*e == 'd')
+				lease(&scene, GS_LEASE_DONE);
+			else if (*e == 'r')
+				lease(&scene, GS_LEASE_RETURNED);
+			else if (*e == 'f')
+				lease(&scene, GS_LEASE_FAILED);
+			else if (*e != '.')
+				out(&scene, (uint32_t)(*e - '0'));
+			else if (gs_breaker_step(&scene.breaker, &scene.spec, scene.now_ms += 1000))
+				assert_int_equal(scene.breaker.state, GS_BREAKER_CLOSING);
+		}
+		assert_int_equal(scene.breaker.state, cases[i].want);
+	}
+}
+
+/* 64 callers at once, of whose trials three in ten never end; some late ones end in another epoch.
+ */
+static void of_64_callers_the_lost_ones_cost_nothing(void **state)
+{
+	(void)state;
+
+	for (uint64_t seed = 0; seed < 200; seed++) {
+		struct scene scene;
+		uint32_t granted = 0, lost = 0, wait_ms = 0;
+
+		begin(&scene, seed);
+		scene.spec.successes = 10; /* more than come of them */
+		to_half_open(&scene);
+		for (int caller = 0; caller < 64; caller++)
+			granted += gs_breaker_take_trial(&scene.breaker, scene.now_ms);
+		assert_int_equal(granted, GS_BREAKER_TRIALS);
+		for (uint32_t i = 0; i < 10; i++)
+			result(&scene, GS_BREAKER_OK);
+		out(&scene, granted);
+		for (uint32_t i = 0; i < granted; i++) {
+			if (gs_random(&seed) % 10 < 3 || i == 0)
+				lost++;
+			else
+				lease(&scene, GS_LEASE_DONE);
+		}
+		out(&scene, lost);
+		while (scene.breaker.state == GS_BREAKER_HALF_OPEN && wait_ms <= GS_LEASE_MS) {
+			scene.now_ms += 100;
+			wait_ms += 100;
+			gs_breaker_step(&scene.breaker, &scene.spec, scene.now_ms);
+		}
+		assert_int_equal(scene.breaker.state, GS_BREAKER_CLOSING);
+		assert_true(wait_ms <= GS_LEASE_MS);
+		/* What ends now is of no use to anybody, and does no harm. */
+		assert_false(lease(&scene, GS_LEASE_DONE));
+		assert_false(lease(&scene, GS_LEASE_FAILED));
+		assert_int_equal(scene.breaker.state, GS_BREAKER_CLOSING);
+	}
+}
+
+/* ---- slow ------------------------------------------------------------------------------------ */
+
+static void handshake(struct scene *scene, uint32_t ms)
+{
+	gs_breaker_on_handshake(&scene->breaker, &scene->spec, ms * 1000, scene->now_ms);
+}
+
+/* s: a slow probe, o: a good one, S: a slow handshake, H: a quick one; each five times. */
+static void slow_ones_open_it(void **state)
+{
+	static const struct {
+		const char *name, *results;
+		bool opens;
+	} cases[] = {
+		{"four in five probes",
+		 "osss"
+		 "s",
+		 true},
+		{"three in five",
+		 "ooss"
+		 "s",
+		 false},
+		{"all, but few", "sss", false},
+		{"slow handshakes alone, however many", "SSSSSSSSSSSSSSSSSSSSSSSS", false},
+		{"and good probes", "ooooSSSSSSSSSSSSSSSS", false},
+		{"half of the probes, and the handshakes", "osSSSS", true},
+		{"the handshakes first", "SSSSos", true},
+		{"less than half of the probes", "oosSSSSSSSS", false},
+		{"half of the probes, three in five handshakes", "osHHSSS", false},
+		{"half of the probes, few handshakes", "osSSS", false},
+	};
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct scene scene;
+
+		for (int watched = 1; watched >= 0; watched--) {
+			begin(&scene, i);
+			scene.spec.slow_ms = watched ? 200 : 0;
+			print_message("# %s, %s\n", cases[i].name, watched ? "watched" : "not");
+			for (const char *r = cases[i].results; *r; r++)
+				for (int n = 0; n < 5; n++) {
+					if (*r == 'S' || *r == 'H')
+						handshake(&scene, *r == 'S' ? 201 : 200);
+					else if (!watched || *r == 'o')
+						result(&scene, GS_BREAKER_OK);
+					else
+						result(&scene, GS_BREAKER_SLOW);
+				}
+			assert_int_equal(scene.breaker.state, watched && cases[i].opens
+								      ? GS_BREAKER_OPEN
+								      : GS_BREAKER_CLOSED);
+		}
+	}
+}
+
 static void names_are_words(void **state)
 {
 	enum gs_breaker_state parsed;
@@ -530,6 +727,10 @@ int main(void)
 		cmocka_unit_test(a_disabled_one_is_closed),
 		cmocka_unit_test(a_restart_takes_the_time_into_account),
 		cmocka_unit_test(what_is_saved_comes_back),
+		cmocka_unit_test(what_becomes_of_a_lease),
+		cmocka_unit_test(probes_and_trials_close_it),
+		cmocka_unit_test(of_64_callers_the_lost_ones_cost_nothing),
+		cmocka_unit_test(slow_ones_open_it),
 		cmocka_unit_test(names_are_words),
 	};
 

@@ -66,7 +66,7 @@ static void set(struct scene *scene)
 
 static void probe(struct scene *scene, gs_id region, enum gs_probe_class result)
 {
-	gs_breakers_on_probe(scene->breakers, FAKE_WEB, region, result, scene->loop.now_ms);
+	gs_breakers_on_probe(scene->breakers, FAKE_WEB, region, result, 1000, scene->loop.now_ms);
 }
 
 static void trip(struct scene *scene, gs_id region)
@@ -117,10 +117,9 @@ static void what_counts(void **state)
 		enum gs_probe_class result;
 		bool opens; /* five in a row */
 	} cases[] = {
-		{GS_PROBE_OK, false},	       {GS_PROBE_REFUSED, true},
-		{GS_PROBE_TIMEOUT, true},      {GS_PROBE_RESET, true},
-		{GS_PROBE_HTTP_STATUS, false}, {GS_PROBE_BAD_REPLY, false},
-		{GS_PROBE_NO_ROUTE, true},     {GS_PROBE_LOCAL, false},
+		{GS_PROBE_OK, false},	   {GS_PROBE_REFUSED, true}, {GS_PROBE_TIMEOUT, true},
+		{GS_PROBE_RESET, true},	   {GS_PROBE_STATUS, false}, {GS_PROBE_BAD_REPLY, false},
+		{GS_PROBE_NO_ROUTE, true}, {GS_PROBE_LOCAL, false},
 	};
 	struct scene *scene = *state;
 
@@ -135,7 +134,7 @@ static void what_counts(void **state)
 	}
 	/* Twenty bad answers do, as a share. */
 	for (int n = 0; n < 20; n++)
-		probe(scene, FAKE_AP, GS_PROBE_HTTP_STATUS);
+		probe(scene, FAKE_AP, GS_PROBE_STATUS);
 	last_is(scene, "closed", "open");
 }
 
@@ -151,9 +150,10 @@ static void late_probes_change_nothing(void **state)
 	run_for(&scene->loop, GS_BREAKER_OPEN_MS);
 	last_is(scene, "open", "half_open");
 	for (int i = 0; i < 50; i++) {
-		gs_breakers_on_probe(scene->breakers, FAKE_WEB, FAKE_EU, GS_PROBE_TIMEOUT,
+		gs_breakers_on_probe(scene->breakers, FAKE_WEB, FAKE_EU, GS_PROBE_TIMEOUT, 0,
 				     began_ms);
-		gs_breakers_on_probe(scene->breakers, FAKE_WEB, FAKE_EU, GS_PROBE_OK, began_ms);
+		gs_breakers_on_probe(scene->breakers, FAKE_WEB, FAKE_EU, GS_PROBE_OK, 1000,
+				     began_ms);
 	}
 	last_is(scene, "open", "half_open");
 	probe(scene, FAKE_EU, GS_PROBE_TIMEOUT);
@@ -304,6 +304,126 @@ static void a_pool_nobody_knows_takes_all(void **state)
 	assert_false(gs_breakers_find(scene->breakers, FAKE_WEB, FAKE_EU, &status));
 }
 
+/* What the data plane tells of the trials of one pool. */
+static void tell_leases(struct scene *scene, uint32_t done, uint32_t open, enum gs_lease_fate other,
+			uint32_t others)
+{
+	struct gs_breakers_lease leases[64];
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < done + open + others; i++)
+		leases[count++] = (struct gs_breakers_lease){FAKE_WEB, FAKE_EU,
+							     i < done	       ? GS_LEASE_DONE
+							     : i < done + open ? GS_LEASE_OPEN
+									       : other};
+	gs_breakers_on_leases(scene->breakers, leases, count);
+}
+
+static void to_half_open(struct scene *scene)
+{
+	set(scene);
+	trip(scene, FAKE_EU);
+	run_for(&scene->loop, GS_BREAKER_OPEN_MS);
+	last_is(scene, "open", "half_open");
+	assert_true(gs_breakers_on_trial(scene->breakers));
+}
+
+static void trials_that_are_out_are_waited_for(void **state)
+{
+	struct scene *scene = *state;
+	struct gs_breakers_status status;
+
+	to_half_open(scene);
+	tell_leases(scene, 0, 10, 0, 0);
+	for (uint32_t i = 0; i < GS_BREAKER_SUCCESSES; i++)
+		probe(scene, FAKE_EU, GS_PROBE_OK);
+	last_is(scene, "open", "half_open");
+	tell_leases(scene, 3, 7, 0, 0);
+	assert_true(gs_breakers_find(scene->breakers, FAKE_WEB, FAKE_EU, &status));
+	assert_int_equal(status.leases, 7);
+	assert_int_equal(status.completed, 3);
+	tell_leases(scene, 1, 6, 0, 0);
+	last_is(scene, "half_open", "closing");
+	assert_false(gs_breakers_on_trial(scene->breakers));
+	tell_leases(scene, 0, 0, GS_LEASE_FAILED, 6); /* too late to matter */
+	last_is(scene, "half_open", "closing");
+}
+
+/* A flood of SYNs in other people's names takes every trial, again and again. */
+static void a_flood_does_not_hold_it_half_open(void **state)
+{
+	struct scene *scene = *state;
+	uint64_t begin_ms;
+
+	to_half_open(scene);
+	begin_ms = scene->loop.now_ms;
+	for (uint32_t i = 0; i < GS_BREAKER_SUCCESSES; i++)
+		probe(scene, FAKE_EU, GS_PROBE_OK);
+	/* Nobody had tried when the probes were good: closed already, whatever comes. */
+	last_is(scene, "half_open", "closing");
+	trip(scene, FAKE_EU);
+	last_is(scene, "closing", "open");
+	run_for(&scene->loop, 2 * GS_BREAKER_OPEN_MS);
+	last_is(scene, "open", "half_open");
+	begin_ms = scene->loop.now_ms;
+	for (uint32_t i = 0; i < GS_BREAKER_SUCCESSES; i++) {
+		tell_leases(scene, 0, 10, GS_LEASE_RETURNED, 10);
+		probe(scene, FAKE_EU, GS_PROBE_OK);
+	}
+	last_is(scene, "open", "half_open");
+	while (scene->loop.now_ms < begin_ms + 2 * GS_LEASE_MS &&
+	       gs_breakers_on_trial(scene->breakers)) {
+		run_for(&scene->loop, 100);
+		tell_leases(scene, 0, 10, GS_LEASE_RETURNED, 10);
+	}
+	last_is(scene, "half_open", "closing");
+	assert_true(scene->loop.now_ms <= begin_ms + GS_LEASE_MS + 100);
+}
+
+static void a_backend_that_does_not_answer_opens_it(void **state)
+{
+	struct scene *scene = *state;
+
+	to_half_open(scene);
+	tell_leases(scene, 3, 6, GS_LEASE_FAILED, 1);
+	last_is(scene, "half_open", "open");
+}
+
+static void edges_share_the_quota(void **state)
+{
+	static const struct {
+		uint32_t edges;
+		uint16_t trials;
+	} cases[] = {{0, 10}, {1, 10}, {2, 5}, {3, 3}, {10, 1}, {50, 1}};
+	struct scene *scene = *state;
+
+	to_half_open(scene);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		gs_breakers_share(scene->breakers, cases[i].edges);
+		assert_int_equal(gs_breakers_permit(scene->breakers, FAKE_WEB, FAKE_EU).trials,
+				 cases[i].trials);
+	}
+	set(scene); /* another snapshot: the same share */
+	assert_int_equal(gs_breakers_permit(scene->breakers, FAKE_WEB, FAKE_EU).trials, 1);
+}
+
+static void slow_clients_and_probes_open_it(void **state)
+{
+	struct scene *scene = *state;
+
+	scene->snapshot->services[0].breaker.slow_ms = 300;
+	set(scene);
+	for (int i = 0; i < 100; i++)
+		gs_breakers_on_handshake(scene->breakers, FAKE_WEB, FAKE_EU, 900000);
+	assert_int_equal(scene->count, 0);
+	probe(scene, FAKE_EU, GS_PROBE_OK);
+	assert_int_equal(scene->count, 0);
+	gs_breakers_on_probe(scene->breakers, FAKE_WEB, FAKE_EU, GS_PROBE_OK, 350000,
+			     scene->loop.now_ms);
+	last_is(scene, "closed", "open");
+	assert_non_null(strstr(scene->changes[0].why, "300 ms"));
+}
+
 #define SCENE_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -319,6 +439,11 @@ int main(void)
 		SCENE_TEST(what_has_changed_since_is_left_alone),
 		SCENE_TEST(pools_that_stay_keep_their_state),
 		SCENE_TEST(a_pool_nobody_knows_takes_all),
+		SCENE_TEST(trials_that_are_out_are_waited_for),
+		SCENE_TEST(a_flood_does_not_hold_it_half_open),
+		SCENE_TEST(a_backend_that_does_not_answer_opens_it),
+		SCENE_TEST(edges_share_the_quota),
+		SCENE_TEST(slow_clients_and_probes_open_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -52,6 +52,9 @@ static void defaults(void **state)
 	assert_int_equal(config.log_format, GS_LOG_LOGFMT);
 	assert_int_equal(config.failover_budget_ms, 1000);
 	assert_int_equal(config.handshakes, 64);
+	assert_false(config.coordinates.is_told);
+	assert_int_equal(config.latency_ms, 10000);
+	assert_int_equal(config.anchors.count, 0);
 }
 
 static void good_files(void **state)
@@ -72,6 +75,7 @@ static void good_files(void **state)
 				   "log_format = json\n"
 				   "outer_source4 = 192.0.2.0/24\nouter_source6 =\n"
 				   "handshakes = 65536\n"
+				   "anchors = icmp:192.0.2.1, tcp:[2001:db8::1]:443\n"
 				   "failover_budget_ms = 3600000",
 				   &c),
 			 0);
@@ -85,9 +89,54 @@ static void good_files(void **state)
 	assert_int_equal(config.outer_sources.v4.length, 24);
 	assert_int_equal(config.outer_sources.v6.addr.bytes[0], 0);
 	assert_int_equal(config.handshakes, 65536);
+	assert_int_equal(config.anchors.count, 2);
+	assert_string_equal(config.anchors.anchors[1].name, "tcp:[2001:db8::1]:443");
+	assert_int_equal(read_text(&config, "anchors =\n", &c), 0);
+	assert_int_equal(config.anchors.count, 0);
 	assert_int_equal(read_text(&config, "handshakes = 0\n", &c), 0);
 	assert_int_equal(config.handshakes, 0);
 	assert_int_equal(read_text(&config, "", &c), 0);
+}
+
+static void coordinates(void **state)
+{
+	static const struct {
+		const char *value;
+		double lat, lon;
+	} good[] = {
+		{"50.1,8.7", 50.1, 8.7}, {"-90,180", -90, 180},	   {"90, -180", 90, -180},
+		{"0 ,0", 0, 0},		 {"+1.5,-.25", 1.5, -.25}, {"52.5,13.", 52.5, 13},
+	};
+	static const char *const bad[] = {
+		"50.1",	     "50.1,",	 ",8.7",  "50.1 8.7", "50.1,8.7,1", "90.01,0",
+		"0,-180.01", "nan,0",	 "0,inf", "0x10,1",   "5e1,8",	    "50.1;8.7",
+		"--1,2",     "50.1N,8E", ",",	  "1,2 3",    "50,1,8,7",   ". , .",
+	};
+	char text[256], want[256];
+	struct gs_config config;
+	struct complaints c;
+	(void)state;
+
+	gs_config_default(&config);
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		snprintf(text, sizeof(text), "coordinates = %s\n", good[i].value);
+		assert_int_equal(read_text(&config, text, &c), 0);
+		assert_true(config.coordinates.is_told);
+		assert_float_equal(config.coordinates.coord.lat_deg, good[i].lat, 0);
+		assert_float_equal(config.coordinates.coord.lon_deg, good[i].lon, 0);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		snprintf(text, sizeof(text), "coordinates = %s\n", bad[i]);
+		snprintf(want, sizeof(want),
+			 "g.conf:1: coordinates: '%s' is no LATITUDE,LONGITUDE in degrees (-90 to "
+			 "90, -180 to 180)\n",
+			 bad[i]);
+		assert_int_equal(read_text(&config, text, &c), -EINVAL);
+		assert_string_equal(c.text, want);
+		assert_float_equal(config.coordinates.coord.lat_deg, 52.5, 0); /* what it was */
+	}
+	assert_int_equal(read_text(&config, "coordinates =\n", &c), 0);
+	assert_false(config.coordinates.is_told);
 }
 
 static void bad_lines(void **state)
@@ -126,6 +175,10 @@ static void bad_lines(void **state)
 		{"outer_source6 = 2001:db8::/63\n",
 		 "g.conf:1: outer_source6: '2001:db8::/63' is no unicast prefix of IPv6, "
 		 "/64 to /128\n"},
+		{"latency_ms = 99\n",
+		 "g.conf:1: latency_ms: '99' is no number of milliseconds (100 to 600000)\n"},
+		{"latency_ms = 600001\n",
+		 "g.conf:1: latency_ms: '600001' is no number of milliseconds (100 to 600000)\n"},
 		{"handshakes = 48\n",
 		 "g.conf:1: handshakes: '48' is neither 0 nor a power of two up to 65536\n"},
 		{"handshakes = 131072\n",
@@ -138,6 +191,16 @@ static void bad_lines(void **state)
 		 "g.conf:1: handshakes: '99999999999999999999' is neither 0 nor a power of two up to 65536\n"},
 		{"handshakes = \n",
 		 "g.conf:1: handshakes: '' is neither 0 nor a power of two up to 65536\n"},
+		{"\nanchors = icmp:192.0.2.1, tcp:192.0.2.1\n",
+		 "g.conf:2: anchors: 'tcp:192.0.2.1' has no port (tcp:ADDRESS:PORT, IPv6 in "
+		 "brackets)\n"},
+		{"anchors = icmp:gateway\n",
+		 "g.conf:1: anchors: 'icmp:gateway' has no IP address\n"},
+		{"anchors = 192.0.2.1\n",
+		 "g.conf:1: anchors: '192.0.2.1' is none of icmp:ADDRESS, tcp:ADDRESS:PORT, "
+		 "dns:ADDRESS[:PORT]\n"},
+		{"anchor = icmp:192.0.2.1\n",
+		 "g.conf:1: no setting 'anchor'; did you mean 'anchors'?\n"},
 		{"edge = a\x01z\n", "g.conf:1: edge: has a control character\n"},
 		{"x\ny\n", "g.conf:1: expected `key = value`\ng.conf:2: expected `key = value`\n"},
 	};
@@ -302,6 +365,8 @@ static void what_a_reload_cannot_change(void **state)
 	strcpy(next.geoip, "/new");
 	next.log_level = GS_LOG_DEBUG;
 	next.failover_budget_ms = 5;
+	next.anchors.count = 1;
+	next.coordinates.is_told = true;
 	assert_string_equal(gs_config_not_reloadable(&running, &next, out, sizeof(out)), "");
 	strcpy(next.edge, "another");
 	strcpy(next.socket, "/another");
@@ -315,6 +380,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults),
 		cmocka_unit_test(good_files),
+		cmocka_unit_test(coordinates),
 		cmocka_unit_test(bad_lines),
 		cmocka_unit_test(bad_lines_spoil_nothing_else),
 		cmocka_unit_test(values_have_limits),

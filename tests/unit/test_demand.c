@@ -262,7 +262,8 @@ static void put_in_force(struct scene *scene, struct gs_tables *tables, uint32_t
 						    .slot_before = scene->state.info.slot,
 						    .slot_after = slot};
 
-	gs_demand_replace(scene->demand, &change);
+	while (!gs_demand_replace(scene->demand, &change))
+		continue;
 	if (scene->tables != tables)
 		gs_tables_free(scene->tables);
 	scene->tables = tables;

@@ -68,6 +68,49 @@ static void test_what_it_says(void **state)
 	gs_snapshot_free(s);
 }
 
+static void test_what_steering_says(void **state)
+{
+	static const char text[] =
+		"{\"regions\": [{\"name\": \"eu\", \"latitude\": 50, \"longitude\": 8,"
+		" \"availability\": 99.95}, {\"name\": \"us\", \"latitude\": 39, \"longitude\": -77}],"
+		"\"policies\": [{\"name\": \"cheap\", \"rank\": [\"latency\", \"cost\", \"weight\"],"
+		" \"band_ms\": 20, \"band_percent\": 0, \"order\": [\"us\", \"eu\"],"
+		" \"bias\": {\"eu\": -20}, \"weight\": {\"us\": 0}},"
+		"{\"name\": \"near\", \"kind\": \"geo\", \"order\": [\"eu\"]}],"
+		"\"services\": [], \"backends\": [],"
+		"\"overrides\": [{\"place\": \"subdivision:US-CA\", \"region\": \"us\"}],"
+		"\"fences\": [{\"place\": \"country:DE\", \"regions\": [\"eu\", \"us\"]},"
+		" {\"place\": \"everybody\", \"regions\": [\"us\"], \"unknown\": \"fenced\","
+		" \"reason\": \"law\"}]}";
+	struct gs_snapshot *s = NULL;
+	struct gs_error error = {{0}};
+
+	(void)state;
+	if (gs_document_parse(text, strlen(text), "doc", &s, &error) != 0)
+		fail_msg("%s", error.text);
+	assert_true(s->regions[0].availability == 99.95 && s->regions[1].availability == 0);
+	assert_int_equal(s->policies[0].kind, GS_POLICY_RANKED);
+	assert_int_equal(s->policies[0].rank_count, 3);
+	assert_int_equal(s->policies[0].rank[2], GS_BY_WEIGHT);
+	assert_int_equal(s->policies[0].band_ms, 20);
+	assert_int_equal(s->policies[0].band_percent, 0);
+	assert_int_equal(s->policies[0].bias[0], 0);
+	assert_int_equal(s->policies[0].bias[1], -20);
+	assert_int_equal(s->policies[0].weight[0], 0);
+	assert_int_equal(s->policies[0].weight[1], 100);
+	assert_int_equal(s->policies[1].rank_count, 0);
+	assert_int_equal(s->policies[1].band_ms, 5);
+	assert_int_equal(s->policies[1].band_percent, 10);
+	assert_int_equal(s->overrides[0].place.kind, GS_PLACE_SUBDIVISION);
+	assert_string_equal(s->overrides[0].place.code, "US-CA");
+	assert_int_equal(s->fences[0].place.kind, GS_PLACE_EVERYBODY); /* sorted */
+	assert_true(s->fences[0].holds_unknown && !s->fences[1].holds_unknown);
+	assert_string_equal(s->fences[0].reason, "law");
+	assert_int_equal(s->fences[1].region_count, 2);
+	assert_int_equal(s->fences[1].regions[1], 2);
+	gs_snapshot_free(s);
+}
+
 /* The sound document with one text replaced by another. */
 static char *replaced(const char *from, const char *to)
 {
@@ -127,6 +170,61 @@ static const struct {
 	{"[\"eu\", \"us\"]", "[]", "doc:2: policies[0].order: [] is not a list of 1 to 16 regions"},
 	{"[\"eu\", \"us\"]", "[\"eu\", 7]", "doc:2: policies[0].order[1]: 7 is not the name"},
 	{"\"geo\"", "\"geographic\"", "doc:2: policies[0].kind: \"geographic\" is not one of"},
+	{"\"kind\": \"geo\", ", "", "doc:2: policies[0]: \"kind\" is missing"},
+	{"\"geo\"", "\"geo\", \"rank\": [\"geo\"]",
+	 "doc:2: policies[0].rank: [\"geo\"] needs \"kind\": \"ranked\", or no kind"},
+	{"\"geo\"", "\"ranked\"", "doc:2: policies[0]: \"rank\" is missing"},
+	{"\"kind\": \"geo\"", "\"rank\": [\"geo\", \"price\"]",
+	 "doc:2: policies[0].rank: \"price\" is not one of order, geo, latency, cost"},
+	{"\"kind\": \"geo\"", "\"rank\": [\"geo\", \"geo\"]",
+	 "doc:2: policies[0].rank: [\"geo\",\"geo\"] names a criterion twice"},
+	{"\"kind\": \"geo\"", "\"rank\": [\"weight\", \"geo\"]",
+	 "doc:2: policies[0].rank: [\"weight\",\"geo\"] has criteria behind weight"},
+	{"\"geo\"", "\"geo\", \"band_ms\": 10001",
+	 "doc:2: policies[0].band_ms: 10001 is not a number of milliseconds (0 to 10000)"},
+	{"\"geo\"", "\"geo\", \"bias\": {\"eu\": 100}",
+	 "doc:2: policies[0].bias.eu: 100 is not a bias (-99 to 99 percent)"},
+	{"\"geo\"", "\"geo\", \"weight\": {\"ap\": 1}",
+	 "doc:2: policies[0].weight.ap: 1 is of no region of the policy's order"},
+	{"\"geo\"", "\"geo\", \"weight\": {\"us\": -1}",
+	 "doc:2: policies[0].weight.us: -1 is not a weight (0 to 1000)"},
+	{"\"geo\"", "\"geo\", \"weight\": [1, 2]",
+	 "doc:2: policies[0].weight: [1,2] is not an object of regions and numbers"},
+	{"0.02,", "0.02, \"availability\": 101,",
+	 "doc:4: regions[0].availability: 101 is not a percentage (0 to 100, 0: not stated)"},
+	{"\"prefix\": \"203.0.113.0/24\"", "\"place\": \"country:Germany\"",
+	 "doc:14: overrides[0].place: \"country:Germany\" is not a place (everybody, continent:EU"},
+	{"\"prefix\": \"203.0.113.0/24\"", "\"place\": \"everybody\"",
+	 "doc:14: overrides[0].place: \"everybody\" is for fences"},
+	{"\"203.0.113.0/24\"", "\"203.0.113.0/24\", \"place\": \"country:DE\"",
+	 "doc:14: overrides[0].place: \"country:DE\" is one thing too many beside \"prefix\""},
+	{"\"prefix\": \"203.0.113.0/24\", \"region\"", "\"asn\": 64500, \"region\"",
+	 "doc:14: overrides[0].asn: 64500 is not an AS number (AS64500)"},
+	{"\"prefix\": \"203.0.113.0/24\", \"region\"", "\"asn\": \"AS0\", \"region\"",
+	 "doc:14: overrides[0].asn: \"AS0\" is not an AS number (AS64500)"},
+	{"\"prefix\": \"203.0.113.0/24\", \"region\"",
+	 "\"prefix\": \"203.0.113.0/24\", \"asn\": \"AS64500\", \"region\"",
+	 "doc:14: overrides[0].asn: \"AS64500\" is one thing too many beside \"prefix\""},
+	{"\"prefix\": \"203.0.113.0/24\", \"region\"",
+	 "\"place\": \"country:DE\", \"asn\": \"AS64500\", \"region\"",
+	 "doc:14: overrides[0].place: \"country:DE\" is one thing too many beside \"asn\""},
+	{"\"region\": \"us\"}]", "\"region\": \"us\"}], \"fences\": [{\"place\": \"country:DE\"}]",
+	 "doc:14: fences[0]: \"regions\" is missing"},
+	{"\"region\": \"us\"}]",
+	 "\"region\": \"us\"}], \"fences\": [{\"place\": \"country:DE\", \"regions\": [\"ue\"]}]",
+	 "doc:14: fences[0].regions[0]: \"ue\" is not the name of a region"},
+	{"\"region\": \"us\"}]",
+	 "\"region\": \"us\"}], \"fences\": [{\"place\": \"country:DE\", \"regions\": [\"us\", \"us\"]}]",
+	 "doc:14: fences[0].regions[1]: \"us\" is in the list twice"},
+	{"\"region\": \"us\"}]",
+	 "\"region\": \"us\"}], \"fences\": [{\"place\": \"country:DE\", \"regions\": [\"us\"], "
+	 "\"unknown\": \"yes\"}]",
+	 "doc:14: fences[0].unknown: \"yes\" is not one of free and fenced"},
+	{"\"region\": \"us\"}]",
+	 "\"region\": \"us\"}], \"fences\": [{\"place\": \"country:FR\", \"regions\": [\"us\"]}, "
+	 "{\"place\": \"country:DE\", \"regions\": [\"us\"]}, "
+	 "{\"place\": \"country:FR\", \"regions\": [\"eu\"]}]",
+	 "doc:14: fences[2].place: country:FR of the same service is also fences[0]"},
 	{"\"region\": \"eu\"", "\"region\": \"mars\"",
 	 "doc:12: backends[0].region: \"mars\" is not the name of a region"},
 	{"\"service\": \"web\"", "\"service\": \"wob\"",
@@ -153,6 +251,39 @@ static const struct {
 	{"113.0/24", "113.0/33", "doc:14: overrides[0].prefix: \"203.0.113.0/33\" is not a prefix"},
 	{"\"/health\"", "\"health\"", "doc:10: services[0].probe.path: "},
 	{"\"/health\"", "\"/a b\"", "doc:10: services[0].probe.path: "},
+	{"\"http\"", "\"smtp\"",
+	 "doc:10: services[0].probe.kind: \"smtp\" is not one of none, tcp, http, https, udp, dns, "
+	 "grpc, grpcs, icmp and exec"},
+	{"\"rise\": 2", "\"status\": \"2xx\"",
+	 "doc:11: services[0].probe.status: \"2xx\" is not a list of up to 12 HTTP statuses"},
+	{"\"rise\": 2", "\"status\": 200",
+	 "doc:11: services[0].probe.status: 200 is not a list of"},
+	{"\"rise\": 2", "\"expect\": \"a\\\\q\"",
+	 "doc:11: services[0].probe.expect: \"a\\\\q\" is not up to 127 printable"},
+	{"\"rise\": 2", "\"expect_at\": \"end\"",
+	 "doc:11: services[0].probe.expect_at: \"end\" is not one of anywhere and start"},
+	{"\"rise\": 2", "\"trust\": \"ca.pem\"",
+	 "doc:11: services[0].probe.trust: \"ca.pem\" is not "},
+	{"\"rise\": 2", "\"dns_type\": \"aaaa\"",
+	 "doc:11: services[0].probe.dns_type: \"aaaa\" is not "},
+	{"\"rise\": 2", "\"command\": \"../sh\"",
+	 "doc:11: services[0].probe.command: \"../sh\" is not "},
+	{"\"rise\": 2", "\"arguments\": \"a\"",
+	 "doc:11: services[0].probe.arguments: \"a\" is not a list"},
+	{"\"rise\": 2", "\"arguments\": [\"a,b\"]",
+	 "doc:11: services[0].probe.arguments: [\"a,b\"] is not a list"},
+	{"\"rise\": 2", "\"arguments\": [\"\"]",
+	 "doc:11: services[0].probe.arguments: [\"\"] is not a list"},
+	{"\"rise\": 2", "\"arguments\": [1]",
+	 "doc:11: services[0].probe.arguments: [1] is not a list"},
+	{"\"http\"", "\"dns\"",
+	 "doc:10: services[0].probe.request: is not what the probe's kind asks"},
+	{"\"http\"", "\"udp\"",
+	 "doc:10: services[0].probe.request: is not what the probe's kind asks"},
+	{"\"http\"", "\"exec\"", "doc:10: services[0].probe.command: is not a command's file name"},
+	{"80,", "0, \"failover_budget_ms\": 3600001,",
+	 "doc:8: services[0].failover_budget_ms: 3600001 is not a time"},
+	{"80,", "0,", "doc:10: services[0].probe.port: a service of every port (0) needs one"},
 	{"\"eu-1\"", "\"\\u001b[31m\"", "doc:12: backends[0].name: \"\\u001B[31m\" is not a name"},
 	{"\"overrides\": [", "\"overrides\": 5, \"x\": [", "doc:1: document: unknown key \"x\""},
 	{"\"tcp\"", "\"tcp\", \"affinity\": {\"kind\": \"host\"}",
@@ -165,6 +296,24 @@ static const struct {
 	 "doc:9: services[0].limits.client_packets: -1 is not a whole number from 0 to 1000000000"},
 	{"\"tcp\"", "\"tcp\", \"limits\": {\"kind\": \"hard\"}",
 	 "doc:9: services[0].limits: unknown key \"kind\""},
+	{"\"tcp\"", "\"tcp\", \"panic\": {\"all_down\": \"serve_none\"}",
+	 "doc:9: services[0].panic.all_down: \"serve_none\" is not one of serve_any, last_good, "
+	 "fixed:REGION and fail_closed"},
+	{"\"tcp\"", "\"tcp\", \"panic\": {\"all_down\": \"fixed\"}",
+	 "doc:9: services[0].panic.all_down: \"fixed\" is not one of"},
+	{"\"tcp\"", "\"tcp\", \"panic\": {\"all_down\": \"fixed:mars\"}",
+	 "doc:9: services[0].panic.all_down: \"fixed:mars\" does not name a region"},
+	{"\"tcp\"", "\"tcp\", \"panic\": {\"percent\": 101}",
+	 "doc:9: services[0].panic.percent: 101 is not a whole number from 0"},
+	{"\"tcp\"", "\"tcp\", \"damping\": {\"suppress\": 1500}",
+	 "doc:9: services[0].damping.reuse: "},
+	{"\"tcp\"", "\"tcp\", \"damping\": {\"reuse\": 2500}",
+	 "doc:9: services[0].damping.reuse: 2500 is not less than suppress"},
+	{"\"tcp\"", "\"tcp\", \"damping\": {\"half_life_s\": 0}",
+	 "doc:9: services[0].damping.half_life_s: 0 is not a whole number from 1 to 3600"},
+	{"\"tcp\"", "\"tcp\", \"damping\": {\"after\": 1}",
+	 "doc:9: services[0].damping: unknown key"},
+	{"\"tcp\"", "\"tcp\", \"panic\": {\"when\": 1}", "doc:9: services[0].panic: unknown key"},
 	{"\"tcp\"", "\"tcp\", \"stale\": {\"kind\": \"forget\"}",
 	 "doc:9: services[0].stale.kind: \"forget\" is not one of keep, pass and drop"},
 	{"\"tcp\"", "\"tcp\", \"stale\": {\"after_s\": 86401}",
@@ -333,6 +482,14 @@ static const struct {
 	{"50.1", "50.1", ""},
 	{"0.02", "0.5", "~ region eu: cost 0.02 -> 0.5\n"},
 	{"\"rise\": 2", "\"fall\": 5", "~ service web: probe_rise 2 -> 4, probe_fall 3 -> 5\n"},
+	{"\"rise\": 2", "\"rise\": 2, \"status\": \"200-399\", \"trust\": \"\", \"arguments\": []",
+	 ""},
+	{"\"http\"",
+	 "\"exec\", \"command\": \"check\", \"arguments\": [\"-x\", \"y z\"], \"trust\": \"none\"",
+	 "~ service web: probe_kind http -> exec, probe_trust system -> none, "
+	 "probe_command \"\" -> check, probe_arguments \"\" -> -x,y z\n"},
+	{"80,", "80, \"failover_budget_ms\": 3000,",
+	 "~ service web: failover_budget_ms 0 -> 3000\n"},
 	{"[\"eu\", \"us\"]", "[\"us\", \"eu\"]", "~ policy nearest: order eu,us -> us,eu\n"},
 	{"\"eu-1\"", "\"eu-2\"",
 	 "- backend eu-1\n+ backend eu-2: service web, region eu, address 10.1.0.11, weight 100, "
@@ -346,6 +503,18 @@ static const struct {
 	 "\"203.0.113.0/24\", \"region\": \"eu\", \"reason\": \"why not\"",
 	 "~ override 203.0.113.0/24: region us -> eu, reason \"\" -> why not\n"},
 	{"{\"prefix\": \"203.0.113.0/24\", \"region\": \"us\"}", "", "- override 203.0.113.0/24\n"},
+	{"\"geo\"", "\"weighted\", \"weight\": {\"us\": 30}, \"bias\": {\"eu\": -5}",
+	 "~ policy nearest: kind geo -> weighted, bias \"\" -> eu:-5, weight \"\" -> us:30\n"},
+	{"\"kind\": \"geo\"", "\"rank\": [\"latency\", \"cost\"], \"band_ms\": 20",
+	 "~ policy nearest: kind geo -> ranked, rank \"\" -> latency,cost, band_ms 5 -> 20\n"},
+	{"\"overrides\": [", "\"overrides\": [{\"place\": \"country:DE\", \"region\": \"eu\"}, ",
+	 "+ override country:DE: region eu, reason \"\"\n"},
+	{"\"overrides\": [", "\"overrides\": [{\"asn\": \"as64500\", \"region\": \"eu\"}, ",
+	 "+ override AS64500: region eu, reason \"\"\n"},
+	{"\"overrides\"",
+	 "\"fences\": [{\"place\": \"country:DE\", \"regions\": [\"us\", \"eu\"], "
+	 "\"service\": \"web\"}], \"overrides\"",
+	 "+ fence country:DE@web: service web, regions us,eu, unknown free, reason \"\"\n"},
 	{"\"overrides\"",
 	 "\"access\": [{\"prefix\": \"10.0.0.0/8\", \"action\": \"deny\", \"service\": \"web\"},"
 	 " {\"prefix\": \"9.0.0.0/8\", \"action\": \"allow\"}], \"overrides\"",
@@ -358,6 +527,12 @@ static const struct {
 	{"\"tcp\"", "\"tcp\", \"affinity\": {\"kind\": \"flow\", \"prefix4\": 24}", ""},
 	{"\"tcp\"", "\"tcp\", \"stale\": {\"kind\": \"pass\"}, \"limits\": {\"prefix6\": 56}",
 	 "~ service web: limit_prefix6 64 -> 56, stale keep -> pass\n"},
+	{"\"tcp\"", "\"tcp\", \"damping\": {\"suppress\": 0, \"half_life_s\": 120}",
+	 "~ service web: damping_suppress 2500 -> 0, damping_half_life_s 60 -> 120\n"},
+	{"\"tcp\"", "\"tcp\", \"damping\": {\"suppress\": 2500, \"ceiling_s\": 300}", ""},
+	{"\"tcp\"", "\"tcp\", \"panic\": {\"percent\": 0, \"all_down\": \"fixed:eu\"}",
+	 "~ service web: panic_percent 50 -> 0, panic_all_down serve_any -> fixed:eu\n"},
+	{"\"tcp\"", "\"tcp\", \"panic\": {\"percent\": 50, \"all_down\": \"serve_any\"}", ""},
 };
 
 static void test_differences(void **state)
@@ -487,6 +662,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_what_it_says),
+		cmocka_unit_test(test_what_steering_says),
 		cmocka_unit_test(test_every_mistake_is_placed),
 		cmocka_unit_test(test_missing_lists),
 		cmocka_unit_test(test_damage),

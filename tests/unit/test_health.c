@@ -11,11 +11,11 @@
 
 #include <string.h>
 
-/* Results as letters: . ok, r refused, t timeout, s reset, h status, b bad reply, n no route,
- * l local. */
+/* Results as letters: . ok, r refused, t timeout, s reset, e TLS, h status, o body, b bad reply, n
+ * no route, l local. */
 static enum gs_probe_class class_of(char letter)
 {
-	static const char letters[] = ".rtshbnl";
+	static const char letters[] = ".rtsehobnl";
 
 	return (enum gs_probe_class)(strchr(letters, letter) - letters);
 }
@@ -36,7 +36,7 @@ static const struct sequence_case SEQUENCES[] = {
 	{"unknown, a success in between", GS_HEALTH_UNKNOWN, 4, 3, 10, "tt.ttt", "??USSD"},
 	{"up stays up", GS_HEALTH_UP, 4, 3, 10, "......", "UUUUUU"},
 	{"three in a row", GS_HEALTH_UP, 4, 3, 10, "ttt", "SSD"},
-	{"any class of failure", GS_HEALTH_UP, 4, 6, 10, "rtshbn", "SSSSSD"},
+	{"any class of failure", GS_HEALTH_UP, 4, 8, 10, "rtsehobn", "SSSSSSSD"},
 	{"two are forgotten after ten", GS_HEALTH_UP, 4, 3, 10, "tt..........tt", "SSSSSSSSSSSUSS"},
 	{"nine do not do", GS_HEALTH_UP, 4, 3, 10, "tt.........t", "SSSSSSSSSSSD"},
 	{"one in three for ever", GS_HEALTH_UP, 4, 3, 10, "t..t..t", "SSSSSSD"},
@@ -425,7 +425,7 @@ static void names(void **state)
 	for (int i = 0; i < GS_PROBE_CLASS__COUNT; i++)
 		assert_true(strlen(gs_probe_class_name((enum gs_probe_class)i)) > 1);
 	assert_string_equal(gs_health_state_name(GS_HEALTH_RECOVERING), "recovering");
-	assert_string_equal(gs_probe_class_name(GS_PROBE_HTTP_STATUS), "http_status");
+	assert_string_equal(gs_probe_class_name(GS_PROBE_STATUS), "status");
 	assert_string_equal(gs_health_state_name(GS_HEALTH__COUNT), "?");
 	assert_string_equal(gs_probe_class_name(GS_PROBE_CLASS__COUNT), "?");
 }

@@ -173,7 +173,7 @@ static void a_huge_value_is_cut(void **state)
 /* Each event has its own limit, even with more events than are remembered. */
 static void limited_lines(void **state)
 {
-	static char names[200][16];
+	static char names[200][24];
 	struct capture c;
 	const char *at;
 	int lines = 0;

@@ -184,6 +184,87 @@ static void lag_is_seen_and_taken(void **state)
 	assert_int_equal(gs_loop_take_lag_ms(a.f->loop), 0);
 }
 
+enum { CROWD = 20 };
+
+struct crowd {
+	struct fixture *f;
+	struct gs_timer timers[CROWD];
+	struct gs_io io;
+	int write_fd;
+	int ran, ran_before_io; /* timers */
+};
+
+static void on_crowd(struct gs_timer *timer)
+{
+	struct crowd *c = timer->context;
+	uint64_t start = gs_now_us();
+
+	if (c->ran++ == 0)
+		assert_int_equal(write(c->write_fd, "x", 1), 1);
+	while (gs_now_us() - start < 4000)
+		continue;
+	if (c->ran == CROWD)
+		gs_loop_stop(c->f->loop);
+}
+
+static void on_crowd_io(struct gs_io *io, uint32_t epoll_events)
+{
+	struct crowd *c = io->context;
+
+	(void)epoll_events;
+	c->ran_before_io = c->ran;
+	gs_loop_io_clear(c->f->loop, io);
+}
+
+/* 80 ms of timers are due at once; a descriptor that is ready after the first waits for few of
+ * them.
+ */
+static void a_crowd_of_timers_lets_others_in(void **state)
+{
+	struct crowd c = {.f = *state};
+	int fds[2];
+
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	c.write_fd = fds[1];
+	c.io = (struct gs_io){.fd = fds[0], .on_ready = on_crowd_io, .context = &c};
+	assert_int_equal(gs_loop_io_set(c.f->loop, &c.io, EPOLLIN), 0);
+	for (int i = 0; i < CROWD; i++) {
+		c.timers[i] = (struct gs_timer){.on_due = on_crowd, .context = &c};
+		gs_loop_timer_set(c.f->loop, &c.timers[i], 1);
+	}
+	run(c.f);
+	assert_int_equal(c.ran, CROWD);
+	assert_in_range(c.ran_before_io, 1, 4);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+/* A callback that computes for 30 ms is a stall, one of none is not; both have their bucket. */
+static void long_callbacks_are_counted(void **state)
+{
+	struct again a = {.f = *state};
+	const struct gs_loop_calls *calls = gs_loop_calls(a.f->loop);
+	uint64_t count = 0, over = 0;
+
+	a.timer = (struct gs_timer){.on_due = on_again, .context = &a};
+	gs_loop_timer_set(a.f->loop, &a.timer, 1);
+	run(a.f);
+	assert_int_equal(calls->stalls, 0);
+	a.other = (struct gs_timer){.on_due = on_slow, .context = &a};
+	gs_loop_timer_set(a.f->loop, &a.other, 1);
+	run(a.f);
+	gs_loop_timer_clear(a.f->loop, &a.timer);
+	assert_true(calls->stalls >= 1);
+	assert_true(calls->worst_us >= 30000);
+	assert_true(calls->worst_cpu_us > 0 && calls->worst_cpu_us <= calls->worst_us + 1000);
+	for (int b = 0; b < GS_LOOP_TOOK_BUCKETS; b++) {
+		count += calls->took[b];
+		over += b > 4 ? calls->took[b] : 0; /* past 20 ms */
+	}
+	assert_int_equal(over, calls->stalls);
+	assert_true(count > over);
+}
+
 /* ---- descriptors ----------------------------------------------------------------------------- */
 
 struct pipes {
@@ -373,6 +454,9 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(a_timer_may_set_itself, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(lag_is_seen_and_taken, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_crowd_of_timers_lets_others_in, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(long_callbacks_are_counted, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_cleared_descriptor_is_not_called, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(a_bad_descriptor_is_an_error, set_up, tear_down),

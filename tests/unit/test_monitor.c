@@ -41,7 +41,7 @@ static void on_verdict(void *context, const struct gs_monitor_verdict *verdict)
 	scene->events[scene->event_count] = *verdict;
 	scene->event_ms[scene->event_count++] = scene->loop.now_ms;
 	if (scene->drop_on_verdict)
-		assert_int_equal(gs_monitor_set_targets(scene->monitor, NULL, 0, NULL, NULL), 0);
+		assert_int_equal(fake_watch(scene->monitor, NULL, 0, NULL, NULL), 0);
 }
 
 static void on_result(void *context, const struct gs_monitor_result *result)
@@ -99,12 +99,12 @@ static void watch(struct scene *scene, uint32_t count)
 
 	for (uint32_t i = 0; i < count; i++)
 		targets[i] = target_of((gs_id)(i + 1));
-	assert_int_equal(gs_monitor_set_targets(scene->monitor, targets, count, NULL, NULL), 0);
+	assert_int_equal(fake_watch(scene->monitor, targets, count, NULL, NULL), 0);
 }
 
 static void watch_one(struct scene *scene, const struct gs_probe_target *target)
 {
-	assert_int_equal(gs_monitor_set_targets(scene->monitor, target, 1, NULL, NULL), 0);
+	assert_int_equal(fake_watch(scene->monitor, target, 1, NULL, NULL), 0);
 }
 
 static struct gs_monitor_status status_of(struct scene *scene, gs_id backend)
@@ -285,7 +285,7 @@ static void refused(void **state)
 
 static void bad_status(void **state)
 {
-	failover_within_the_bound(*state, GS_PROBE_HTTP_STATUS);
+	failover_within_the_bound(*state, GS_PROBE_STATUS);
 }
 
 static void comes_back(void **state)
@@ -388,7 +388,7 @@ static void flapping_targets_are_not_hammered(void **state)
 
 		if (pattern.after_ms > GS_HEALTH_FAST_INTERVAL_MS)
 			most *= 2;
-		assert_int_equal(gs_monitor_set_targets(scene->monitor, NULL, 0, NULL, NULL), 0);
+		assert_int_equal(fake_watch(scene->monitor, NULL, 0, NULL, NULL), 0);
 		memset(&scene->fake.backend[1], 0, sizeof(scene->fake.backend[1]));
 		scene->fake.backend[1].script = follow_pattern;
 		scene->fake.backend[1].context = &pattern;
@@ -434,7 +434,7 @@ static void forgetting_a_failure_delays_no_failover(void **state)
 	struct scene *scene = *state;
 
 	for (uint32_t wait_ms = 0; wait_ms < 4000; wait_ms += 53) {
-		assert_int_equal(gs_monitor_set_targets(scene->monitor, NULL, 0, NULL, NULL), 0);
+		assert_int_equal(fake_watch(scene->monitor, NULL, 0, NULL, NULL), 0);
 		answer(scene, 1, GS_PROBE_OK);
 		watch(scene, 1);
 		run_for(&scene->loop, 3000);
@@ -510,8 +510,8 @@ static void a_budget_that_is_empty_fills_again(void **state)
 static void every_result_is_told(void **state)
 {
 	static const enum gs_probe_class classes[] = {
-		GS_PROBE_OK,	      GS_PROBE_REFUSED,	  GS_PROBE_TIMEOUT,  GS_PROBE_RESET,
-		GS_PROBE_HTTP_STATUS, GS_PROBE_BAD_REPLY, GS_PROBE_NO_ROUTE, GS_PROBE_LOCAL};
+		GS_PROBE_OK,	 GS_PROBE_REFUSED,   GS_PROBE_TIMEOUT,	GS_PROBE_RESET,
+		GS_PROBE_STATUS, GS_PROBE_BAD_REPLY, GS_PROBE_NO_ROUTE, GS_PROBE_LOCAL};
 	struct scene *scene = *state;
 
 	watch(scene, 2); /* the second one answers: no route is the target's own */
@@ -534,16 +534,20 @@ static void results_carry_what_happened(void **state)
 	struct scene *scene = *state;
 
 	answer(scene, 1, GS_PROBE_TIMEOUT);
+	scene->fake.backend[1].rtt_us = 3000; /* of an answer that came to nothing */
 	watch(scene, 1);
 	while (scene->results[GS_PROBE_TIMEOUT] == 0)
 		run_for(&scene->loop, 1);
 	assert_int_equal(scene->last_result.backend, 1);
 	assert_int_equal(scene->last_result.latency_us, 0);
+	assert_int_equal(scene->last_result.rtt_us, 0);
 	assert_true(scene->last_result.began_ms + GS_HEALTH_TIMEOUT_MS == scene->loop.now_ms);
 	answer(scene, 1, GS_PROBE_OK);
+	scene->fake.backend[1].rtt_us = 3000;
 	while (scene->results[GS_PROBE_OK] == 0)
 		run_for(&scene->loop, 1);
 	assert_int_equal(scene->last_result.latency_us, 5000);
+	assert_int_equal(scene->last_result.rtt_us, 3000);
 	assert_true(scene->last_result.began_ms + 5 == scene->loop.now_ms);
 	assert_int_equal(scene->last_result_state, status_of(scene, 1).state);
 }
@@ -698,7 +702,7 @@ static void unchanged_targets_keep_their_state(void **state)
 	targets[1].port = 81;
 	targets[2] = target_of(2);
 	targets[2].spec.down_interval_ms = 5000;
-	assert_int_equal(gs_monitor_set_targets(scene->monitor, targets, 3, NULL, NULL), 0);
+	assert_int_equal(fake_watch(scene->monitor, targets, 3, NULL, NULL), 0);
 	assert_int_equal(scene->event_count, 0);
 	assert_memory_equal(&before, &(struct gs_monitor_status[]){status_of(scene, 2)}[0],
 			    sizeof(before));
@@ -788,8 +792,8 @@ static void removed_while_a_probe_runs(void **state)
 	/* A result nobody asked for is nobody's. */
 	for (token = 0; token < 100; token++)
 		scene->fake.events->on_result(scene->fake.context, 1ULL << 48 | token,
-					      GS_PROBE_REFUSED, 0);
-	scene->fake.events->on_result(scene->fake.context, UINT64_MAX, GS_PROBE_OK, 0);
+					      GS_PROBE_REFUSED, 0, 0);
+	scene->fake.events->on_result(scene->fake.context, UINT64_MAX, GS_PROBE_OK, 0, 0);
 	assert_int_equal(status_of(scene, 1).results, 0);
 	assert_int_equal(scene->event_count, 0);
 }
@@ -826,7 +830,7 @@ static void warm_start(void **state)
 	for (gs_id b = 1; b <= 6; b++)
 		targets[b - 1] = target_of(b);
 	answer(scene, 2, GS_PROBE_REFUSED);
-	assert_int_equal(gs_monitor_set_targets(scene->monitor, targets, 6, warm, scene), 0);
+	assert_int_equal(fake_watch(scene->monitor, targets, 6, warm, scene), 0);
 	for (gs_id b = 1; b <= 6; b++)
 		assert_int_equal(status_of(scene, b).state, want[b - 1]);
 	assert_int_equal(scene->event_count, 0);
@@ -844,7 +848,7 @@ static void kind_none_is_up(void **state)
 	struct gs_probe_target target = target_of(1);
 
 	target.spec.kind = GS_PROBE_NONE;
-	assert_int_equal(gs_monitor_set_targets(scene->monitor, &target, 1, warm, scene), 0);
+	assert_int_equal(fake_watch(scene->monitor, &target, 1, warm, scene), 0);
 	assert_int_equal(status_of(scene, 1).state, GS_HEALTH_UP);
 	assert_int_equal(gs_monitor_unknown_count(scene->monitor), 0);
 	watch_one(scene, &target);
@@ -864,15 +868,15 @@ static void bad_sets_change_nothing(void **state)
 	watch(scene, 3);
 	run_for(&scene->loop, 1000);
 	timers = scene->loop.count;
-	assert_int_equal(gs_monitor_set_targets(scene->monitor, twice, 3, NULL, NULL), -EINVAL);
-	assert_int_equal(gs_monitor_set_targets(scene->monitor, zero, 2, NULL, NULL), -EINVAL);
+	assert_int_equal(fake_watch(scene->monitor, twice, 3, NULL, NULL), -EINVAL);
+	assert_int_equal(fake_watch(scene->monitor, zero, 2, NULL, NULL), -EINVAL);
 	scene->loop.timer_error = -ENOMEM;
-	assert_int_equal(gs_monitor_set_targets(scene->monitor, fine, 2, NULL, NULL), -ENOMEM);
+	assert_int_equal(fake_watch(scene->monitor, fine, 2, NULL, NULL), -ENOMEM);
 	assert_int_equal(scene->loop.count, timers);
 	for (gs_id b = 1; b <= 3; b++)
 		assert_int_equal(status_of(scene, b).state, GS_HEALTH_UP);
 	assert_false(gs_monitor_get(scene->monitor, 5, &(struct gs_monitor_status){0}));
-	assert_int_equal(gs_monitor_set_targets(scene->monitor, fine, 2, NULL, NULL), 0);
+	assert_int_equal(fake_watch(scene->monitor, fine, 2, NULL, NULL), 0);
 }
 
 static void prober_that_does_not_start(void **state)

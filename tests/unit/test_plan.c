@@ -131,27 +131,27 @@ static const struct make_case MAKE_CASES[] = {
 	 .admin = {GS_ADMIN_MAINTENANCE, GS_ADMIN_MAINTENANCE, GS_ADMIN_FORCE_DOWN,
 		   GS_ADMIN_MAINTENANCE}},
 	{.name = "override: its region, then by distance to it",
-	 .location = {.override_region = AP},
+	 .location = {.has_coord = true, .coord = {1.35, 103.8}, .override_region = AP},
 	 US_FIRST,
 	 .want_count = 4,
 	 .want = {AP, EU, US, SA},
 	 TO_SECOND},
-	{.name = "override beats a failover policy",
+	{.name = "override: its region, then by the policy, which is its order here",
 	 .kind = GS_POLICY_FAILOVER,
-	 .location = {.override_region = SA},
+	 .location = {.has_coord = true, .coord = {1.35, 103.8}, .override_region = SA},
 	 US_FIRST,
 	 .want_count = 4,
 	 .want = {SA, US, EU, AP},
 	 TO_SECOND},
 	{.name = "override to a region in maintenance: its neighbours",
-	 .location = {.override_region = SA},
+	 .location = {.has_coord = true, .coord = {-23.5, -46.6}, .override_region = SA},
 	 .admin = {0, 0, 0, GS_ADMIN_MAINTENANCE},
 	 US_FIRST,
 	 .want_count = 3,
 	 .want = {US, EU, AP},
 	 TO_SECOND},
 	{.name = "override to a region that does not serve",
-	 .location = {.override_region = SA},
+	 .location = {.has_coord = true, .coord = {-23.5, -46.6}, .override_region = SA},
 	 .served = 1 << AP | 1 << US,
 	 US_FIRST,
 	 .want_count = 2,
@@ -226,23 +226,6 @@ static void makes_plans(void **state)
 	}
 }
 
-static void distances(void **state)
-{
-	static const struct gs_location oslo = OSLO, unknown = {0}, to_ap = {.override_region = AP};
-	struct gs_plan plan;
-	(void)state;
-
-	gs_plan_make(&NEAREST, &oslo, FOUR, 4, NULL, &plan);
-	for (int i = 0; i < plan.count; i++)
-		assert_true(plan.distance_km[i] ==
-			    gs_geo_distance_km(&oslo.coord, &FOUR[plan.region[i] - 1].coord));
-	gs_plan_make(&NEAREST, &unknown, FOUR, 4, NULL, &plan);
-	for (int i = 0; i < plan.count; i++)
-		assert_true(plan.distance_km[i] < 0);
-	gs_plan_make(&NEAREST, &to_ap, FOUR, 4, NULL, &plan);
-	assert_true(plan.distance_km[0] == 0 && plan.distance_km[1] > 0);
-}
-
 static void allowed(void **state)
 {
 	static const bool want[GS_ADMIN__COUNT] = {
@@ -301,6 +284,7 @@ static uint8_t order_by_force(const struct gs_location *location, const struct g
 static void agrees_with_brute_force(void **state)
 {
 	static struct gs_region regions[GS_MAX_REGIONS];
+	static const struct gs_policy no_order = {.kind = GS_POLICY_GEO}; /* ties by id */
 	(void)state;
 
 	for (uint64_t round = 1; round <= 1500; round++) {
@@ -330,7 +314,7 @@ static void agrees_with_brute_force(void **state)
 		}
 		location.coord.lat_deg = draw_between(&seed, -90, 90);
 		location.coord.lon_deg = draw_between(&seed, -180, 180);
-		gs_plan_make(&NEAREST, &location, regions, count, &served, &plan);
+		gs_plan_make(&no_order, &location, regions, count, &served, &plan);
 		want_count = order_by_force(&location, regions, count, &served, want);
 		if (plan.count != want_count ||
 		    memcmp(plan.region, want, want_count * sizeof(want[0])) != 0)
@@ -342,7 +326,8 @@ static void limits(void **state)
 {
 	static struct gs_region regions[GS_MAX_REGIONS];
 	static const struct gs_location at_zero = {.has_coord = true};
-	static const struct gs_location to_last = {.override_region = 255};
+	static const struct gs_location to_last = {
+		.has_coord = true, .coord = {0, 52}, .override_region = 255};
 	static const struct gs_location unknown;
 	struct gs_plan plan;
 	(void)state;
@@ -608,8 +593,7 @@ static void interns(void **state)
 			struct gs_plan plan = numbered_plan(n);
 			gs_id id;
 
-			/* Neither the distance nor what lies beyond count is part of a plan. */
-			plan.distance_km[0] = round;
+			/* What lies beyond count is no part of a plan. */
 			if (plan.count < GS_PLAN_REGIONS)
 				plan.region[plan.count] = (gs_id)round;
 			id = gs_plan_set_intern(set, &plan);
@@ -675,11 +659,34 @@ static void intern_limits(void **state)
 	}
 }
 
+static void the_largest_home(void **state)
+{
+	static const struct {
+		uint8_t count;
+		uint16_t share[4];
+		gs_id want;
+	} cases[] = {
+		{0, {0}, 0},
+		{1, {65535}, 11},
+		{3, {65535, 65535, 65535}, 11},
+		{2, {32767, 65535}, 11}, /* equal: the first */
+		{3, {16383, 65535, 65535}, 12},
+		{4, {9999, 19999, 20000, 65535}, 14},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct gs_plan plan = {.count = cases[i].count, .region = {11, 12, 13, 14}};
+
+		memcpy(plan.share, cases[i].share, sizeof(cases[i].share));
+		assert_int_equal(gs_plan_largest(&plan), cases[i].want);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(makes_plans),
-		cmocka_unit_test(distances),
 		cmocka_unit_test(allowed),
 		cmocka_unit_test(agrees_with_brute_force),
 		cmocka_unit_test(limits),
@@ -687,6 +694,7 @@ int main(void)
 		cmocka_unit_test(pick_agrees_with_brute_force),
 		cmocka_unit_test(pick_distribution),
 		cmocka_unit_test(pick_moves_only_the_lost),
+		cmocka_unit_test(the_largest_home),
 		cmocka_unit_test(interns),
 		cmocka_unit_test(intern_tells_apart),
 		cmocka_unit_test(intern_limits),

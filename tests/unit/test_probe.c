@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "user/adapters/adapters.h"
+#include "tests/fakes/probe_scene.h"
 #include "user/base/cleanup.h"
 
 #include <arpa/inet.h>
@@ -17,8 +17,6 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-
-#define GUARD_MS 20000 /* a hung test ends, and fails */
 
 /* ---- a server that does as it is told -------------------------------------------------------- */
 
@@ -157,37 +155,12 @@ static void on_accept(struct gs_io *io, uint32_t epoll_events)
 	assert_int_equal(gs_loop_io_set(server->loop, &client->io, EPOLLIN), 0);
 }
 
-/* A bound socket on loopback, not yet listening, and its address. */
-static int bind_loopback(int family, struct gs_addr *ret_addr, uint16_t *ret_port)
-{
-	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
-	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	struct sockaddr *address =
-		family == AF_INET ? (struct sockaddr *)&in : (struct sockaddr *)&in6;
-	socklen_t size = family == AF_INET ? sizeof(in) : sizeof(in6);
-	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	assert_true(fd >= 0);
-	assert_int_equal(bind(fd, address, size), 0);
-	assert_int_equal(getsockname(fd, address, &size), 0);
-	memset(ret_addr, 0, sizeof(*ret_addr));
-	if (family == AF_INET) {
-		memset(ret_addr->bytes + 10, 0xff, 2);
-		memcpy(ret_addr->bytes + 12, &in.sin_addr, 4);
-		*ret_port = ntohs(in.sin_port);
-	} else {
-		memcpy(ret_addr->bytes, &in6.sin6_addr, 16);
-		*ret_port = ntohs(in6.sin6_port);
-	}
-	return fd;
-}
-
 static void start_server(struct server *server, struct gs_loop *loop, int family)
 {
 	memset(server, 0, sizeof(*server));
 	server->loop = loop;
 	server->io = (struct gs_io){.on_ready = on_accept, .context = server};
-	server->io.fd = bind_loopback(family, &server->addr, &server->port);
+	server->io.fd = probe_scene_bind(family, SOCK_STREAM, &server->addr, &server->port);
 	assert_int_equal(listen(server->io.fd, 256), 0);
 	assert_int_equal(gs_loop_io_set(loop, &server->io, EPOLLIN), 0);
 }
@@ -203,52 +176,18 @@ static void stop_server(struct server *server)
 /* ---- the scene ------------------------------------------------------------------------------- */
 
 struct scene {
-	struct gs_loop *loop;
-	struct gs_prober prober;
-	struct gs_timer guard;
+	struct probe_scene probes;
 	struct server server;
-	uint32_t wanted; /* the loop stops when so many results are in */
-	uint32_t count;
-	enum gs_probe_class result; /* the last one */
-	uint64_t token;
-	uint32_t latency_us;
-	uint8_t seen[1024]; /* results per token */
 };
-
-static void on_result(void *context, uint64_t token, enum gs_probe_class result,
-		      uint32_t latency_us)
-{
-	struct scene *scene = context;
-
-	scene->result = result;
-	scene->token = token;
-	scene->latency_us = latency_us;
-	if (token < ARRAY_SIZE(scene->seen))
-		scene->seen[token]++;
-	if (++scene->count >= scene->wanted)
-		gs_loop_stop(scene->loop);
-}
-
-static void on_guard(struct gs_timer *timer)
-{
-	struct scene *scene = timer->context;
-
-	print_message("only %u of %u results came\n", scene->count, scene->wanted);
-	gs_loop_stop(scene->loop);
-}
 
 static int set_up(void **state)
 {
-	static const struct gs_prober_events events = {.on_result = on_result};
 	struct scene *scene = calloc(1, sizeof(*scene));
-	struct gs_error error;
 
 	*state = scene;
-	if (gs_loop_new(&scene->loop) || gs_probe_open(scene->loop, &scene->prober, &error))
-		return -1;
-	scene->guard = (struct gs_timer){.on_due = on_guard, .context = scene};
-	start_server(&scene->server, scene->loop, AF_INET);
-	return scene->prober.ops->start(scene->prober.self, &events, scene);
+	probe_scene_open(&scene->probes, NULL);
+	start_server(&scene->server, scene->probes.loop, AF_INET);
+	return 0;
 }
 
 static int tear_down(void **state)
@@ -256,20 +195,9 @@ static int tear_down(void **state)
 	struct scene *scene = *state;
 
 	stop_server(&scene->server);
-	scene->prober.ops->close(scene->prober.self);
-	gs_loop_free(scene->loop);
+	probe_scene_close(&scene->probes);
 	free(scene);
 	return 0;
-}
-
-static void run_until_results(struct scene *scene, uint32_t wanted)
-{
-	scene->wanted = wanted;
-	gs_loop_timer_set(scene->loop, &scene->guard, GUARD_MS);
-	if (scene->count < wanted)
-		assert_int_equal(gs_loop_run(scene->loop), 0);
-	gs_loop_timer_clear(scene->loop, &scene->guard);
-	assert_int_equal(scene->count, wanted);
 }
 
 static struct gs_probe_target target_of(const struct server *server, enum gs_probe_kind kind)
@@ -281,30 +209,6 @@ static struct gs_probe_target target_of(const struct server *server, enum gs_pro
 	return target;
 }
 
-static int begin(struct scene *scene, const struct gs_probe_target *target, uint64_t token)
-{
-	return scene->prober.ops->probe(scene->prober.self, target, token);
-}
-
-static enum gs_probe_class probe_once(struct scene *scene, const struct gs_probe_target *target)
-{
-	scene->count = 0;
-	assert_int_equal(begin(scene, target, 1), 0);
-	assert_int_equal(scene->count, 0); /* never before the loop turns */
-	run_until_results(scene, 1);
-	return scene->result;
-}
-
-/* The same, again as long as this machine was too slow to tell (the prober says so: LOCAL). */
-static enum gs_probe_class probe_silence(struct scene *scene, const struct gs_probe_target *target)
-{
-	enum gs_probe_class class = GS_PROBE_LOCAL;
-
-	for (int i = 0; i < 50 && class == GS_PROBE_LOCAL; i++)
-		class = probe_once(scene, target);
-	return class;
-}
-
 /* ---- TCP ------------------------------------------------------------------------------------- */
 
 static void tcp_accepting(void **state)
@@ -312,9 +216,23 @@ static void tcp_accepting(void **state)
 	struct scene *scene = *state;
 	struct gs_probe_target target = target_of(&scene->server, GS_PROBE_TCP);
 
-	assert_int_equal(probe_once(scene, &target), GS_PROBE_OK);
-	assert_int_equal(scene->token, 1);
-	assert_in_range(scene->latency_us, 1, 5000000);
+	assert_int_equal(probe_scene_ask(&scene->probes, &target), GS_PROBE_OK);
+	assert_int_equal(scene->probes.token, 1);
+	assert_in_range(scene->probes.latency_us, 1, 5000000);
+	assert_in_range(scene->probes.rtt_us, 1, scene->probes.latency_us);
+}
+
+/* The network's round trip is its own, however long the server thinks. */
+static void the_network_alone(void **state)
+{
+	struct scene *scene = *state;
+	struct gs_probe_target target = target_of(&scene->server, GS_PROBE_HTTP);
+
+	scene->server.reply = "HTTP/1.1 200 OK\r\n\r\n"; /* by a byte each 2 ms */
+	scene->server.manner = DRIP;
+	assert_int_equal(probe_scene_ask(&scene->probes, &target), GS_PROBE_OK);
+	assert_true(scene->probes.latency_us >= 30000);
+	assert_in_range(scene->probes.rtt_us, 1, scene->probes.latency_us / 2);
 }
 
 static void tcp_ipv6(void **state)
@@ -323,12 +241,12 @@ static void tcp_ipv6(void **state)
 	struct gs_probe_target target;
 
 	stop_server(&scene->server);
-	start_server(&scene->server, scene->loop, AF_INET6);
+	start_server(&scene->server, scene->probes.loop, AF_INET6);
 	target = target_of(&scene->server, GS_PROBE_TCP);
-	assert_int_equal(probe_once(scene, &target), GS_PROBE_OK);
+	assert_int_equal(probe_scene_ask(&scene->probes, &target), GS_PROBE_OK);
 	target.spec.kind = GS_PROBE_HTTP;
 	scene->server.reply = "HTTP/1.1 200 OK\r\n\r\n";
-	assert_int_equal(probe_once(scene, &target), GS_PROBE_OK);
+	assert_int_equal(probe_scene_ask(&scene->probes, &target), GS_PROBE_OK);
 	assert_non_null(strstr(scene->server.request, "\r\nHost: [::1]:"));
 }
 
@@ -340,10 +258,11 @@ static void refusing(void **state)
 
 	for (int i = 0; i < 4; i++) {
 		/* Bound, so that nobody else has the port, but not listening. */
-		int fd = bind_loopback(families[i / 2], &target.addr, &target.port);
+		int fd = probe_scene_bind(families[i / 2], SOCK_STREAM, &target.addr, &target.port);
 
 		target.spec.kind = i % 2 ? GS_PROBE_HTTP : GS_PROBE_TCP;
-		assert_int_equal(probe_once(scene, &target), GS_PROBE_REFUSED);
+		assert_int_equal(probe_scene_ask(&scene->probes, &target), GS_PROBE_REFUSED);
+		assert_int_equal(scene->probes.rtt_us, 0);
 		close(fd);
 	}
 }
@@ -353,7 +272,8 @@ static void silent(void **state)
 {
 	struct scene *scene = *state;
 	struct gs_probe_target target = target_of(&scene->server, GS_PROBE_TCP);
-	GS_AUTO_CLOSE int listener = bind_loopback(AF_INET, &target.addr, &target.port);
+	GS_AUTO_CLOSE int listener =
+		probe_scene_bind(AF_INET, SOCK_STREAM, &target.addr, &target.port);
 	GS_AUTO_CLOSE int first = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	GS_AUTO_CLOSE int second = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	struct sockaddr_in in = {.sin_family = AF_INET,
@@ -364,10 +284,11 @@ static void silent(void **state)
 	(void)!connect(first, (struct sockaddr *)&in, sizeof(in));
 	(void)!connect(second, (struct sockaddr *)&in, sizeof(in));
 	target.spec.timeout_ms = 60;
-	assert_int_equal(probe_silence(scene, &target), GS_PROBE_TIMEOUT);
-	assert_true(scene->latency_us >= 59000);
+	assert_int_equal(probe_scene_ask_silence(&scene->probes, &target), GS_PROBE_TIMEOUT);
+	assert_true(scene->probes.latency_us >= 59000);
+	assert_int_equal(scene->probes.rtt_us, 0);
 	target.spec.kind = GS_PROBE_HTTP;
-	assert_int_equal(probe_silence(scene, &target), GS_PROBE_TIMEOUT);
+	assert_int_equal(probe_scene_ask_silence(&scene->probes, &target), GS_PROBE_TIMEOUT);
 }
 
 /* Connections in the given state (as in /proc/net/tcp) at this port. */
@@ -397,10 +318,10 @@ static void no_time_wait_piles_up(void **state)
 
 	scene->server.reply = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 	for (uint32_t i = 0; i < 50; i++)
-		assert_int_equal(probe_once(scene, &target), GS_PROBE_OK);
+		assert_int_equal(probe_scene_ask(&scene->probes, &target), GS_PROBE_OK);
 	target.spec.kind = GS_PROBE_HTTP;
 	for (uint32_t i = 0; i < 50; i++)
-		assert_int_equal(probe_once(scene, &target), GS_PROBE_OK);
+		assert_int_equal(probe_scene_ask(&scene->probes, &target), GS_PROBE_OK);
 	assert_int_equal(count_sockets(scene->server.port, "06"), 0);
 	assert_true(count_sockets(scene->server.port, "0A") >= 1); /* the count can count */
 }
@@ -432,12 +353,12 @@ static void http_replies(void **state)
 		 GS_PROBE_OK, 0},
 		{"1xx, then 500", REPLY,
 		 "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", 0,
-		 GS_PROBE_HTTP_STATUS, 0},
-		{"503", REPLY, "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", 0,
-		 GS_PROBE_HTTP_STATUS, 0},
-		{"404", REPLY_END, "HTTP/1.1 404 No\r\n\r\n", 0, GS_PROBE_HTTP_STATUS, 0},
+		 GS_PROBE_STATUS, 0},
+		{"503", REPLY, "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", 0, GS_PROBE_STATUS,
+		 0},
+		{"404", REPLY_END, "HTTP/1.1 404 No\r\n\r\n", 0, GS_PROBE_STATUS, 0},
 		{"401", REPLY, "HTTP/1.1 401 No\r\nWWW-Authenticate: Basic\r\n\r\n", 0,
-		 GS_PROBE_HTTP_STATUS, 0},
+		 GS_PROBE_STATUS, 0},
 		{"the body never comes", REPLY, "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", 0,
 		 GS_PROBE_OK, 0},
 		{"an endless body", FLOOD, "HTTP/1.1 200 OK\r\n\r\n", "xxxxxxxxxxxxxxxx",
@@ -480,8 +401,9 @@ static void http_replies(void **state)
 		scene->server.manner = cases[i].manner;
 		scene->server.reply = cases[i].reply;
 		scene->server.flood = cases[i].flood;
-		got = cases[i].want == GS_PROBE_TIMEOUT ? probe_silence(scene, &target)
-							: probe_once(scene, &target);
+		got = cases[i].want == GS_PROBE_TIMEOUT
+			      ? probe_scene_ask_silence(&scene->probes, &target)
+			      : probe_scene_ask(&scene->probes, &target);
 		if (got != cases[i].want)
 			fail_msg("%s: %s, want %s", cases[i].name, gs_probe_class_name(got),
 				 gs_probe_class_name(cases[i].want));
@@ -509,7 +431,7 @@ static void http_request(void **state)
 
 		strcpy(target.spec.path, cases[i].path);
 		strcpy(target.spec.host, cases[i].host);
-		assert_int_equal(probe_once(scene, &target), GS_PROBE_OK);
+		assert_int_equal(probe_scene_ask(&scene->probes, &target), GS_PROBE_OK);
 		if (strncmp(scene->server.request, cases[i].want_line,
 			    strlen(cases[i].want_line)) != 0 ||
 		    !strstr(scene->server.request, cases[i].want_host))
@@ -535,7 +457,7 @@ static void http_unfit_requests(void **state)
 
 		strcpy(target.spec.path, cases[i].path);
 		strcpy(target.spec.host, cases[i].host);
-		assert_int_equal(probe_once(scene, &target), GS_PROBE_LOCAL);
+		assert_int_equal(probe_scene_ask(&scene->probes, &target), GS_PROBE_LOCAL);
 	}
 	assert_string_equal(scene->server.request, "");
 }
@@ -552,9 +474,10 @@ static void no_descriptors(void **state)
 	none = old;
 	none.rlim_cur = 3;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-	assert_int_equal(begin(scene, &target, 1), -EMFILE);
+	assert_int_equal(probe_scene_begin(&scene->probes, &target, 1), -EMFILE);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
-	assert_int_equal(probe_once(scene, &target), GS_PROBE_OK); /* that one, not the other */
+	assert_int_equal(probe_scene_ask(&scene->probes, &target),
+			 GS_PROBE_OK); /* that one, not the other */
 }
 
 static void no_way_there(void **state)
@@ -563,9 +486,9 @@ static void no_way_there(void **state)
 	struct gs_probe_target target = target_of(&scene->server, GS_PROBE_TCP);
 
 	memset(target.addr.bytes + 12, 255, 4); /* TCP to the broadcast address: ENETUNREACH */
-	assert_int_equal(probe_once(scene, &target), GS_PROBE_NO_ROUTE);
+	assert_int_equal(probe_scene_ask(&scene->probes, &target), GS_PROBE_NO_ROUTE);
 	target.spec.kind = GS_PROBE_HTTP;
-	assert_int_equal(probe_once(scene, &target), GS_PROBE_NO_ROUTE);
+	assert_int_equal(probe_scene_ask(&scene->probes, &target), GS_PROBE_NO_ROUTE);
 }
 
 static void no_such_kind(void **state)
@@ -573,7 +496,7 @@ static void no_such_kind(void **state)
 	struct scene *scene = *state;
 	struct gs_probe_target target = target_of(&scene->server, GS_PROBE_NONE);
 
-	assert_int_equal(begin(scene, &target, 1), -EINVAL);
+	assert_int_equal(probe_scene_begin(&scene->probes, &target, 1), -EINVAL);
 }
 
 static void hold_the_loop(struct gs_timer *timer)
@@ -594,12 +517,12 @@ static void a_loop_that_is_late(void **state)
 
 	target.spec.timeout_ms = 50;
 	scene->server.manner = MUTE;
-	gs_loop_timer_set(scene->loop, &hog, 10);
-	assert_int_equal(probe_once(scene, &target), GS_PROBE_LOCAL);
+	gs_loop_timer_set(scene->probes.loop, &hog, 10);
+	assert_int_equal(probe_scene_ask(&scene->probes, &target), GS_PROBE_LOCAL);
 	target.spec.kind = GS_PROBE_TCP;
-	gs_loop_timer_set(scene->loop, &hog, 0);
-	assert_int_equal(probe_once(scene, &target), GS_PROBE_OK);
-	gs_loop_timer_clear(scene->loop, &hog);
+	gs_loop_timer_set(scene->probes.loop, &hog, 0);
+	assert_int_equal(probe_scene_ask(&scene->probes, &target), GS_PROBE_OK);
+	gs_loop_timer_clear(scene->probes.loop, &hog);
 }
 
 /* ---- many, and none -------------------------------------------------------------------------- */
@@ -611,15 +534,15 @@ static void many_at_once(void **state)
 
 	scene->server.reply = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 	for (int round = 0; round < 2; round++) {
-		scene->count = 0;
-		memset(scene->seen, 0, sizeof(scene->seen));
+		scene->probes.count = 0;
+		memset(scene->probes.seen, 0, sizeof(scene->probes.seen));
 		for (uint64_t token = 0; token < 150; token++) {
 			target.spec.kind = token % 3 ? GS_PROBE_HTTP : GS_PROBE_TCP;
-			assert_int_equal(begin(scene, &target, token), 0);
+			assert_int_equal(probe_scene_begin(&scene->probes, &target, token), 0);
 		}
-		run_until_results(scene, 150);
+		probe_scene_run(&scene->probes, 150);
 		for (uint64_t token = 0; token < 150; token++)
-			assert_int_equal(scene->seen[token], 1);
+			assert_int_equal(scene->probes.seen[token], 1);
 	}
 }
 
@@ -632,21 +555,21 @@ static void cancelled(void **state)
 	mute.spec.timeout_ms = 100;
 	other.backend = 8;
 	other.spec.timeout_ms = 150;
-	assert_int_equal(begin(scene, &mute, 1), 0);
+	assert_int_equal(probe_scene_begin(&scene->probes, &mute, 1), 0);
 	mute.spec.kind = GS_PROBE_TCP;
-	assert_int_equal(begin(scene, &mute, 2), 0);
-	scene->prober.ops->cancel(scene->prober.self, 7);
+	assert_int_equal(probe_scene_begin(&scene->probes, &mute, 2), 0);
+	scene->probes.prober.ops->cancel(scene->probes.prober.self, 7);
 	mute.spec.kind = GS_PROBE_HTTP;
-	assert_int_equal(begin(scene, &mute, 3), 0);
-	assert_int_equal(begin(scene, &other, 4), 0);
-	run_until_results(scene, 1); /* 3, in the middle of its exchange */
-	assert_int_equal(scene->token, 3);
-	assert_int_equal(begin(scene, &mute, 5), 0);
-	scene->prober.ops->cancel(scene->prober.self, 7);
-	scene->prober.ops->cancel(scene->prober.self, 9);
-	run_until_results(scene, 2);
-	assert_int_equal(scene->token, 4);
-	assert_int_equal(scene->seen[1] + scene->seen[2] + scene->seen[5], 0);
+	assert_int_equal(probe_scene_begin(&scene->probes, &mute, 3), 0);
+	assert_int_equal(probe_scene_begin(&scene->probes, &other, 4), 0);
+	probe_scene_run(&scene->probes, 1); /* 3, in the middle of its exchange */
+	assert_int_equal(scene->probes.token, 3);
+	assert_int_equal(probe_scene_begin(&scene->probes, &mute, 5), 0);
+	scene->probes.prober.ops->cancel(scene->probes.prober.self, 7);
+	scene->probes.prober.ops->cancel(scene->probes.prober.self, 9);
+	probe_scene_run(&scene->probes, 2);
+	assert_int_equal(scene->probes.token, 4);
+	assert_int_equal(scene->probes.seen[1] + scene->probes.seen[2] + scene->probes.seen[5], 0);
 }
 
 /* Whatever is under way when the prober closes goes with it (ASan would tell). */
@@ -658,11 +581,11 @@ static void closed_while_probing(void **state)
 
 	scene->server.manner = MUTE;
 	for (uint64_t token = 1; token <= 20; token++)
-		assert_int_equal(begin(scene, &target, token), 0);
+		assert_int_equal(probe_scene_begin(&scene->probes, &target, token), 0);
 	quick.spec.timeout_ms = 30;
-	assert_int_equal(begin(scene, &quick, 21), 0);
-	run_until_results(scene, 1);
-	assert_int_equal(begin(scene, &quick, 22), 0);
+	assert_int_equal(probe_scene_begin(&scene->probes, &quick, 21), 0);
+	probe_scene_run(&scene->probes, 1);
+	assert_int_equal(probe_scene_begin(&scene->probes, &quick, 22), 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -671,6 +594,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(tcp_accepting),
+		TEST(the_network_alone),
 		TEST(tcp_ipv6),
 		TEST(refusing),
 		TEST(silent),

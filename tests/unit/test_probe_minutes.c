@@ -114,7 +114,7 @@ static void classes_are_counted_as_what_they_are(void **state)
 	} cases[] = {
 		{"good", {GS_PROBE_OK, GS_PROBE_OK}, 2, 2, 0, 0},
 		{"each failure",
-		 {GS_PROBE_REFUSED, GS_PROBE_TIMEOUT, GS_PROBE_RESET, GS_PROBE_HTTP_STATUS,
+		 {GS_PROBE_REFUSED, GS_PROBE_TIMEOUT, GS_PROBE_RESET, GS_PROBE_STATUS,
 		  GS_PROBE_BAD_REPLY, GS_PROBE_NO_ROUTE},
 		 6,
 		 6,

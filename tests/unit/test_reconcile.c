@@ -13,6 +13,7 @@
 #include "tests/fakes/fake_prober.h"
 #include "tests/fakes/fakes.h"
 #include "tests/fakes/world.h"
+#include "user/app/probe_trips.h"
 #include "user/app/reconcile.h"
 #include "user/app/snapshot_io.h"
 #include "user/base/cleanup.h"
@@ -125,6 +126,8 @@ static int set_up(void **state)
 		return -1;
 	snprintf(scene->settings.last_good, sizeof(scene->settings.last_good), "%s/last-good.json",
 		 scene->folder);
+	snprintf(scene->settings.overlays, sizeof(scene->settings.overlays), "%s/overlays.json",
+		 scene->folder);
 	return 0;
 }
 
@@ -140,6 +143,7 @@ static int tear_down(void **state)
 	gs_loop_free(scene->loop);
 	world_free(scene->world);
 	unlink(scene->settings.last_good);
+	unlink(scene->settings.overlays);
 	rmdir(scene->folder);
 	free(scene);
 	return alive ? -1 : 0; /* every database that was given was released */
@@ -196,7 +200,8 @@ static bool is_idle(struct scene *scene)
 
 static bool all_known(struct scene *scene)
 {
-	return look(scene)->tables && gs_monitor_unknown_count(look(scene)->monitor) == 0;
+	return look(scene)->tables && gs_monitor_unknown_count(look(scene)->monitor) == 0 &&
+	       is_idle(scene);
 }
 
 static uint32_t publishes(struct scene *scene)
@@ -277,7 +282,7 @@ static bool one_publish_waits(struct scene *scene)
 
 static bool revision_9(struct scene *scene)
 {
-	return look(scene)->snapshot && look(scene)->snapshot->revision == 9;
+	return look(scene)->snapshot && look(scene)->snapshot->revision == 9 && is_idle(scene);
 }
 
 static void the_newest_snapshot_wins(void **state)
@@ -445,7 +450,7 @@ static void failover_waits_for_nobody(void **state)
 
 static bool revision_2(struct scene *scene)
 {
-	return look(scene)->snapshot && look(scene)->snapshot->revision == 2;
+	return look(scene)->snapshot && look(scene)->snapshot->revision == 2 && is_idle(scene);
 }
 
 static void an_operator_drains_a_region(void **state)
@@ -729,6 +734,161 @@ static void a_drain_that_is_over_stays_so_after_a_restart(void **state)
 	assert_int_equal(region_word(scene, FAKE_US), GS_USABLE_UP);
 }
 
+/* ---- operators' overlays, and panic ---------------------------------------------------------- */
+
+/* The fake snapshot with region-1 drained, laid over it, until then. */
+static struct gs_snapshot *overlaid(uint64_t revision, int64_t expires_unix_ms)
+{
+	struct gs_snapshot *snapshot = fake_snapshot(revision);
+
+	free(snapshot->overlays);
+	snapshot->overlays = calloc(1, sizeof(*snapshot->overlays));
+	assert_non_null(snapshot->overlays);
+	snapshot->overlay_count = 1;
+	snapshot->overlays[0] = (struct gs_overlay){.region = FAKE_EU,
+						    .admin = GS_ADMIN_DRAIN,
+						    .made_unix_ms = gs_unix_ms(),
+						    .expires_unix_ms = expires_unix_ms};
+	return snapshot;
+}
+
+/* Without the database, and by its clock: this machine's is an hour late. */
+static void an_overlay_expires_without_the_database(void **state)
+{
+	struct scene *scene = *state;
+	struct gs_snapshot *snapshot;
+	int64_t until;
+
+	start_in_peace(scene);
+	until = gs_unix_ms() + 700;
+	snapshot = overlaid(2, until + 3600000);
+	snapshot->clock_ahead_ms = 3600000;
+	give(scene, snapshot);
+	run_until(scene, is_eu_drained);
+	assert_int_equal(look(scene)->info.generation, 1); /* nothing to rebuild */
+	lose_database(scene);
+	run_until(scene, eu_is_up);
+	assert_in_range(gs_unix_ms() - until, 0, 5000);
+}
+
+static void lay_over_us(struct scene *scene, uint32_t seconds)
+{
+	const struct gs_overlay_names us = {.region = "region-2"};
+	const struct gs_reconcile_laying laying = {
+		.overlay = {.admin = GS_ADMIN_DRAIN, .reason = "a cable"},
+		.seconds = seconds,
+		.demand = -1};
+	struct gs_error error = {""};
+
+	assert_int_equal(gs_reconcile_lay(scene->reconcile, &us, 1, &laying, &error), 0);
+}
+
+static bool is_us_drained(struct scene *scene)
+{
+	return region_word(scene, FAKE_US) == GS_USABLE_DRAIN;
+}
+
+static bool is_us_up(struct scene *scene)
+{
+	return region_word(scene, FAKE_US) == GS_USABLE_UP;
+}
+
+/* In force in the same turn; it holds over another snapshot and a restart, and ends by itself. */
+static void what_one_edge_says_holds_there(void **state)
+{
+	struct scene *scene = *state;
+
+	start_in_peace(scene);
+	lay_over_us(scene, 2);
+	assert_true(is_us_drained(scene));
+	assert_non_null(strstr(scene->store_fake.transitions[0].why, "a cable"));
+	give(scene, fake_snapshot(2));
+	run_until(scene, revision_2);
+	assert_true(is_us_drained(scene));
+	run_until(scene, is_idle);
+	gs_reconcile_free(scene->reconcile);
+	start(scene);
+	give(scene, fake_snapshot(3));
+	run_until(scene, all_known);
+	assert_int_equal(look(scene)->local->count, 1);
+	assert_true(is_us_drained(scene));
+	run_until(scene, is_us_up);
+	assert_int_equal(look(scene)->local->entry_count, 0);
+}
+
+/* The database says otherwise, of this edge too. */
+static void what_one_edge_says_is_superseded(void **state)
+{
+	struct scene *scene = *state;
+	struct gs_snapshot *snapshot = overlaid(2, 0);
+
+	start_in_peace(scene);
+	lay_over_us(scene, 3600);
+	snapshot->overlays[0].region = FAKE_US;
+	snapshot->overlays[0].admin = GS_ADMIN_AUTO;
+	snapshot->overlays[0].supersedes = true;
+	snapshot->overlays[0].made_unix_ms = gs_unix_ms() + 1;
+	give(scene, snapshot);
+	run_until(scene, is_us_up);
+	assert_int_equal(look(scene)->local->entry_count, 0);
+}
+
+static bool is_all_down(struct scene *scene)
+{
+	return gs_panics_get(look(scene)->panics, FAKE_WEB).mode == GS_PANIC_ALL_DOWN;
+}
+
+static bool only_us_is_up(struct scene *scene)
+{
+	return is_us_up(scene) && region_word(scene, FAKE_EU) == GS_USABLE_DOWN &&
+	       region_word(scene, FAKE_AP) == GS_USABLE_DOWN;
+}
+
+/* Region after region fails and is left; of the last one nobody would be left, so all serve; the
+ * first that is back is the only one again. */
+static void nothing_is_healthy(void **state)
+{
+	struct scene *scene = *state;
+	bool was_told = false;
+
+	start_in_peace(scene);
+	answer(scene, FAKE_EU, GS_PROBE_REFUSED);
+	run_until(scene, eu_is_down);
+	answer(scene, FAKE_AP, GS_PROBE_TIMEOUT);
+	run_until(scene, only_us_is_up);
+	answer(scene, FAKE_US, GS_PROBE_STATUS);
+	run_until(scene, is_all_down);
+	for (gs_id r = 1; r <= FAKE_REGIONS; r++) {
+		assert_int_equal(region_word(scene, r), GS_USABLE_UP);
+		assert_int_equal(pool_word(scene, r).state, GS_USABLE_UP);
+		assert_int_not_equal(pool_word(scene, r).fallback, 0);
+	}
+	for (uint32_t i = 0; i < scene->store_fake.transition_count; i++)
+		was_told = was_told || strstr(scene->store_fake.transitions[i].why,
+					      "all down: health is ignored");
+	assert_true(was_told);
+	answer(scene, FAKE_US, GS_PROBE_OK);
+	run_until(scene, only_us_is_up);
+}
+
+/* Where this machine has no way to go, nobody is sent. */
+static void nothing_is_healthy_or_reachable(void **state)
+{
+	struct scene *scene = *state;
+	struct gs_snapshot *snapshot = fake_snapshot(1);
+
+	start(scene);
+	give(scene, snapshot);
+	run_until(scene, all_known);
+	answer(scene, FAKE_EU, GS_PROBE_NO_ROUTE); /* while others answer */
+	run_until(scene, eu_is_down);
+	answer(scene, FAKE_US, GS_PROBE_REFUSED);
+	answer(scene, FAKE_AP, GS_PROBE_REFUSED);
+	run_until(scene, is_all_down);
+	assert_int_equal(region_word(scene, FAKE_EU), GS_USABLE_DOWN);
+	assert_int_equal(region_word(scene, FAKE_US), GS_USABLE_UP);
+}
+
 /* ---- starting -------------------------------------------------------------------------------- */
 
 /* The maps say who was up: nobody is taken down because nobody has asked yet. */
@@ -746,7 +906,8 @@ static void a_restart_does_not_flap(void **state)
 	}
 	scene->dataplane_fake.info.generation = 5;
 	scene->dataplane_fake.backends[fake_backend(FAKE_US, 1)].state = GS_USABLE_DOWN;
-	answer(scene, FAKE_US, GS_PROBE_TIMEOUT);
+	/* the one that was down; another one that fails long enough would rightly go down */
+	scene->prober_fake.backend[fake_backend(FAKE_US, 1)].answer.class = GS_PROBE_TIMEOUT;
 	start(scene);
 	give(scene, fake_snapshot(1));
 	run_until(scene, is_idle);
@@ -804,10 +965,14 @@ static uint32_t breaker_transitions(const struct scene *scene, const char *to)
 static void a_region_comes_back_by_trials(void **state)
 {
 	struct scene *scene = *state;
+	struct gs_snapshot *snapshot = with_breakers(1);
+	struct gs_breaker_spec *spec = &snapshot->services[0].breaker;
 	bool tried = false, ramped = false;
 
+	/* Longer than its health takes to recover, on a slow machine, too. */
+	spec->open_ms = spec->open_max_ms = 1500;
 	start(scene);
-	give(scene, with_breakers(1));
+	give(scene, snapshot);
 	run_until(scene, is_idle);
 	run_until(scene, eu_is_up);
 	answer(scene, FAKE_EU, GS_PROBE_REFUSED);
@@ -981,6 +1146,12 @@ static void load(struct scene *scene, const char *path)
 	assert_int_equal(scene->load_calls, 1);
 }
 
+/* On the worker: it may be half a gigabyte. */
+static bool was_released(struct scene *scene)
+{
+	return __atomic_load_n(&scene->geodb_fake.releases, __ATOMIC_RELAXED) > 0;
+}
+
 static void geoip_is_loaded_before_the_first_publish(void **state)
 {
 	struct scene *scene = *state;
@@ -997,6 +1168,7 @@ static void geoip_is_loaded_before_the_first_publish(void **state)
 	assert_int_equal(scene->load_err, 0);
 	assert_string_equal(look(scene)->geo->path, "/geo/two.mmdb");
 	assert_int_equal(publishes(scene), 2);
+	run_until(scene, was_released);
 	assert_int_equal(scene->geodb_fake.releases, 1);
 }
 
@@ -1130,6 +1302,218 @@ static void the_guilty_one_is_found(void **state)
 	assert_int_equal(gs_reconcile_load_geo(scene->reconcile, "/geo/two.mmdb", NULL, NULL), 0);
 	pthread_mutex_unlock(&scene->dataplane_fake.gate);
 	run_until(scene, geo_two);
+	assert_int_equal(look(scene)->snapshot->revision, 2);
+}
+
+/* ---- ASN databases --------------------------------------------------------------------------- */
+
+/* With an override of AS64500. */
+static struct gs_snapshot *snapshot_of_a_system(uint64_t revision)
+{
+	struct gs_snapshot *plain = fake_snapshot(revision), *with;
+
+	assert_int_equal(gs_snapshot_copy(plain, 1, &with), 0);
+	gs_snapshot_free(plain);
+	with->overrides[0].asn = 64500;
+	with->overrides[0].region = FAKE_US;
+	with->override_count = 1;
+	return with;
+}
+
+static bool asn_is(struct scene *scene, const char *path)
+{
+	return look(scene)->asn && strcmp(look(scene)->asn->path, path) == 0 && is_idle(scene);
+}
+
+static bool asn_two(struct scene *scene)
+{
+	return asn_is(scene, "/asn/two.mmdb");
+}
+
+static bool has_asn_problem(struct scene *scene)
+{
+	return look(scene)->asn_problem[0] && is_idle(scene);
+}
+
+static const char *missing(struct scene *scene)
+{
+	static char out[GS_ERROR_MAX];
+
+	return gs_reconcile_asn_missing(look(scene), out);
+}
+
+static void both_files_are_there_before_the_first_publish(void **state)
+{
+	struct scene *scene = *state;
+	uint64_t digest;
+
+	strcpy(scene->settings.geoip, "/geo/one.mmdb");
+	strcpy(scene->settings.asn, "/asn/one.mmdb");
+	start(scene);
+	give(scene, snapshot_of_a_system(1));
+	run_until(scene, all_known);
+	assert_int_equal(publishes(scene), 1);
+	assert_string_equal(look(scene)->geo->path, "/geo/one.mmdb");
+	assert_string_equal(look(scene)->asn->path, "/asn/one.mmdb");
+	assert_ptr_equal(look(scene)->tables->asn, look(scene)->asn);
+	assert_string_equal(missing(scene), "");
+	/* Another ASN database is another digest, though the GeoIP database is the same. */
+	digest = scene->store_fake.report.geo_digest;
+	assert_int_not_equal(digest, look(scene)->geo->digest);
+	assert_int_equal(gs_reconcile_reload_asn(scene->reconcile, "/asn/two.mmdb"), 0);
+	run_until(scene, asn_two);
+	assert_int_equal(scene->store_fake.report.geo_digest, digest);
+	assert_string_equal(look(scene)->geo->path, "/geo/one.mmdb");
+}
+
+static bool asn_three(struct scene *scene)
+{
+	return asn_is(scene, "/asn/three.mmdb");
+}
+
+static void a_broken_asn_file_leaves_the_one_in_force(void **state)
+{
+	struct gs_geo_key zero = {0};
+	uint32_t system = 64500;
+	const struct gs_asndata other = {
+		.digest = 2,
+		.v4 = {.starts = &zero, .asns = &system, .start_count = 1},
+		.v6 = {.starts = &zero, .asns = &system, .start_count = 1}};
+	struct scene *scene = *state;
+	uint64_t digest;
+
+	strcpy(scene->settings.geoip, "/geo/one.mmdb");
+	strcpy(scene->settings.asn, "/asn/two.mmdb");
+	start_in_peace(scene);
+	scene->geodb_fake.asn_error = -EINVAL;
+	assert_int_equal(gs_reconcile_reload_asn(scene->reconcile, "/asn/broken.mmdb"), 0);
+	run_until(scene, has_asn_problem);
+	assert_string_equal(look(scene)->asn_problem, "/asn/broken.mmdb: scripted to be broken");
+	assert_string_equal(look(scene)->asn->path, "/asn/two.mmdb");
+	assert_string_equal(look(scene)->geo_problem, "");
+	assert_int_equal(publishes(scene), 1);
+	/* The next snapshot has it still, and another GeoIP file comes into force beside it. */
+	give(scene, snapshot_of_a_system(9));
+	run_until(scene, revision_9);
+	assert_ptr_equal(look(scene)->tables->asn, look(scene)->asn);
+	assert_int_equal(look(scene)->tables->override_count, 0);
+	load(scene, "/geo/two.mmdb");
+	assert_int_equal(scene->load_err, 0);
+	assert_string_equal(look(scene)->asn->path, "/asn/two.mmdb");
+	digest = scene->store_fake.report.geo_digest;
+	/* A good one again: its systems' prefixes are in the tables. */
+	scene->geodb_fake.asn_error = 0;
+	scene->geodb_fake.asn = &other;
+	assert_int_equal(gs_reconcile_reload_asn(scene->reconcile, "/asn/three.mmdb"), 0);
+	run_until(scene, asn_three);
+	assert_string_equal(look(scene)->asn_problem, "");
+	assert_true(look(scene)->tables->override_count > 1);
+	assert_int_not_equal(scene->store_fake.report.geo_digest, digest);
+	assert_string_equal(look(scene)->geo->path, "/geo/two.mmdb");
+}
+
+/* Sound, but its system has more prefixes than the tables hold: refused at the publish. */
+static void an_asn_file_that_does_not_fit_is_refused(void **state)
+{
+	enum { PREFIXES = 2 * GS_MAX_OVERRIDES + 2 };
+	struct gs_geo_key *starts = calloc(PREFIXES, sizeof(*starts));
+	uint32_t *asns = calloc(PREFIXES, sizeof(*asns));
+	struct gs_asndata many = {.digest = 3,
+				  .v4 = {.starts = starts, .asns = asns, .start_count = PREFIXES},
+				  .v6 = {.starts = starts, .asns = asns, .start_count = 1}};
+	struct scene *scene = *state;
+
+	assert_non_null(starts);
+	assert_non_null(asns);
+	for (uint32_t i = 0; i < PREFIXES; i++) {
+		starts[i].low = i;
+		asns[i] = 64500 + i % 2;
+	}
+	strcpy(scene->settings.asn, "/asn/two.mmdb");
+	start_in_peace(scene);
+	give(scene, snapshot_of_a_system(9));
+	run_until(scene, revision_9);
+	scene->geodb_fake.asn = &many;
+	assert_int_equal(gs_reconcile_reload_asn(scene->reconcile, "/asn/many.mmdb"), 0);
+	run_until(scene, has_asn_problem);
+	assert_non_null(strstr(look(scene)->asn_problem, "override AS64500"));
+	assert_string_equal(look(scene)->asn->path, "/asn/two.mmdb");
+	assert_int_equal(look(scene)->snapshot->revision, 9);
+	scene->geodb_fake.asn = NULL;
+	assert_int_equal(gs_reconcile_reload_asn(scene->reconcile, "/asn/three.mmdb"), 0);
+	run_until(scene, asn_three);
+	free(starts);
+	free(asns);
+}
+
+/* Nobody is under the override, which is said; the rest is in force. */
+static void without_an_asn_database_the_rest_is_in_force(void **state)
+{
+	struct scene *scene = *state;
+
+	start_in_peace(scene);
+	assert_string_equal(missing(scene), "");
+	give(scene, snapshot_of_a_system(9));
+	run_until(scene, revision_9);
+	assert_non_null(strstr(missing(scene), "overrides of systems (1)"));
+	assert_int_equal(look(scene)->tables->override_count, 0);
+	assert_int_equal(gs_reconcile_reload_asn(scene->reconcile, "/asn/two.mmdb"), 0);
+	run_until(scene, asn_two);
+	assert_string_equal(missing(scene), "");
+}
+
+/* As a_warm_edge_keeps_its_geo_tables: a restart with a broken file moves nobody. */
+static void a_warm_edge_keeps_its_systems(void **state)
+{
+	struct scene *scene = *state;
+
+	strcpy(scene->settings.geoip, "/geo/one.mmdb");
+	strcpy(scene->settings.asn, "/asn/broken.mmdb");
+	scene->geodb_fake.asn_error = -EINVAL;
+	scene->dataplane_fake.info.generation = 5;
+	start(scene);
+	give(scene, snapshot_of_a_system(1));
+	run_until(scene, has_publish_problem);
+	assert_non_null(strstr(look(scene)->publish_problem, "no ASN database"));
+	assert_int_equal(publishes(scene), 0);
+	assert_int_equal(look(scene)->snapshot->revision, 1);
+	scene->geodb_fake.asn_error = 0;
+	assert_int_equal(gs_reconcile_reload_asn(scene->reconcile, "/asn/two.mmdb"), 0);
+	run_until(scene, asn_two);
+	assert_int_equal(publishes(scene), 1);
+	assert_string_equal(look(scene)->geo->path, "/geo/one.mmdb");
+}
+
+/* The same without such an override: the file is nobody's reason to wait. */
+static void a_warm_edge_without_systems_goes_on(void **state)
+{
+	struct scene *scene = *state;
+
+	strcpy(scene->settings.asn, "/asn/broken.mmdb");
+	scene->geodb_fake.asn_error = -EINVAL;
+	scene->dataplane_fake.info.generation = 5;
+	start(scene);
+	give(scene, fake_snapshot(9));
+	run_until(scene, revision_9);
+	assert_int_equal(publishes(scene), 1);
+	assert_null(look(scene)->asn);
+}
+
+/* A bad snapshot and a good file at the same time: the file comes into force, the other not. */
+static void the_guilty_one_is_found_beside_systems(void **state)
+{
+	struct scene *scene = *state;
+
+	strcpy(scene->settings.geoip, "/geo/one.mmdb");
+	start_in_peace(scene);
+	pthread_mutex_lock(&scene->dataplane_fake.gate);
+	give(scene, fake_snapshot(2)); /* keeps the worker busy */
+	give(scene, bad_snapshot(3));
+	assert_int_equal(gs_reconcile_reload_geo(scene->reconcile, "/geo/two.mmdb"), 0);
+	assert_int_equal(gs_reconcile_reload_asn(scene->reconcile, "/asn/two.mmdb"), 0);
+	pthread_mutex_unlock(&scene->dataplane_fake.gate);
+	run_until(scene, geo_two);
+	run_until(scene, asn_two);
 	assert_int_equal(look(scene)->snapshot->revision, 2);
 }
 
@@ -1496,6 +1880,34 @@ static void probes_go_where_a_backend_listens(void **state)
 	run_until(scene, is_asked_at_81);
 }
 
+static bool is_heard_of(struct scene *scene)
+{
+	struct gs_probe_trip trips[GS_ID_MAX_REGION];
+
+	return gs_probe_trips_look(look(scene)->probe_trips, look(scene)->snapshot,
+				   gs_loop_now_ms(scene->loop), trips) > 0;
+}
+
+/* Of probes that tell it, and succeed. */
+static void round_trips_of_probes_are_kept(void **state)
+{
+	struct scene *scene = *state;
+	struct gs_probe_trip trips[GS_ID_MAX_REGION];
+
+	scene->prober_fake.backend[fake_backend(FAKE_US, 1)].rtt_us = 4321;
+	scene->prober_fake.backend[fake_backend(FAKE_EU, 1)].rtt_us = 1;
+	answer(scene, FAKE_EU, GS_PROBE_REFUSED);
+	start(scene);
+	give(scene, fake_snapshot(1));
+	run_until(scene, all_known);
+	run_until(scene, is_heard_of);
+	assert_int_equal(gs_probe_trips_look(look(scene)->probe_trips, look(scene)->snapshot,
+					     gs_loop_now_ms(scene->loop), trips),
+			 1);
+	assert_int_equal(trips[0].region, FAKE_US);
+	assert_int_equal(trips[0].us, 4321);
+}
+
 /* Seconds may pass until a large file is read: states are followed meanwhile. */
 static void a_restart_steers_while_geoip_is_read(void **state)
 {
@@ -1547,6 +1959,11 @@ int main(void)
 		SCENE(a_drain_ends_at_its_deadline),
 		SCENE(a_backends_drain_ends_at_its_deadline),
 		SCENE(a_drain_that_is_over_stays_so_after_a_restart),
+		SCENE(an_overlay_expires_without_the_database),
+		SCENE(what_one_edge_says_holds_there),
+		SCENE(what_one_edge_says_is_superseded),
+		SCENE(nothing_is_healthy),
+		SCENE(nothing_is_healthy_or_reachable),
 		SCENE(a_restart_does_not_flap),
 		SCENE(a_region_comes_back_by_trials),
 		SCENE(forces_hold_whoever_is_left),
@@ -1560,6 +1977,13 @@ int main(void)
 		SCENE(an_empty_edge_starts_without_geoip),
 		SCENE(a_warm_edge_keeps_its_geo_tables),
 		SCENE(a_bad_first_snapshot_costs_no_geoip),
+		SCENE(both_files_are_there_before_the_first_publish),
+		SCENE(a_broken_asn_file_leaves_the_one_in_force),
+		SCENE(an_asn_file_that_does_not_fit_is_refused),
+		SCENE(without_an_asn_database_the_rest_is_in_force),
+		SCENE(a_warm_edge_keeps_its_systems),
+		SCENE(a_warm_edge_without_systems_goes_on),
+		SCENE(the_guilty_one_is_found_beside_systems),
 		SCENE(the_guilty_one_is_found),
 		SCENE(hops_are_looked_at_again),
 		SCENE(hops_follow_what_is_told),
@@ -1575,6 +1999,7 @@ int main(void)
 		SCENE(new_maps_are_filled_in_the_end),
 		SCENE(a_moved_backend_answers_first),
 		SCENE(probes_go_where_a_backend_listens),
+		SCENE(round_trips_of_probes_are_kept),
 		SCENE(a_restart_steers_while_geoip_is_read),
 		SCENE(refused_rows_are_told),
 	};

@@ -49,6 +49,145 @@ static struct gs_handshake shake(uint32_t n, uint32_t rtt_us)
 	return handshake;
 }
 
+/* The median of the newest, of this many milliseconds apart: what a change comes to, and when. */
+static void recent_ones_speak(void **state)
+{
+	static const struct {
+		uint32_t apart_ms, before, after; /* of 20 ms, then of 90 ms */
+		uint32_t want_us;
+	} cases[] = {
+		{60000, 1, 0, 20000},  {60000, 5, 2, 20000}, {60000, 5, 3, 90000},
+		{1000, 9, 5, 20000},   {1000, 9, 14, 90000}, {1000, 40, 4, 20000},
+		{1000, 40, 12, 90000}, {20000, 9, 2, 20000}, {20000, 9, 4, 90000},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint64_t now_ms = START_MS + i * 100 * GS_ROUND_TRIPS_WINDOW_MS;
+		struct gs_recent_trip trip;
+		struct gs_handshake handshake;
+
+		gs_round_trips_forget_locations(*state);
+		for (uint32_t n = 0; n < cases[i].before + cases[i].after; n++) {
+			handshake = shake((uint32_t)(i * 1000 + n),
+					  n < cases[i].before ? 20000 : 90000);
+			now_ms += cases[i].apart_ms;
+			assert_true(gs_round_trips_add(*state, &handshake, now_ms));
+		}
+		assert_true(gs_round_trips_recent(*state, BERLIN, FRA, now_ms + 700, &trip));
+		if (trip.us != cases[i].want_us)
+			fail_msg("case %zu: %u", i, trip.us);
+		assert_int_equal(trip.age_ms, 700);
+		assert_false(gs_round_trips_recent(*state, BERLIN, SYD, now_ms, &trip));
+	}
+}
+
+/* One client that sends more than all others is one of them. */
+static void one_prefix_has_one_vote(void **state)
+{
+	struct gs_recent_trip trip;
+
+	for (uint32_t n = 0; n < 3; n++) {
+		struct gs_handshake handshake = shake(n, 20000);
+
+		assert_true(gs_round_trips_add(*state, &handshake, START_MS));
+	}
+	for (uint32_t n = 0; n < 10; n++) {
+		struct gs_handshake handshake = shake(7, 900000);
+
+		assert_true(gs_round_trips_add(*state, &handshake, START_MS));
+	}
+	assert_true(gs_round_trips_recent(*state, BERLIN, FRA, START_MS, &trip));
+	assert_int_equal(trip.us, 20000);
+	assert_int_equal(trip.count, 13);
+}
+
+/*
+ * Who has given its share of a window is followed all the same, and is one of many as ever: of
+ * clients that had 20 ms, one goes on, at 90 ms.
+ */
+static void who_sends_much_is_followed(void **state)
+{
+	static const struct {
+		uint32_t others, sends; /* each once; of the one, in a window */
+		uint32_t want_us;
+	} cases[] = {{0, 1000, 90000},
+		     {1, 1000, 20000},
+		     {2, 1000, 20000},
+		     {9, 1000, 20000},
+		     {9, 3, 20000}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct gs_recent_trip trip;
+		struct gs_handshake handshake;
+
+		gs_round_trips_forget_locations(*state);
+		for (uint32_t n = 0; n < 100; n++) {
+			handshake = shake(7, 20000);
+			gs_round_trips_add(*state, &handshake, START_MS);
+		}
+		for (uint32_t n = 0; n < cases[i].others; n++) {
+			handshake = shake(100 + n, 20000);
+			gs_round_trips_add(*state, &handshake, START_MS);
+		}
+		for (uint32_t n = 0; n < cases[i].sends; n++) {
+			handshake = shake(7, 90000);
+			gs_round_trips_add(*state, &handshake, START_MS + 1);
+		}
+		assert_true(gs_round_trips_recent(*state, BERLIN, FRA, START_MS + 1, &trip));
+		if (trip.us != cases[i].want_us)
+			fail_msg("case %zu: %u", i, trip.us);
+	}
+}
+
+/* Who was there, and is no more, has no vote for long. */
+static void who_has_gone_is_heard_no_more(void **state)
+{
+	struct gs_recent_trip trip;
+	struct gs_handshake handshake;
+
+	for (uint32_t n = 0; n < 200; n++) {
+		handshake = n < 20 ? shake(9, 20000) : shake(7, 90000);
+		gs_round_trips_add(*state, &handshake, START_MS + n * 1000);
+		assert_true(gs_round_trips_recent(*state, BERLIN, FRA, START_MS + n * 1000, &trip));
+		assert_int_equal(trip.us, n < 50 ? 20000 : 90000);
+	}
+}
+
+/* One of few that had to be repeated, a second later, is not what these clients have. */
+static void a_lost_syn_says_nothing(void **state)
+{
+	static const uint32_t us[] = {20000, 1020000};
+	struct gs_recent_trip trip;
+
+	for (uint32_t n = 0; n < 2; n++) {
+		struct gs_handshake handshake = shake(n, us[n]);
+
+		assert_true(gs_round_trips_add(*state, &handshake, START_MS));
+		assert_true(gs_round_trips_recent(*state, BERLIN, FRA, START_MS, &trip));
+		assert_int_equal(trip.us, 20000);
+		assert_int_equal(trip.count, n + 1);
+	}
+}
+
+static void only_what_is_new_comes_next(void **state)
+{
+	struct gs_handshake handshake = shake(1, 20000);
+	struct gs_recent_trip trip;
+	uint32_t at = 0;
+
+	assert_true(gs_round_trips_add(*state, &handshake, START_MS));
+	handshake.location = BERLIN + 1;
+	assert_true(gs_round_trips_add(*state, &handshake, START_MS + 5));
+	assert_true(gs_round_trips_next_recent(*state, &at, START_MS + 1, START_MS + 9, &trip));
+	assert_int_equal(trip.id, BERLIN + 1);
+	assert_int_equal(trip.age_ms, 4);
+	assert_false(gs_round_trips_next_recent(*state, &at, START_MS + 1, START_MS + 9, &trip));
+	/* Nor what the windows have forgotten. */
+	at = 0;
+	assert_false(gs_round_trips_next_recent(*state, &at, 0,
+						START_MS + 3 * GS_ROUND_TRIPS_WINDOW_MS, &trip));
+}
+
 static bool is_known(struct gs_round_trips *trips, uint64_t now_ms)
 {
 	struct gs_round_trip trip;
@@ -265,6 +404,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(other_locations_keep_services),
 		TEST(one_handshake_counts_for_its_location_and_its_service),
+		TEST(recent_ones_speak),
+		TEST(one_prefix_has_one_vote),
+		TEST(who_sends_much_is_followed),
+		TEST(who_has_gone_is_heard_no_more),
+		TEST(a_lost_syn_says_nothing),
+		TEST(only_what_is_new_comes_next),
 		TEST(what_cannot_be_is_not_believed),
 		TEST(samples_pass_after_five_to_ten_minutes),
 		TEST(quantiles_as_a_list_has_them),

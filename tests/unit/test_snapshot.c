@@ -46,7 +46,7 @@ static void set_name(char out[GS_NAME_MAX], const char *format, unsigned number)
 	snprintf(out, GS_NAME_MAX, "%s%u", format, number);
 }
 
-/* Regions 2, 4, 6; policies 3, 5; services 10, 20, 30; backends 7, 14, 21, 28; 3 overrides; 3
+/* Regions 2, 4, 6; policies 3, 5; services 10, 20, 30; backends 7, 14, 21, 28; 5 overrides; 3
  * access rules. What tests of other things leave 0 is 0 here, too. */
 static struct gs_snapshot *sound(void)
 {
@@ -55,8 +55,10 @@ static struct gs_snapshot *sound(void)
 					   .policy_count = 2,
 					   .service_count = 3,
 					   .backend_count = 4,
-					   .override_count = 3,
-					   .access_count = 3};
+					   .override_count = 5,
+					   .fence_count = 2,
+					   .access_count = 3,
+					   .latency_count = 3};
 	struct gs_snapshot *s;
 
 	assert_int_equal(gs_snapshot_new(&counts, &s), 0);
@@ -89,10 +91,26 @@ static struct gs_snapshot *sound(void)
 	s->overrides[0] = (struct gs_override){.prefix = prefix("10.0.0.0/8"), .region = 4};
 	s->overrides[1] = (struct gs_override){.prefix = prefix("10.0.0.0/16"), .region = 6};
 	s->overrides[2] = (struct gs_override){.prefix = prefix("::/0"), .region = 2};
+	s->overrides[3] = (struct gs_override){.place = {GS_PLACE_COUNTRY, "DE"}, .region = 2};
+	s->overrides[4] = (struct gs_override){.asn = 4294967295, .region = 2};
+	s->fences[0] = (struct gs_fence){
+		.place = {GS_PLACE_COUNTRY, "DE"}, .region_count = 1, .regions = {6}};
+	s->fences[1] = (struct gs_fence){.place = {GS_PLACE_COUNTRY, "DE"},
+					 .service = 20,
+					 .region_count = 2,
+					 .regions = {2, 4}};
 	s->access[0] = (struct gs_access){.prefix = prefix("203.0.113.0/24")};
 	s->access[1] = (struct gs_access){
 		.prefix = prefix("203.0.113.0/24"), .service = 10, .allow = true};
 	s->access[2] = (struct gs_access){.prefix = prefix("2001:db8::/32"), .service = 30};
+	s->latencies[0] =
+		(struct gs_latency){.place = "cell:DE-BE/52,13", .region = 4, .us = 20000};
+	s->latencies[1] = (struct gs_latency){.place = "cell:DE-BE/52,13",
+					      .region = 6,
+					      .us = 1,
+					      .before_us = 9,
+					      .before_percent = 99};
+	s->latencies[2] = (struct gs_latency){.place = "everybody", .region = 2, .us = -20000};
 	return s;
 }
 
@@ -120,6 +138,43 @@ SPOIL(region_cost_nan, s->regions[1].cost = NAN)
 SPOIL(region_capacity, s->regions[1].capacity = UINT64_MAX)
 SPOIL(region_admin, s->regions[1].admin = GS_ADMIN__COUNT)
 SPOIL(policy_kind, s->policies[1].kind = GS_POLICY__COUNT)
+SPOIL(region_availability, s->regions[1].availability = 100.1)
+SPOIL(region_availability_nan, s->regions[1].availability = NAN)
+SPOIL(policy_rank_of_geo, s->policies[1].rank_count = 1)
+SPOIL(policy_no_rank, s->policies[1].kind = GS_POLICY_RANKED)
+SPOIL(policy_rank_twice, s->policies[1].kind = GS_POLICY_RANKED; s->policies[1].rank_count = 2)
+SPOIL(policy_band_ms, s->policies[1].band_ms = 10001)
+SPOIL(policy_band_percent, s->policies[1].band_percent = 101)
+SPOIL(policy_bias, s->policies[1].bias[2] = -100)
+SPOIL(policy_weight, s->policies[1].weight[2] = 1001)
+SPOIL(override_place, s->overrides[3].place.code[0] = 'd')
+SPOIL(override_place_twice, s->overrides[2] = s->overrides[3])
+SPOIL(override_asn_twice, s->overrides[3] = s->overrides[4])
+SPOIL(override_asn_and_place, s->overrides[3].asn = 64500)
+SPOIL(override_asn_region, s->overrides[4].region = 3)
+SPOIL(fence_place, s->fences[0].place.kind = GS_PLACE__COUNT)
+SPOIL(fence_service, s->fences[1].service = 11)
+SPOIL(fence_no_regions, s->fences[1].region_count = 0)
+SPOIL(fence_many_regions, s->fences[1].region_count = GS_FENCE_REGIONS_MAX + 1)
+SPOIL(fence_region, s->fences[1].regions[1] = 5)
+SPOIL(fence_region_twice, s->fences[1].regions[1] = 2)
+SPOIL(fence_reason, s->fences[0].reason[0] = '\n')
+SPOIL(fence_twice, s->fences[1].service = 0)
+SPOIL(latency_place, s->latencies[0].place[0] = 'C')
+SPOIL(latency_place_end, s->latencies[2].place[GS_LATENCY_PLACE_MAX - 1] = 'x')
+SPOIL(latency_region, s->latencies[1].region = 5)
+SPOIL(latency_us, s->latencies[1].us = 60000001)
+SPOIL(latency_us_low, s->latencies[0].us = INT32_MIN)
+SPOIL(latency_gone, {
+	s->latencies[1].us = s->latencies[1].before_us = GS_LATENCY_NONE;
+	s->latencies[1].before_percent = 50;
+})
+SPOIL(latency_before, {
+	s->latencies[1].before_us = -60000001;
+	s->latencies[1].before_percent = 50;
+})
+SPOIL(latency_before_percent, s->latencies[1].before_percent = 100)
+SPOIL(latency_twice, s->latencies[1].region = 4)
 SPOIL(policy_no_order, s->policies[1].order_count = 0)
 SPOIL(policy_long_order, s->policies[1].order_count = GS_POLICY_ORDER_MAX + 1)
 SPOIL(policy_order_unknown, s->policies[1].order[1] = 5)
@@ -180,6 +235,14 @@ SPOIL(limit_flows, s->services[0].limit.flows = UINT32_MAX)
 SPOIL(stale_kind, s->services[0].stale.kind = GS_STALE_IS__COUNT)
 SPOIL(stale_after_none, s->services[0].stale.kind = GS_STALE_IS_PASSED)
 SPOIL(stale_after, s->services[0].stale.after_s = 9)
+SPOIL(damping_order, s->services[0].damping.reuse = s->services[0].damping.suppress = 1500;
+      s->services[0].damping.half_life_s = 60; s->services[0].damping.ceiling_s = 300)
+SPOIL(damping_half_life, s->services[0].damping.suppress = 2500; s->services[0].damping.reuse = 1;
+      s->services[0].damping.half_life_s = 0; s->services[0].damping.ceiling_s = 300)
+SPOIL(panic_percent, s->services[0].panic.percent = 101)
+SPOIL(panic_kind, s->services[0].panic.all_down = GS_ALL_DOWN__COUNT)
+SPOIL(panic_nowhere, s->services[0].panic.all_down = GS_ALL_DOWN_SERVES_FIXED)
+SPOIL(panic_region, s->services[0].panic.region = 1)
 SPOIL(access_service, s->access[0].service = 11)
 SPOIL(access_host_bits, s->access[0].prefix.addr.bytes[15] = 1)
 SPOIL(access_length, s->access[2].prefix.length = 129)
@@ -222,6 +285,37 @@ static const struct {
 	{spoil_region_capacity, "regions[1].capacity:"},
 	{spoil_region_admin, "regions[1].admin:"},
 	{spoil_policy_kind, "policies[1].kind:"},
+	{spoil_region_availability, "regions[1].availability:"},
+	{spoil_region_availability_nan, "regions[1].availability:"},
+	{spoil_policy_rank_of_geo, "policies[1].rank:"},
+	{spoil_policy_no_rank, "policies[1].rank:"},
+	{spoil_policy_rank_twice, "policies[1].rank:"},
+	{spoil_policy_band_ms, "policies[1].band_ms:"},
+	{spoil_policy_band_percent, "policies[1].band_percent:"},
+	{spoil_policy_bias, "policies[1].bias:"},
+	{spoil_policy_weight, "policies[1].weight:"},
+	{spoil_override_place, "overrides[3].place:"},
+	{spoil_override_place_twice, "overrides[3].place:"},
+	{spoil_override_asn_twice, "overrides[4].asn: AS4294967295 is also overrides[3]"},
+	{spoil_override_asn_and_place, "overrides[3]: of a place and of an AS"},
+	{spoil_override_asn_region, "overrides[4].region:"},
+	{spoil_fence_place, "fences[0].place:"},
+	{spoil_fence_service, "fences[1].service:"},
+	{spoil_fence_no_regions, "fences[1].regions:"},
+	{spoil_fence_many_regions, "fences[1].regions:"},
+	{spoil_fence_region, "fences[1].regions[1]:"},
+	{spoil_fence_region_twice, "fences[1].regions[1]:"},
+	{spoil_fence_reason, "fences[0].reason:"},
+	{spoil_fence_twice, "fences[1]:"},
+	{spoil_latency_place, "latencies[0].place:"},
+	{spoil_latency_place_end, "latencies[2].place:"},
+	{spoil_latency_region, "latencies[1].region:"},
+	{spoil_latency_us, "latencies[1].us:"},
+	{spoil_latency_us_low, "latencies[0].us:"},
+	{spoil_latency_gone, "latencies[1].before_us:"},
+	{spoil_latency_before, "latencies[1].before_us:"},
+	{spoil_latency_before_percent, "latencies[1].before_percent:"},
+	{spoil_latency_twice, "latencies[1]:"},
 	{spoil_policy_no_order, "policies[1].order:"},
 	{spoil_policy_long_order, "policies[1].order:"},
 	{spoil_policy_order_unknown, "policies[1].order[1]:"},
@@ -281,6 +375,12 @@ static const struct {
 	{spoil_stale_kind, "services[0].stale.kind:"},
 	{spoil_stale_after_none, "services[0].stale.after_s: 0 is not 10 to 86400"},
 	{spoil_stale_after, "services[0].stale.after_s: 9 is not"},
+	{spoil_damping_order, "services[0].damping.reuse: 1500 is not less than suppress (1500)"},
+	{spoil_damping_half_life, "services[0].damping.half_life_s: 0 is not 1 to 3600"},
+	{spoil_panic_percent, "services[0].panic.percent: 101"},
+	{spoil_panic_kind, "services[0].panic.all_down: unknown"},
+	{spoil_panic_nowhere, "services[0].panic.all_down: no region has id 0"},
+	{spoil_panic_region, "services[0].panic.all_down: a region, and not"},
 	{spoil_access_service, "access[0].service: no service has id 11"},
 	{spoil_access_host_bits, "access[0].prefix: host bits"},
 	{spoil_access_length, "access[2].prefix: length"},
@@ -347,6 +447,58 @@ static void test_check_names_the_place(void **state)
 	}
 }
 
+/* What is laid over objects: one that is good, and what it may not be. */
+static void test_check_knows_overlays(void **state)
+{
+	static const struct {
+		struct gs_overlay overlays[2];
+		const char *want; /* NULL: sound */
+	} rows[] = {
+		{{{.region = 1}, {.region = 1, .edge = "fra1"}}, NULL},
+		{{{.region = 1, .service = 10}, {.backend = 100, .admin = GS_ADMIN_DRAIN}}, NULL},
+		{{{.region = 1, .admin = GS_ADMIN_FORCE_UP, .expires_unix_ms = 1},
+		  {.backend = 100}},
+		 NULL},
+		{{{.region = 1, .admin = GS_ADMIN_FORCE_UP}}, "overlays[0].expires: force_up"},
+		{{{.region = 1, .admin = GS_ADMIN_FORCE_DOWN}}, "overlays[0].expires: force_down"},
+		{{{.region = 1, .admin = GS_ADMIN__COUNT}}, "overlays[0].admin: unknown"},
+		{{{.region = 0}}, "overlays[0].region: no region has id 0"},
+		{{{.region = 77}}, "overlays[0].region: no region has id 77"},
+		{{{.region = 1, .service = 77}}, "overlays[0].service: no service"},
+		{{{.backend = 7777}}, "overlays[0].backend: no backend"},
+		{{{.region = 1, .backend = 100}}, "overlays[0]: of a backend, and of more"},
+		{{{.region = 1, .expires_unix_ms = -1}}, "overlays[0]: made or expires"},
+		{{{.region = 1, .reason = "a\x1b"}}, "overlays[0]: edge, reason"},
+		{{{.region = 1}, {.region = 1}}, "overlays[1]: not sorted, or twice"},
+		{{{.region = 1, .edge = "b"}, {.region = 1, .edge = "a"}},
+		 "overlays[1]: not sorted, or twice"},
+	};
+	(void)state;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct gs_overlay overlays[2] = {rows[i].overlays[0], rows[i].overlays[1]};
+		struct gs_snapshot *s = sound();
+		struct gs_error error = {{0}};
+
+		for (int o = 0; o < 2; o++) {
+			if (overlays[o].region == 1)
+				overlays[o].region = s->regions[0].id;
+			if (overlays[o].service == 10)
+				overlays[o].service = s->services[0].id;
+			if (overlays[o].backend == 100)
+				overlays[o].backend = s->backends[0].id;
+		}
+		free(s->overlays);
+		s->overlays = overlays;
+		s->overlay_count = overlays[1].region || overlays[1].backend ? 2 : 1;
+		if ((gs_snapshot_check(s, &error) != 0) != (rows[i].want != NULL) ||
+		    (rows[i].want && !strstr(error.text, rows[i].want)))
+			fail_msg("row %zu: %s", i, error.text);
+		s->overlays = NULL;
+		gs_snapshot_free(s);
+	}
+}
+
 static void test_check_knows_the_limits(void **state)
 {
 	static const struct {
@@ -358,8 +510,10 @@ static void test_check_knows_the_limits(void **state)
 		{offsetof(struct gs_snapshot, policy_count), GS_MAX_POLICIES, "policies:"},
 		{offsetof(struct gs_snapshot, service_count), GS_MAX_SERVICES, "services:"},
 		{offsetof(struct gs_snapshot, backend_count), GS_MAX_BACKENDS, "backends:"},
-		{offsetof(struct gs_snapshot, override_count), 2 * GS_MAX_OVERRIDES + 1,
+		{offsetof(struct gs_snapshot, override_count), 2 * GS_MAX_OVERRIDES + 2049,
 		 "overrides:"},
+		{offsetof(struct gs_snapshot, fence_count), GS_FENCES_MAX + 1, "fences:"},
+		{offsetof(struct gs_snapshot, latency_count), GS_LATENCIES_MAX + 1, "latencies:"},
 	};
 
 	(void)state;
@@ -520,6 +674,7 @@ int main(void)
 		cmocka_unit_test(test_check_accepts_what_is_sound),
 		cmocka_unit_test(test_check_names_the_place),
 		cmocka_unit_test(test_check_knows_the_limits),
+		cmocka_unit_test(test_check_knows_overlays),
 		cmocka_unit_test(test_check_finds_one_pair_among_all),
 		cmocka_unit_test(test_look_ups),
 		cmocka_unit_test(test_words),

@@ -10,7 +10,11 @@
 #include "tests/fakes/world.h"
 #include "user/app/difference.h"
 #include "user/app/snapshot_io.h"
+#include "user/base/cleanup.h"
 #include "user/core/cidr.h"
+#include "user/core/health.h"
+#include "user/core/place.h"
+#include "user/core/probe_spec.h"
 #include "user/core/service_spec.h"
 #include "user/core/snapshot.h"
 
@@ -82,7 +86,9 @@ static bool same(const struct gs_snapshot *a, const struct gs_snapshot *b)
 		is_same = a->services[i].id == b->services[i].id;
 	for (uint32_t i = 0; is_same && i < a->backend_count; i++)
 		is_same = a->backends[i].id == b->backends[i].id;
-	return is_same;
+	return is_same && a->latency_count == b->latency_count &&
+	       (a->latency_count == 0 ||
+		memcmp(a->latencies, b->latencies, a->latency_count * sizeof(*a->latencies)) == 0);
 }
 
 /* Worlds have none but ipip: the packets of other tests go there. */
@@ -96,6 +102,58 @@ static void vary_forwards(struct gs_snapshot *snapshot)
 		backend->forward =
 			(enum gs_forward)(i % (l2_fits ? GS_FORWARD_AS__COUNT : GS_FORWARD_AS_L2));
 	}
+}
+
+static void vary_steering(struct gs_snapshot *snapshot)
+{
+	static struct gs_fence fences[2];
+	static struct gs_latency latencies[] = {
+		{.place = "cell:DE-BE/52,13", .samples = UINT32_MAX, .us = 60000000},
+		{.place = "cell:DE-BE/53,13",
+		 .us = 1,
+		 .before_us = GS_LATENCY_NONE,
+		 .before_percent = 99},
+		{.place = "continent:EU", .us = 1, .before_us = 60000000, .before_percent = 50},
+		{.place = "country:DE",
+		 .us = GS_LATENCY_NONE,
+		 .before_us = -60000000,
+		 .before_percent = 1},
+		{.place = "everybody", .samples = 5, .us = -60000000, .at_unix_ms = 1795600000000},
+		{.place = "probes", .samples = 600, .us = 1, .at_unix_ms = 1795600000000}};
+	struct gs_policy *policy = &snapshot->policies[0];
+
+	snapshot->regions[0].availability = 99.95;
+	*policy = (struct gs_policy){.id = policy->id,
+				     .kind = GS_POLICY_RANKED,
+				     .rank_count = 2,
+				     .rank = {GS_BY_LATENCY, GS_BY_WEIGHT},
+				     .band_ms = 10000,
+				     .band_percent = 100,
+				     .order_count = 1,
+				     .order = {snapshot->regions[0].id},
+				     .bias = {-99},
+				     .weight = {1000}};
+	strcpy(policy->name, "ranked");
+	if (snapshot->override_count > 1) {
+		memset(&snapshot->overrides[1].prefix, 0, sizeof(snapshot->overrides[1].prefix));
+		snapshot->overrides[1].asn = 4294967295;
+	}
+	if (snapshot->override_count > 0) {
+		memset(&snapshot->overrides[0].prefix, 0, sizeof(snapshot->overrides[0].prefix));
+		assert_int_equal(gs_place_parse("subdivision:US-CA", &snapshot->overrides[0].place),
+				 0);
+	}
+	fences[0] = (struct gs_fence){.region_count = 1, .regions = {snapshot->regions[0].id}};
+	fences[1] = fences[0];
+	fences[1].service = snapshot->services[0].id;
+	fences[1].holds_unknown = true;
+	strcpy(fences[1].reason, "law");
+	snapshot->fences = fences;
+	snapshot->fence_count = 2;
+	for (size_t i = 0; i < ARRAY_SIZE(latencies); i++)
+		latencies[i].region = snapshot->regions[0].id;
+	snapshot->latencies = latencies;
+	snapshot->latency_count = ARRAY_SIZE(latencies);
 }
 
 /* What worlds leave as it is where nobody says. Access rules go to *ret_access, to free. */
@@ -116,6 +174,9 @@ static void vary_specs(struct gs_snapshot *snapshot, uint64_t seed, struct gs_ac
 						      (uint32_t)(world_draw(&seed) %
 								 (number->max - number->min + 1)));
 		}
+		/* They are in this order. */
+		service->damping.reuse = 1 + service->damping.suppress / 2;
+		service->damping.suppress += service->damping.suppress ? 2 : 0;
 	}
 	snapshot->regions[0].admin = GS_ADMIN_DRAIN;
 	snapshot->regions[0].drain_until_unix_ms = 1893456000123;
@@ -135,6 +196,7 @@ static void vary_specs(struct gs_snapshot *snapshot, uint64_t seed, struct gs_ac
 	strcpy(access[1].reason, "a \"reason\"");
 	snapshot->access = access;
 	snapshot->access_count = 2;
+	vary_steering(snapshot);
 	*ret_access = access;
 }
 
@@ -312,7 +374,11 @@ static void test_forces_and_actor_come_back(void **state)
 	struct world *world = world_new(3);
 	struct gs_snapshot *saved, *loaded = NULL;
 	struct gs_error error = {{0}};
+	static const char *const texts[GS_PROBE_TEXTS] = {"404",    "\\x00\"",	 "start",   "\\\\",
+							  "none",   "TYPE65535", "refused", "check",
+							  "-x,y z", "direct"};
 	struct gs_force forces[2];
+	struct gs_overlay overlays[2] = {{.edge = ""}};
 	(void)state;
 
 	forces[0] = (struct gs_force){.service = world->snapshot.services[0].id,
@@ -324,18 +390,51 @@ static void test_forces_and_actor_come_back(void **state)
 	forces[1] = forces[0];
 	strcpy(forces[1].edge, "fra1");
 	forces[1].open = false;
+	overlays[0] = (struct gs_overlay){.region = world->snapshot.regions[0].id,
+					  .service = world->snapshot.services[0].id,
+					  .admin = GS_ADMIN_FORCE_UP,
+					  .supersedes = true,
+					  .made_unix_ms = 1764092400001,
+					  .expires_unix_ms = 1764092400123,
+					  .version = 77,
+					  .reason = "a \"reason\"",
+					  .actor = "alice@desk",
+					  .ticket = "OPS-1"};
+	overlays[1].backend = world->snapshot.backends[0].id;
+	overlays[1].admin = GS_ADMIN_DRAIN;
+	strcpy(overlays[1].edge, "fra1");
+	world->snapshot.overlays = overlays;
+	world->snapshot.overlay_count = 2;
+	world->snapshot.services[0].panic =
+		(struct gs_panic_spec){33, GS_ALL_DOWN_SERVES_FIXED, world->snapshot.regions[0].id};
 	world->snapshot.forces = forces;
 	world->snapshot.force_count = 2;
 	strcpy(world->snapshot.actor, "bob");
+	world->snapshot.services[0].probe = gs_probe_spec_default();
+	world->snapshot.services[0].probe.kind = GS_PROBE_EXEC;
+	for (uint32_t t = 0; t < GS_PROBE_TEXTS; t++)
+		assert_true(gs_probe_text_set(&world->snapshot.services[0].probe, t, texts[t]));
+	world->snapshot.services[0].failover_budget_ms = 3600000;
 	assert_int_equal(gs_snapshot_copy(&world->snapshot, 0, &saved), 0);
 	world->snapshot.forces = NULL;
 	world->snapshot.force_count = 0;
+	world->snapshot.overlays = NULL;
+	world->snapshot.overlay_count = 0;
 	if (gs_snapshot_save(saved, path, &error) != 0 ||
 	    gs_snapshot_load(path, &loaded, &error) != 0)
 		fail_msg("%s", error.text);
 	assert_string_equal(loaded->actor, "bob");
 	assert_int_equal(loaded->force_count, 2);
 	assert_memory_equal(loaded->forces, forces, sizeof(forces));
+	assert_int_equal(loaded->overlay_count, 2);
+	assert_memory_equal(loaded->overlays, overlays, sizeof(overlays));
+	assert_int_equal(loaded->services[0].panic.percent, 33);
+	assert_int_equal(loaded->services[0].panic.all_down, GS_ALL_DOWN_SERVES_FIXED);
+	assert_int_equal(loaded->services[0].panic.region, saved->regions[0].id);
+	assert_int_equal(loaded->services[0].probe.kind, GS_PROBE_EXEC);
+	for (uint32_t t = 0; t < GS_PROBE_TEXTS; t++)
+		assert_string_equal(gs_probe_text_get(&loaded->services[0].probe, t), texts[t]);
+	assert_int_equal(loaded->services[0].failover_budget_ms, 3600000);
 	assert_int_equal(loaded->services[0].breaker.trials, saved->services[0].breaker.trials);
 	gs_snapshot_free(loaded);
 	gs_snapshot_free(saved);
@@ -381,6 +480,13 @@ static void test_files_of_before_load(void **state)
 	for (uint32_t n = 0; n < GS_SERVICE_NUMBERS; n++)
 		assert_int_equal(gs_service_number_get(&loaded->services[0], n),
 				 gs_service_number(n)->otherwise);
+	for (uint32_t t = 0; t < GS_PROBE_TEXTS; t++)
+		assert_string_equal(gs_probe_text_get(&loaded->services[0].probe, t),
+				    gs_probe_text(t)->otherwise);
+	assert_int_equal(loaded->services[0].failover_budget_ms, 0);
+	assert_int_equal(loaded->overlay_count, 0);
+	assert_int_equal(loaded->services[0].panic.percent, 50);
+	assert_int_equal(loaded->services[0].panic.all_down, GS_ALL_DOWN_SERVES_ANY);
 	gs_snapshot_free(loaded);
 }
 

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "tests/fakes/world.h"
+#include "user/app/gradual.h"
 #include "user/app/tables.h"
 #include "user/base/cleanup.h"
 #include "user/core/cidr.h"
@@ -63,7 +64,7 @@ static double naive_rank(const struct gs_snapshot *snapshot, const struct gs_ser
 		return -1;
 	if (location->override_region == region->id)
 		return 0;
-	if (location->override_region || (policy->kind == GS_POLICY_GEO && location->has_coord))
+	if (policy->kind == GS_POLICY_GEO && location->has_coord)
 		return 1 + gs_geo_distance_km(&location->coord, &region->coord);
 	for (uint32_t i = 0; i < policy->order_count; i++)
 		if (policy->order[i] == region->id)
@@ -319,8 +320,10 @@ static void small_init(struct small *small)
 		small->backends[i].addr = addr("10.0.0.1");
 		small->backends[i].addr.bytes[15] += i;
 	}
-	small->overrides[0] = (struct gs_override){prefix("203.0.113.0/24"), 2, "ticket"};
-	small->overrides[1] = (struct gs_override){prefix("203.0.0.0/16"), 1, "other"};
+	small->overrides[0] = (struct gs_override){
+		.prefix = prefix("203.0.113.0/24"), .region = 2, .reason = "ticket"};
+	small->overrides[1] = (struct gs_override){
+		.prefix = prefix("203.0.0.0/16"), .region = 1, .reason = "other"};
 	small->access[0] = (struct gs_access){prefix("192.0.2.0/24"), 0, false, "flood"};
 	small->access[1] = (struct gs_access){prefix("192.0.2.0/24"), 1, true, "partner"};
 	small->access[2] = (struct gs_access){prefix("2001:db8::/32"), 0, false, ""};
@@ -605,6 +608,216 @@ static void test_digest_follows_decisions(void **state)
 	gs_tables_free(before);
 }
 
+/* Published round trips come before the model: in plans, in what is said of them, and in digests.
+ */
+static void test_round_trips_decide(void **state)
+{
+	struct gs_location locations[] = {
+		{.has_coord = false},
+		{.country = "DE", .continent = "EU", .has_coord = true, .coord = {50.5, 8.5}},
+		{.country = "US", .continent = "NA", .has_coord = true, .coord = {39.5, -77.5}},
+	};
+	struct gs_latency rows[] = {{.place = "cell:DE/50,8", .region = 1, .us = 200000},
+				    {.place = "everybody", .region = 1, .us = 10000},
+				    {.place = "everybody", .region = 2, .us = 9000}};
+	const struct gs_geodata *geo;
+	struct gs_tables_reasons *reasons = malloc(sizeof(*reasons));
+	struct gs_tables *before, *after;
+	struct world *world = world_new(1);
+	struct small small;
+
+	(void)state;
+	small_init(&small);
+	small.policies[0].kind = GS_POLICY_LATENCY;
+	small.policies[1].kind = GS_POLICY_LATENCY;
+	world->geo.location_count = world->geo.location_count < 3 ? world->geo.location_count : 3;
+	memcpy(world->geo.locations, locations, world->geo.location_count * sizeof(*locations));
+	geo = &world->geo;
+	assert_int_equal(geo->location_count, 3);
+	before = build_ok(&small.snapshot, geo);
+	small.snapshot.latencies = rows;
+	small.snapshot.latency_count = 3;
+	after = build_ok(&small.snapshot, geo);
+	assert_int_equal(gs_tables_plan(before, 1, 1)->region[0], 1);
+	assert_int_equal(gs_tables_plan(after, 1, 1)->region[0], 2);
+	assert_int_equal(gs_tables_plan(after, 1, 2)->region[0], 2);
+	assert_int_equal(gs_tables_plan(after, 1, 0)->region[0], 1); /* unknown: the order */
+	assert_int_not_equal(before->digest, after->digest);
+	assert_int_equal(gs_tables_explain(after, 1, 1, reasons), 0);
+	assert_int_equal(reasons->ranking.behind[1], GS_BEHIND_LATENCY);
+	assert_int_equal(gs_latency_view_get(&reasons->view, 1, 1000).us, 200000);
+	assert_int_equal(gs_tables_explain(after, 1, 0, reasons), 0);
+	assert_false(reasons->ranker.knows_round_trip);
+	gs_tables_free(before);
+	gs_tables_free(after);
+	world_free(world);
+	free(reasons);
+}
+
+static uint32_t slots_of(const struct gs_plan *plan, gs_id region)
+{
+	uint32_t begin = 0;
+
+	for (uint8_t i = 0; i < plan->count; i++) {
+		uint32_t end = plan->share[i] + 1u;
+
+		if (plan->region[i] == region)
+			return end - begin;
+		begin = end;
+	}
+	return 0;
+}
+
+/*
+ * A published round trip that some clients do not go by yet: of locations that go by it, and have
+ * another first region for it, a share has; all others have what they have, now.
+ */
+static void test_round_trips_change_by_and_by(void **state)
+{
+	static const struct {
+		const char *name;
+		struct gs_latency row;
+		enum gs_policy_kind kind;
+		uint16_t location;
+		uint32_t old, new; /* slots of regions 1 and 2 */
+		uint8_t percent;   /* of gs_tables_move; 0: nobody moves */
+	} cases[] = {
+		{"a quarter has gone over",
+		 {"cell:DE/50,8", 1, 9, 200000, 0, 9000, 75},
+		 GS_POLICY_LATENCY,
+		 1,
+		 49152,
+		 16384,
+		 25},
+		{"three have",
+		 {"cell:DE/50,8", 1, 9, 200000, 0, 9000, 25},
+		 GS_POLICY_LATENCY,
+		 1,
+		 16384,
+		 49152,
+		 75},
+		{"all have",
+		 {"cell:DE/50,8", 1, 9, 200000, 0, 0, 0},
+		 GS_POLICY_LATENCY,
+		 1,
+		 0,
+		 65536,
+		 0},
+		{"it is new",
+		 {"cell:DE/50,8", 1, 9, 200000, 0, GS_LATENCY_NONE, 50},
+		 GS_POLICY_LATENCY,
+		 1,
+		 32768,
+		 32768,
+		 50},
+		{"it goes, and the model speaks again",
+		 {"cell:DE/50,8", 1, 9, GS_LATENCY_NONE, 0, 200000, 75},
+		 GS_POLICY_LATENCY,
+		 1,
+		 16384,
+		 49152,
+		 25},
+		{"it is as good as before",
+		 {"cell:DE/50,8", 1, 9, 300000, 0, 200000, 50},
+		 GS_POLICY_LATENCY,
+		 1,
+		 0,
+		 65536,
+		 0},
+		{"it is another place's",
+		 {"cell:DE/50,8", 1, 9, 200000, 0, 9000, 50},
+		 GS_POLICY_LATENCY,
+		 2,
+		 0,
+		 65536,
+		 0},
+		{"nobody asks for it",
+		 {"cell:DE/50,8", 1, 9, 200000, 0, 9000, 50},
+		 GS_POLICY_GEO,
+		 1,
+		 65536,
+		 0,
+		 0},
+	};
+	struct gs_location locations[] = {
+		{.has_coord = false},
+		{.country = "DE", .continent = "EU", .has_coord = true, .coord = {50.5, 8.5}},
+		{.country = "US", .continent = "NA", .has_coord = true, .coord = {39.5, -77.5}},
+	};
+	struct world *world = world_new(1);
+
+	(void)state;
+	memcpy(world->geo.locations, locations, sizeof(locations));
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct gs_latency row = cases[i].row;
+		struct gs_tables *tables, *again;
+		struct gs_tables_move move;
+		const struct gs_plan *plan;
+		struct small small;
+
+		print_message("# %s\n", cases[i].name);
+		small_init(&small);
+		small.policies[0].kind = cases[i].kind;
+		small.snapshot.latencies = &row;
+		small.snapshot.latency_count = 1;
+		tables = build_ok(&small.snapshot, &world->geo);
+		again = build_ok(&small.snapshot, &world->geo);
+		assert_int_equal(tables->digest, again->digest);
+		plan = gs_tables_plan(tables, 1, cases[i].location);
+		assert_int_equal(slots_of(plan, 1), cases[i].old);
+		assert_int_equal(slots_of(plan, 2), cases[i].new);
+		assert_int_equal(gs_tables_move(tables, 1, cases[i].location, &move),
+				 cases[i].percent > 0);
+		if (cases[i].percent) {
+			assert_int_equal(move.percent, cases[i].percent);
+			assert_int_not_equal(move.before.region[0], move.now.region[0]);
+		}
+		gs_tables_free(tables);
+		gs_tables_free(again);
+	}
+	world_free(world);
+}
+
+/* Both plans are under the fences, and an override stands before both. */
+static void test_what_is_not_by_round_trips_is_at_once(void **state)
+{
+	struct gs_location locations[] = {
+		{.has_coord = false},
+		{.country = "DE", .continent = "EU", .has_coord = true, .coord = {50.5, 8.5}},
+	};
+	struct gs_latency row = {"cell:DE/50,8", 1, 9, 200000, 0, 9000, 50};
+	struct gs_fence fence = {.region_count = 1, .regions = {1}};
+	struct world *world = world_new(1);
+	struct gs_tables *tables;
+	struct small small;
+
+	(void)state;
+	memcpy(world->geo.locations, locations, sizeof(locations));
+	small_init(&small);
+	small.policies[0].kind = GS_POLICY_LATENCY;
+	small.snapshot.latencies = &row;
+	small.snapshot.latency_count = 1;
+	small.snapshot.fences = &fence;
+	small.snapshot.fence_count = 1;
+	tables = build_ok(&small.snapshot, &world->geo);
+	assert_int_equal(gs_tables_plan(tables, 1, 1)->count, 1);
+	assert_int_equal(slots_of(gs_tables_plan(tables, 1, 1), 1), 65536);
+	gs_tables_free(tables);
+	small.snapshot.fence_count = 0;
+	/* Another policy, in the middle of it: at once. */
+	small.policies[0].kind = GS_POLICY_FAILOVER;
+	tables = build_ok(&small.snapshot, &world->geo);
+	assert_int_equal(slots_of(gs_tables_plan(tables, 1, 1), 1), 65536);
+	gs_tables_free(tables);
+	/* A region in maintenance is in neither plan. */
+	small.policies[0].kind = GS_POLICY_LATENCY;
+	small.regions[1].admin = GS_ADMIN_MAINTENANCE;
+	tables = build_ok(&small.snapshot, &world->geo);
+	assert_int_equal(slots_of(gs_tables_plan(tables, 1, 1), 1), 65536);
+	gs_tables_free(tables);
+	world_free(world);
+}
+
 /* What packets are told to ask is what there is. */
 static void test_asks(void **state)
 {
@@ -865,6 +1078,9 @@ int main(void)
 		cmocka_unit_test(test_without_geoip),
 		cmocka_unit_test(test_nothing_configured),
 		cmocka_unit_test(test_digest_follows_decisions),
+		cmocka_unit_test(test_round_trips_decide),
+		cmocka_unit_test(test_round_trips_change_by_and_by),
+		cmocka_unit_test(test_what_is_not_by_round_trips_is_at_once),
 		cmocka_unit_test(test_asks),
 		cmocka_unit_test(test_digest_follows_geoip),
 		cmocka_unit_test(test_maintenance_keeps_the_length),

@@ -58,6 +58,16 @@ static struct gs_usable get_usable(void *self, enum gs_object_kind kind, uint32_
 	return gs_dataplane_word_get(self, kind, index);
 }
 
+static void set_fill(void *self, gs_id region, struct gs_fill fill)
+{
+	gs_dataplane_fill_set(self, region, fill);
+}
+
+static struct gs_fill get_fill(void *self, gs_id region)
+{
+	return gs_dataplane_fill_get(self, region);
+}
+
 static int set_hop(void *self, gs_id backend, const struct gs_hop *hop)
 {
 	struct gs_dataplane_state *state = self;
@@ -117,6 +127,16 @@ static int syns(void *self, gs_id backend, struct gs_syns *ret_syns)
 	return gs_dataplane_syns(self, backend, ret_syns);
 }
 
+static uint32_t leases(void *self, struct gs_lease *ret_leases, uint32_t most)
+{
+	return gs_dataplane_leases(self, ret_leases, most);
+}
+
+static void end_lease(void *self, const struct gs_lease *lease, bool give_back)
+{
+	gs_dataplane_lease_end(self, lease, give_back);
+}
+
 static int demand(void *self, uint32_t slot, uint32_t first, uint32_t count, uint32_t *ret_flows)
 {
 	return gs_dataplane_demand(self, slot, first, count, ret_flows);
@@ -154,6 +174,8 @@ static const struct gs_dataplane_ops ops = {
 	.publish = publish,
 	.set_usable = set_usable,
 	.get_usable = get_usable,
+	.set_fill = set_fill,
+	.get_fill = get_fill,
 	.set_hop = set_hop,
 	.carries = carries,
 	.set_reach = set_reach,
@@ -164,6 +186,8 @@ static const struct gs_dataplane_ops ops = {
 	.take_handshakes = take_handshakes,
 	.sample_handshakes = sample_handshakes,
 	.syns = syns,
+	.leases = leases,
+	.end_lease = end_lease,
 	.demand = demand,
 	.heartbeat = heartbeat,
 	.close = close_dataplane,

@@ -34,6 +34,8 @@ enum gs_dataplane_map {
 	GS_DATAPLANE_USABLE_POOL,
 	GS_DATAPLANE_USABLE_BACKEND,
 	GS_DATAPLANE_TRIALS,
+	GS_DATAPLANE_FILL,
+	GS_DATAPLANE_LEASES,
 	GS_DATAPLANE_REGION_LIMITS,
 	GS_DATAPLANE_BACKENDS,
 	GS_DATAPLANE_HOPS,
@@ -68,6 +70,7 @@ struct gs_dataplane_maps {
 	uint64_t *told;	  /* struct gs_tunnel_told, by backend; entry 0 counts */
 	uint32_t *demand; /* flat: of each bank GS_DEMAND_ENTRIES */
 	uint64_t *trials; /* struct gs_trial_value, written whole; as many as pools */
+	uint64_t *fill;	  /* struct gs_fill_word, by region */
 	struct btf *btf;  /* of the loaded program; NULL: inner maps go without type names */
 	int btf_fd;
 };
@@ -199,10 +202,19 @@ uint32_t gs_dataplane_tunnels_told(struct gs_dataplane_state *state, uint64_t no
  * the loop's thread. */
 void gs_dataplane_tunnels_forget(struct gs_dataplane_state *state, uint32_t id);
 
+/* ---- leases (dataplane_leases.c) ------------------------------------------------------------- */
+
+uint32_t gs_dataplane_leases(struct gs_dataplane_state *state, struct gs_lease *ret_leases,
+			     uint32_t most);
+void gs_dataplane_lease_end(struct gs_dataplane_state *state, const struct gs_lease *lease,
+			    bool give_back);
+
 /* ---- usable words (dataplane_words.c) -------------------------------------------------------- */
 
 void gs_dataplane_word_set(struct gs_dataplane_state *state, enum gs_object_kind kind,
 			   uint32_t index, struct gs_usable usable);
+void gs_dataplane_fill_set(struct gs_dataplane_state *state, gs_id region, struct gs_fill fill);
+struct gs_fill gs_dataplane_fill_get(const struct gs_dataplane_state *state, gs_id region);
 struct gs_usable gs_dataplane_word_get(const struct gs_dataplane_state *state,
 				       enum gs_object_kind kind, uint32_t index);
 /* A retired backend is DOWN whatever is set, until it is in a snapshot again. */

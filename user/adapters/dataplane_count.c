@@ -6,32 +6,53 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 #define REASON_NAME(name, verdict, text) #name,
 static const char *const reason_names[GS_REASON__COUNT] = {GS_REASONS(REASON_NAME)};
 #undef REASON_NAME
 
+enum { CHUNK = 128 };
+
 struct reader {
 	const struct gs_dataplane_state *state;
-	struct gs_count *cpus; /* one look-up's worth */
+	struct gs_count *cpus; /* a chunk's entries, each on every CPU */
 	int cpu_count;
 };
 
-/* Sum of one entry over the CPUs. */
-static int read_one(const struct reader *reader, enum gs_dataplane_map map, uint32_t index,
-		    struct gs_count *ret_count)
+/* Entries first .. first + count - 1, into reader->cpus. A system call an entry costs 10 ms. */
+static int read_chunk(const struct reader *reader, enum gs_dataplane_map map, uint32_t first,
+		      uint32_t count)
 {
+	uint32_t before = first - 1, next, keys[CHUNK], got = count;
+
+	/* It goes on behind the key it is given; at the map's end it says that there is no more. */
+	if (bpf_map_lookup_batch(reader->state->maps.fd[map], first > 0 ? &before : NULL, &next,
+				 keys, reader->cpus, &got, NULL) &&
+	    errno != ENOENT)
+		return -errno;
+	return got == count ? 0 : -EIO;
+}
+
+static struct gs_count sum_entry(const struct reader *reader, uint32_t at)
+{
+	const struct gs_count *cpus = &reader->cpus[(size_t)at * (size_t)reader->cpu_count];
 	struct gs_count sum = {0};
 
-	if (bpf_map_lookup_elem(reader->state->maps.fd[map], &index, reader->cpus))
-		return -errno;
 	for (int cpu = 0; cpu < reader->cpu_count; cpu++) {
-		sum.packets += reader->cpus[cpu].packets;
-		sum.bytes += reader->cpus[cpu].bytes;
+		sum.packets += cpus[cpu].packets;
+		sum.bytes += cpus[cpu].bytes;
 	}
-	*ret_count = sum;
-	return 0;
+	return sum;
+}
+
+static bool has_any(const bool *exists, uint32_t first, uint32_t end)
+{
+	for (uint32_t index = first; exists && index < end; index++)
+		if (exists[index])
+			return true;
+	return !exists;
 }
 
 /* Entries first .. limit - 1 that exist (exists NULL: all do) and are not zero. */
@@ -40,27 +61,31 @@ static int read_map(const struct reader *reader, enum gs_dataplane_map map, uint
 		    uint32_t *ret_count)
 {
 	GS_AUTO_FREE struct gs_counter *counters = calloc(limit, sizeof(*counters));
-	uint32_t count = 0;
+	uint32_t count = 0, end;
 	int result;
 
 	if (!counters)
 		return -ENOMEM;
-	for (uint32_t index = first; index < limit; index++) {
-		struct gs_count sum = {0};
-
-		if (exists && !exists[index])
+	for (; first < limit; first = end) {
+		end = limit - first > CHUNK ? first + CHUNK : limit;
+		if (!has_any(exists, first, end))
 			continue;
-		result = read_one(reader, map, index, &sum);
+		result = read_chunk(reader, map, first, end - first);
 		if (result)
 			return result;
-		if (sum.packets == 0 && sum.bytes == 0)
-			continue;
-		counters[count++] = (struct gs_counter){
-			.name = map == GS_DATAPLANE_COUNT_REASON ? reason_names[index] : NULL,
-			.id = map == GS_DATAPLANE_COUNT_REASON ? 0 : (gs_id)index,
-			.packets = sum.packets,
-			.bytes = sum.bytes,
-		};
+		for (uint32_t index = first; index < end; index++) {
+			struct gs_count sum = sum_entry(reader, index - first);
+
+			if ((exists && !exists[index]) || (sum.packets == 0 && sum.bytes == 0))
+				continue;
+			counters[count++] = (struct gs_counter){
+				.name = map == GS_DATAPLANE_COUNT_REASON ? reason_names[index]
+									 : NULL,
+				.id = map == GS_DATAPLANE_COUNT_REASON ? 0 : (gs_id)index,
+				.packets = sum.packets,
+				.bytes = sum.bytes,
+			};
+		}
 	}
 	*ret_counters = gs_take_ptr(counters);
 	*ret_count = count;
@@ -102,7 +127,7 @@ int gs_dataplane_count(struct gs_dataplane_state *state, struct gs_counters *ret
 
 	if (reader.cpu_count <= 0)
 		return reader.cpu_count ? reader.cpu_count : -EINVAL;
-	cpus = calloc((size_t)reader.cpu_count, sizeof(*cpus));
+	cpus = calloc((size_t)reader.cpu_count * CHUNK, sizeof(*cpus));
 	if (!presence || !cpus)
 		return -ENOMEM;
 	reader.cpus = cpus;

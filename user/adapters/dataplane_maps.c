@@ -55,6 +55,9 @@ static const struct expected expected[GS_DATAPLANE__MAP_COUNT] = {
 		ARRAY(GS_MAP_USABLE_BACKEND, gs_usable_word, GS_MAX_BACKENDS),
 	[GS_DATAPLANE_TRIALS] =
 		ARRAY(GS_MAP_TRIALS, gs_trial_value, GS_MAX_SERVICES *GS_MAX_REGIONS),
+	[GS_DATAPLANE_FILL] = ARRAY(GS_MAP_FILL, gs_fill_word, GS_MAX_REGIONS),
+	[GS_DATAPLANE_LEASES] = {GS_MAP_LEASES, BPF_MAP_TYPE_HASH, sizeof(__u64),
+				 sizeof(struct gs_lease_value), GS_MAX_LEASES},
 	[GS_DATAPLANE_REGION_LIMITS] =
 		ARRAY(GS_MAP_REGION_LIMITS, gs_region_limit_value, GS_MAX_REGIONS),
 	[GS_DATAPLANE_BACKENDS] = ARRAY(GS_MAP_BACKENDS, gs_backend_value, GS_MAX_BACKENDS),
@@ -196,6 +199,8 @@ static int open_all(const char *pin_dir, struct gs_dataplane_maps *maps, struct 
 	if (result == 0)
 		result = map_memory(maps, GS_DATAPLANE_TRIALS, (void **)&maps->trials, error);
 	if (result == 0)
+		result = map_memory(maps, GS_DATAPLANE_FILL, (void **)&maps->fill, error);
+	if (result == 0)
 		result = map_memory(maps, GS_DATAPLANE_TUNNEL_TOLD, (void **)&maps->told, error);
 	if (result == 0)
 		result = map_memory(maps, GS_DATAPLANE_DEMAND, (void **)&maps->demand, error);
@@ -266,6 +271,8 @@ void gs_dataplane_maps_close(struct gs_dataplane_maps *maps)
 		munmap(maps->demand, map_bytes(GS_DATAPLANE_DEMAND));
 	if (maps->trials)
 		munmap(maps->trials, map_bytes(GS_DATAPLANE_TRIALS));
+	if (maps->fill)
+		munmap(maps->fill, map_bytes(GS_DATAPLANE_FILL));
 	if (maps->meta)
 		munmap(maps->meta, map_bytes(GS_DATAPLANE_META));
 	for (int map = 0; map < GS_DATAPLANE__MAP_COUNT; map++)

@@ -64,6 +64,8 @@ static struct gs_service_value service_value(const struct gs_service *service)
 		.flows = service->limit.flows,
 		.limit4 = service->limit.prefix4,
 		.limit6 = service->limit.prefix6,
+		.priority = service->limit.priority < GS_PRIORITIES ? service->limit.priority
+								    : GS_PRIORITIES - 1,
 	};
 }
 

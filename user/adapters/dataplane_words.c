@@ -101,6 +101,36 @@ struct gs_usable gs_dataplane_word_get(const struct gs_dataplane_state *state,
 								   : 0};
 }
 
+/* ---- capacity -------------------------------------------------------------------------------- */
+
+union fill {
+	struct gs_fill_word fields;
+	uint64_t bits;
+};
+
+void gs_dataplane_fill_set(struct gs_dataplane_state *state, gs_id region, struct gs_fill fill)
+{
+	const union fill word = {.fields = {.away = fill.away,
+					    .room = fill.room,
+					    .spare = fill.spare,
+					    .shed = fill.shed}};
+
+	if (region < GS_MAX_REGIONS)
+		__atomic_store_n(&state->maps.fill[region], word.bits, __ATOMIC_RELEASE);
+}
+
+struct gs_fill gs_dataplane_fill_get(const struct gs_dataplane_state *state, gs_id region)
+{
+	union fill word = {.bits = 0};
+
+	if (region < GS_MAX_REGIONS)
+		word.bits = __atomic_load_n(&state->maps.fill[region], __ATOMIC_ACQUIRE);
+	return (struct gs_fill){.away = word.fields.away,
+				.room = word.fields.room,
+				.spare = word.fields.spare,
+				.shed = word.fields.shed};
+}
+
 void gs_dataplane_word_retire(struct gs_dataplane_state *state, gs_id backend, bool is_retired)
 {
 	union word down = {.fields = {.state = GS_USABLE_DOWN}};

@@ -12,6 +12,8 @@ enum {
 	DRAIN_MAX = 4 * GS_REST_BODY_MAX,
 };
 
+enum { PART_BYTES = 32768 };
+
 /* A request while its body arrives. */
 struct pending {
 	char *body;
@@ -33,18 +35,82 @@ static queue_fn library_queue(void)
 	return queue;
 }
 
-/* Steals the body. NULL: no memory. */
-static struct MHD_Response *make_response(struct gs_rest_response *rest)
+/* What comes in parts, as it is asked for. */
+struct parts {
+	struct gs_metrics *metrics;
+	char *text; /* the part that is being sent */
+	size_t length, sent;
+};
+
+static ssize_t read_parts(void *context, uint64_t at, char *out, size_t room)
+{
+	struct parts *parts = context;
+	size_t count;
+	int ret;
+
+	(void)at;
+	if (parts->sent == parts->length) {
+		free(parts->text);
+		parts->text = NULL;
+		parts->length = parts->sent = 0;
+		ret = gs_metrics_next(parts->metrics, &parts->text, &parts->length);
+		if (ret <= 0)
+			return ret == 0 ? MHD_CONTENT_READER_END_OF_STREAM
+					: MHD_CONTENT_READER_END_WITH_ERROR;
+	}
+	count = parts->length - parts->sent < room ? parts->length - parts->sent : room;
+	memcpy(out, parts->text + parts->sent, count);
+	parts->sent += count;
+	return (ssize_t)count;
+}
+
+static void free_parts(void *context)
+{
+	struct parts *parts = context;
+
+	free(parts->text);
+	gs_metrics_free(parts->metrics);
+	free(parts);
+}
+
+/* Steals it. NULL: no memory. */
+static struct MHD_Response *in_parts(struct gs_metrics *metrics)
+{
+	struct parts *parts = calloc(1, sizeof(*parts));
+	struct MHD_Response *response = NULL;
+
+	if (!parts) {
+		gs_metrics_free(metrics);
+		return NULL;
+	}
+	parts->metrics = metrics;
+	response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, PART_BYTES, read_parts,
+						     parts, free_parts);
+	if (!response)
+		free_parts(parts);
+	return response;
+}
+
+/* Steals the body. */
+static struct MHD_Response *whole(struct gs_rest_response *rest)
 {
 	static char nothing[] = "";
 	struct MHD_Response *response = MHD_create_response_from_buffer(
 		rest->body ? rest->length : 0, rest->body ? rest->body : nothing,
 		rest->body ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
 
-	if (!response) {
+	if (!response)
 		free(rest->body);
+	return response;
+}
+
+/* Steals the body. NULL: no memory. */
+static struct MHD_Response *make_response(struct gs_rest_response *rest)
+{
+	struct MHD_Response *response = rest->metrics ? in_parts(rest->metrics) : whole(rest);
+
+	if (!response)
 		return NULL;
-	}
 	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, rest->content_type);
 	if (rest->allow)
 		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, rest->allow);
@@ -55,7 +121,7 @@ static struct MHD_Response *make_response(struct gs_rest_response *rest)
 static enum MHD_Result respond(struct MHD_Connection *connection, struct gs_rest_response *rest)
 {
 	const struct gs_httpd_visitor *visitor = gs_httpd_visitor_of(connection);
-	unsigned int status = rest->body ? rest->status : 500;
+	unsigned int status = rest->body || rest->metrics ? rest->status : 500;
 	struct MHD_Response *response = make_response(rest);
 	enum MHD_Result result;
 

@@ -97,6 +97,9 @@ struct gs_neighbour {
 int gs_neighbour_asker_open(int protocol, struct gs_neighbour_asker *ret_asker);
 void gs_neighbour_asker_close(struct gs_neighbour_asker *asker);
 
+/* *ret_answer is valid until the next question. NULL: it is no question, and acknowledged. */
+int gs_neighbour_ask(struct gs_neighbour_asker *asker, struct nlmsghdr *question,
+		     const struct nlmsghdr **ret_answer);
 int gs_neighbour_ask_route(struct gs_neighbour_asker *asker, const struct gs_addr *addr,
 			   struct gs_neighbour_route *ret_route);
 int gs_neighbour_ask_link(struct gs_neighbour_asker *asker, uint32_t ifindex,

@@ -107,9 +107,8 @@ static const struct nlmsghdr *find_answer(const char *received, int bytes, uint3
 	return NULL;
 }
 
-/* *ret_answer (may be NULL) is valid until the next question. */
-static int ask(struct gs_neighbour_asker *asker, struct nlmsghdr *question,
-	       const struct nlmsghdr **ret_answer)
+int gs_neighbour_ask(struct gs_neighbour_asker *asker, struct nlmsghdr *question,
+		     const struct nlmsghdr **ret_answer)
 {
 	const struct nlmsghdr *answer = NULL;
 
@@ -184,7 +183,7 @@ int gs_neighbour_ask_route(struct gs_neighbour_asker *asker, const struct gs_add
 	message->rtm_family = family_of(addr);
 	message->rtm_dst_len = gs_addr_is_v4(addr) ? 32 : 128;
 	put_addr(question, RTA_DST, addr);
-	result = ask(asker, question, &answer);
+	result = gs_neighbour_ask(asker, question, &answer);
 	if (result)
 		return result;
 	if (!answer || answer->nlmsg_type != RTM_NEWROUTE)
@@ -336,7 +335,7 @@ int gs_neighbour_ask_link(struct gs_neighbour_asker *asker, uint32_t ifindex,
 	message = mnl_nlmsg_put_extra_header(question, sizeof(*message));
 	message->ifi_index = (int)ifindex;
 	mnl_attr_put_u32(question, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
-	result = ask(asker, question, &answer);
+	result = gs_neighbour_ask(asker, question, &answer);
 	if (result)
 		return result;
 	if (!answer || answer->nlmsg_type != RTM_NEWLINK ||
@@ -408,7 +407,8 @@ int gs_neighbour_ask_entry(struct gs_neighbour_asker *asker, uint32_t ifindex,
 	const struct nlmsghdr *answer = NULL;
 	struct gs_addr whose;
 	uint32_t where;
-	int result = ask(asker, put_neighbour(buffer, RTM_GETNEIGH, 0, ifindex, via), &answer);
+	int result = gs_neighbour_ask(asker, put_neighbour(buffer, RTM_GETNEIGH, 0, ifindex, via),
+				      &answer);
 
 	if (result)
 		return result;
@@ -426,10 +426,10 @@ void gs_neighbour_have_resolved(struct gs_neighbour_asker *asker, uint32_t ifind
 	struct nlmsghdr *question = put_neighbour(buffer, RTM_NEWNEIGH, flags, ifindex, via);
 
 	mnl_attr_put_u32(question, NDA_FLAGS_EXT, NTF_EXT_MANAGED);
-	if (ask(asker, question, NULL) == 0)
+	if (gs_neighbour_ask(asker, question, NULL) == 0)
 		return;
 	/* Failing, too, changes nothing: packets go back to whoever sent them. */
-	ask(asker, put_neighbour(buffer, RTM_NEWNEIGH, flags, ifindex, via), NULL);
+	gs_neighbour_ask(asker, put_neighbour(buffer, RTM_NEWNEIGH, flags, ifindex, via), NULL);
 }
 
 /* ---- the driver ------------------------------------------------------------------------------ */
@@ -457,7 +457,7 @@ static uint16_t ask_netdev_family(struct gs_neighbour_asker *asker)
 	uint16_t family = 0;
 
 	mnl_attr_put_strz(question, CTRL_ATTR_FAMILY_NAME, "netdev");
-	if (ask(asker, question, &answer) || !answer)
+	if (gs_neighbour_ask(asker, question, &answer) || !answer)
 		return 0;
 	mnl_attr_for_each(attribute, answer, sizeof(struct genlmsghdr))
 	{
@@ -477,7 +477,7 @@ static bool ask_features(struct gs_neighbour_asker *asker, uint32_t ifindex)
 	bool can_send = true;
 
 	mnl_attr_put_u32(question, DEV_IFINDEX, ifindex);
-	if (family == 0 || ask(asker, question, &answer) || !answer)
+	if (family == 0 || gs_neighbour_ask(asker, question, &answer) || !answer)
 		return true;
 	mnl_attr_for_each(attribute, answer, sizeof(struct genlmsghdr))
 	{

@@ -16,42 +16,64 @@
 	"ROWS FROM (jsonb_to_recordset($1::jsonb) AS (" columns ")) WITH ORDINALITY AS j"
 #define REGION_COLUMNS                                                                        \
 	"id int, name text, latitude float8, longitude float8, cost float8, capacity bigint," \
-	" limit_packets int, limit_flows int, admin text, drain_until text"
-#define POLICY_COLUMNS "id int, name text, kind text, \"order\" jsonb"
-#define SERVICE_COLUMNS                                                                       \
-	"id int, name text, vip inet, port int, protocol text, policy text, probe_kind text," \
-	" probe_port int, probe_path text, probe_host text, probe_interval_ms int,"           \
-	" probe_timeout_ms int, probe_fast_interval_ms int, probe_down_interval_ms int,"      \
-	" probe_rise int, probe_fall int, probe_clear int, breaker_enabled boolean,"          \
-	" breaker_min_volume int, breaker_failure_percent int, breaker_consecutive int,"      \
-	" breaker_open_ms int, breaker_open_max_ms int, breaker_trials int,"                  \
-	" breaker_successes int, breaker_ramp_ms int, affinity text, affinity_prefix4 int,"   \
-	" affinity_prefix6 int, limit_client_packets int, limit_client_flows int,"            \
-	" limit_packets int, limit_flows int, limit_prefix4 int, limit_prefix6 int,"          \
-	" stale text, stale_after_s int"
-#define SPEC_NAMES                                                                              \
-	"probe_kind, probe_port, probe_path, probe_host, probe_interval_ms, probe_timeout_ms,"  \
-	" probe_fast_interval_ms, probe_down_interval_ms, probe_rise, probe_fall, probe_clear," \
-	" breaker_enabled, breaker_min_volume, breaker_failure_percent, breaker_consecutive,"   \
-	" breaker_open_ms, breaker_open_max_ms, breaker_trials, breaker_successes,"             \
-	" breaker_ramp_ms, affinity, affinity_prefix4, affinity_prefix6, limit_client_packets," \
-	" limit_client_flows, limit_packets, limit_flows, limit_prefix4, limit_prefix6, stale," \
-	" stale_after_s"
-#define SPEC_OF_J                                                                                      \
-	"j.probe_kind, j.probe_port, j.probe_path, j.probe_host, j.probe_interval_ms,"                 \
-	" j.probe_timeout_ms, j.probe_fast_interval_ms, j.probe_down_interval_ms,"                     \
-	" j.probe_rise, j.probe_fall, j.probe_clear, j.breaker_enabled, j.breaker_min_volume,"         \
-	" j.breaker_failure_percent, j.breaker_consecutive, j.breaker_open_ms, j.breaker_open_max_ms," \
-	" j.breaker_trials, j.breaker_successes, j.breaker_ramp_ms, j.affinity, j.affinity_prefix4,"   \
-	" j.affinity_prefix6, j.limit_client_packets, j.limit_client_flows, j.limit_packets,"          \
-	" j.limit_flows, j.limit_prefix4, j.limit_prefix6, j.stale, j.stale_after_s"
+	" availability float8, target int, limit_packets int, limit_flows int, admin text, drain_until text"
+#define POLICY_COLUMNS                                                                              \
+	"id int, name text, kind text, \"order\" jsonb, rank jsonb, band_ms int, band_percent int," \
+	" bias jsonb, weight jsonb"
+#define RANK "ARRAY(SELECT jsonb_array_elements_text(j.rank))"
+#define SERVICE_COLUMNS                                                                                                                    \
+	"id int, name text, vip inet, port int, protocol text, policy text, probe_kind text,"                                              \
+	" probe_port int, probe_path text, probe_host text, probe_interval_ms int,"                                                        \
+	" probe_timeout_ms int, probe_fast_interval_ms int, probe_down_interval_ms int,"                                                   \
+	" probe_rise int, probe_fall int, probe_clear int, probe_status text,"                                                             \
+	" probe_expect text, probe_expect_at text, probe_request text, probe_trust text,"                                                  \
+	" probe_dns_type text, probe_dns_rcode text, probe_command text,"                                                                  \
+	" probe_arguments jsonb, probe_via text, failover_budget_ms int, breaker_enabled boolean,"                                         \
+	" breaker_min_volume int, breaker_failure_percent int, breaker_consecutive int,"                                                   \
+	" breaker_open_ms int, breaker_open_max_ms int, breaker_trials int,"                                                               \
+	" breaker_successes int, breaker_ramp_ms int, breaker_slow_ms int, breaker_slow_percent int, affinity text, affinity_prefix4 int," \
+	" affinity_prefix6 int, limit_client_packets int, limit_client_flows int,"                                                         \
+	" limit_packets int, limit_flows int, limit_prefix4 int, limit_prefix6 int,"                                                       \
+	" limit_priority int, stale text, stale_after_s int, damping_suppress int, damping_reuse int, damping_half_life_s int, damping_ceiling_s int, panic_percent int, panic_all_down text"
+#define SPEC_NAMES                                                                                                                     \
+	"probe_kind, probe_port, probe_path, probe_host, probe_interval_ms, probe_timeout_ms,"                                         \
+	" probe_fast_interval_ms, probe_down_interval_ms, probe_rise, probe_fall, probe_clear,"                                        \
+	" probe_status, probe_expect, probe_expect_at, probe_request, probe_trust,"                                                    \
+	" probe_dns_type, probe_dns_rcode, probe_command, probe_arguments, probe_via, failover_budget_ms,"                             \
+	" breaker_enabled, breaker_min_volume, breaker_failure_percent, breaker_consecutive,"                                          \
+	" breaker_open_ms, breaker_open_max_ms, breaker_trials, breaker_successes,"                                                    \
+	" breaker_ramp_ms, breaker_slow_ms, breaker_slow_percent, affinity, affinity_prefix4, affinity_prefix6, limit_client_packets," \
+	" limit_client_flows, limit_packets, limit_flows, limit_prefix4, limit_prefix6, limit_priority,"                               \
+	" stale, stale_after_s, damping_suppress, damping_reuse, damping_half_life_s, damping_ceiling_s, panic_percent, panic_all_down, panic_region"
+#define SPEC_OF_J                                                                                                                                                                                         \
+	"j.probe_kind, j.probe_port, j.probe_path, j.probe_host, j.probe_interval_ms,"                                                                                                                    \
+	" j.probe_timeout_ms, j.probe_fast_interval_ms, j.probe_down_interval_ms,"                                                                                                                        \
+	" j.probe_rise, j.probe_fall, j.probe_clear, j.probe_status, j.probe_expect,"                                                                                                                     \
+	" j.probe_expect_at, j.probe_request, j.probe_trust, j.probe_dns_type, j.probe_dns_rcode,"                                                                                                        \
+	" j.probe_command, ARRAY(SELECT jsonb_array_elements_text(j.probe_arguments)),"                                                                                                                   \
+	" j.probe_via, j.failover_budget_ms, j.breaker_enabled, j.breaker_min_volume,"                                                                                                                    \
+	" j.breaker_failure_percent, j.breaker_consecutive, j.breaker_open_ms, j.breaker_open_max_ms,"                                                                                                    \
+	" j.breaker_trials, j.breaker_successes, j.breaker_ramp_ms, j.breaker_slow_ms, j.breaker_slow_percent, j.affinity, j.affinity_prefix4,"                                                           \
+	" j.affinity_prefix6, j.limit_client_packets, j.limit_client_flows, j.limit_packets,"                                                                                                             \
+	" j.limit_flows, j.limit_prefix4, j.limit_prefix6, j.limit_priority, j.stale, j.stale_after_s, j.damping_suppress, j.damping_reuse, j.damping_half_life_s, j.damping_ceiling_s, j.panic_percent," \
+	" split_part(j.panic_all_down, ':', 1), (SELECT f.id FROM geostream.regions f"                                                                                                                    \
+	" WHERE f.name = nullif(split_part(j.panic_all_down, ':', 2), ''))"
 #define BACKEND_COLUMNS                                                                         \
 	"id int, name text, service text, region text, address inet, weight int, forward text," \
 	" port int, admin text, drain_until text"
-#define OVERRIDE_COLUMNS "prefix cidr, region text, reason text"
+#define OVERRIDE_COLUMNS "prefix cidr, asn text, place text, region text, reason text"
+/* Of a document's "AS64500". */
+#define ASN "substr(j.asn, 3)::bigint"
+#define SAME_CLIENTS                                                                 \
+	"o.prefix IS NOT DISTINCT FROM j.prefix AND o.asn IS NOT DISTINCT FROM " ASN \
+	" AND o.place IS NOT DISTINCT FROM j.place"
+#define FENCE_COLUMNS "place text, service text, regions jsonb, \"unknown\" text, reason text"
+#define FENCE_REGIONS                                                                 \
+	"ARRAY(SELECT r.id FROM jsonb_array_elements_text(j.regions) WITH ORDINALITY" \
+	" AS f(region, position) LEFT JOIN geostream.regions r ON r.name = f.region ORDER BY position)"
 #define ACCESS_COLUMNS "prefix cidr, service text, action text, reason text"
 /* Of a rule of every service NULL: its name is empty. */
-#define ACCESS_SERVICE "(SELECT s.id FROM geostream.services s WHERE s.name = j.service)"
+#define OF_SERVICE "(SELECT s.id FROM geostream.services s WHERE s.name = j.service)"
 #define DRAIN "nullif(j.drain_until, '')::timestamptz"
 
 #define REMOVE (1u << GS_CHANGE_REMOVE)
@@ -69,35 +91,40 @@ static const struct step {
 	const char *sql;
 } steps[] = {
 	{GS_KIND_OVERRIDE, REMOVE,
-	 "DELETE FROM geostream.overrides o USING " ROWS(
-		 OVERRIDE_COLUMNS) " WHERE o.prefix = j.prefix"},
+	 "DELETE FROM geostream.overrides o USING " ROWS(OVERRIDE_COLUMNS) " WHERE " SAME_CLIENTS},
+	{GS_KIND_FENCE, REMOVE,
+	 "DELETE FROM geostream.fences f USING " ROWS(
+		 FENCE_COLUMNS) " WHERE f.place = j.place AND f.service IS NOT DISTINCT FROM " OF_SERVICE},
 	{GS_KIND_ACCESS, REMOVE,
 	 "DELETE FROM geostream.access a USING " ROWS(
-		 ACCESS_COLUMNS) " WHERE a.prefix = j.prefix AND a.service IS NOT DISTINCT FROM " ACCESS_SERVICE},
+		 ACCESS_COLUMNS) " WHERE a.prefix = j.prefix AND a.service IS NOT DISTINCT FROM " OF_SERVICE},
 	{GS_KIND_BACKEND, REMOVE,
 	 "DELETE FROM geostream.backends b USING " ROWS(BACKEND_COLUMNS) " WHERE b.name = j.name"},
 	{GS_KIND_REGION, ADD,
 	 "INSERT INTO geostream.regions (id, name, latitude, longitude, cost, capacity,"
-	 " limit_packets, limit_flows, admin, drain_until)"
-	 " SELECT id, name, latitude, longitude, cost, capacity, limit_packets, limit_flows, admin,"
+	 " availability, target, limit_packets, limit_flows, admin, drain_until)"
+	 " SELECT id, name, latitude, longitude, cost, capacity, availability, target, limit_packets, limit_flows, admin,"
 	 " " DRAIN " FROM " ROWS(REGION_COLUMNS) " ORDER BY id, ordinality"},
 	{GS_KIND_REGION, UPDATE,
-	 "UPDATE geostream.regions r SET (latitude, longitude, cost, capacity, limit_packets,"
-	 " limit_flows, admin, drain_until) ="
-	 " ROW (j.latitude, j.longitude, j.cost, j.capacity, j.limit_packets, j.limit_flows, j.admin,"
+	 "UPDATE geostream.regions r SET (latitude, longitude, cost, capacity, availability,"
+	 " target, limit_packets, limit_flows, admin, drain_until) ="
+	 " ROW (j.latitude, j.longitude, j.cost, j.capacity, j.availability, j.target, j.limit_packets, j.limit_flows, j.admin,"
 	 " " DRAIN ") FROM " ROWS(REGION_COLUMNS) " WHERE r.name = j.name"},
 	{GS_KIND_POLICY, ADD,
-	 "INSERT INTO geostream.policies (id, name, kind) SELECT id, name, kind FROM " ROWS(
-		 POLICY_COLUMNS) " ORDER BY id, ordinality"},
+	 "INSERT INTO geostream.policies (id, name, kind, rank, band_ms, band_percent)"
+	 " SELECT id, name, kind, " RANK
+	 ", band_ms, band_percent FROM " ROWS(POLICY_COLUMNS) " ORDER BY id, ordinality"},
 	{GS_KIND_POLICY, UPDATE,
-	 "UPDATE geostream.policies p SET kind = j.kind FROM " ROWS(
-		 POLICY_COLUMNS) " WHERE p.name = j.name"},
+	 "UPDATE geostream.policies p SET (kind, rank, band_ms, band_percent) ="
+	 " ROW (j.kind, " RANK
+	 ", j.band_ms, j.band_percent) FROM " ROWS(POLICY_COLUMNS) " WHERE p.name = j.name"},
 	{GS_KIND_POLICY, UPDATE,
 	 "DELETE FROM geostream.policy_regions o USING geostream.policies p, " ROWS(
 		 POLICY_COLUMNS) " WHERE p.name = j.name AND o.policy = p.id"},
 	{GS_KIND_POLICY, ADD | UPDATE,
-	 "INSERT INTO geostream.policy_regions (policy, position, region)"
-	 " SELECT p.id, o.position, r.id FROM " ROWS(
+	 "INSERT INTO geostream.policy_regions (policy, position, region, bias, weight)"
+	 " SELECT p.id, o.position, r.id, coalesce((j.bias ->> o.region)::int, 0),"
+	 " coalesce((j.weight ->> o.region)::int, 100) FROM " ROWS(
 		 POLICY_COLUMNS) " CROSS JOIN LATERAL jsonb_array_elements_text(j.\"order\") WITH ORDINALITY"
 				 " AS o(region, position)"
 				 " JOIN geostream.policies p ON p.name = j.name"
@@ -125,19 +152,27 @@ static const struct step {
 	 " j.address, j.weight, j.forward, j.port, j.admin, " DRAIN
 	 ") FROM " ROWS(BACKEND_COLUMNS) " WHERE b.name = j.name"},
 	{GS_KIND_OVERRIDE, ADD,
-	 "INSERT INTO geostream.overrides (prefix, region, reason)"
-	 " SELECT j.prefix, r.id, j.reason FROM " ROWS(
+	 "INSERT INTO geostream.overrides (prefix, asn, place, region, reason)"
+	 " SELECT j.prefix, " ASN ", j.place, r.id, j.reason FROM " ROWS(
 		 OVERRIDE_COLUMNS) " LEFT JOIN geostream.regions r ON r.name = j.region"},
 	{GS_KIND_OVERRIDE, UPDATE,
 	 "UPDATE geostream.overrides o SET (region, reason) ="
 	 " ROW ((SELECT r.id FROM geostream.regions r WHERE r.name = j.region), j.reason)"
-	 " FROM " ROWS(OVERRIDE_COLUMNS) " WHERE o.prefix = j.prefix"},
+	 " FROM " ROWS(OVERRIDE_COLUMNS) " WHERE " SAME_CLIENTS},
 	{GS_KIND_ACCESS, ADD,
 	 "INSERT INTO geostream.access (prefix, service, action, reason)"
-	 " SELECT j.prefix, " ACCESS_SERVICE ", j.action, j.reason FROM " ROWS(ACCESS_COLUMNS)},
+	 " SELECT j.prefix, " OF_SERVICE ", j.action, j.reason FROM " ROWS(ACCESS_COLUMNS)},
 	{GS_KIND_ACCESS, UPDATE,
 	 "UPDATE geostream.access a SET (action, reason) = ROW (j.action, j.reason) FROM " ROWS(
-		 ACCESS_COLUMNS) " WHERE a.prefix = j.prefix AND a.service IS NOT DISTINCT FROM " ACCESS_SERVICE},
+		 ACCESS_COLUMNS) " WHERE a.prefix = j.prefix AND a.service IS NOT DISTINCT FROM " OF_SERVICE},
+	{GS_KIND_FENCE, ADD,
+	 "INSERT INTO geostream.fences (place, service, regions, \"unknown\", reason)"
+	 " SELECT j.place, " OF_SERVICE ", " FENCE_REGIONS
+	 ", j.\"unknown\", j.reason FROM " ROWS(FENCE_COLUMNS)},
+	{GS_KIND_FENCE, UPDATE,
+	 "UPDATE geostream.fences f SET (regions, \"unknown\", reason) ="
+	 " ROW (" FENCE_REGIONS ", j.\"unknown\", j.reason) FROM " ROWS(
+		 FENCE_COLUMNS) " WHERE f.place = j.place AND f.service IS NOT DISTINCT FROM " OF_SERVICE},
 	{GS_KIND_SERVICE, REMOVE,
 	 "DELETE FROM geostream.services s USING " ROWS(SERVICE_COLUMNS) " WHERE s.name = j.name"},
 	{GS_KIND_POLICY, REMOVE,
@@ -332,12 +367,8 @@ static char *touched_objects(const struct gs_difference *difference)
 	return text;
 }
 
-/*
- * Was any of it changed after revision `since`? Who changes what somebody else has just changed did
- * not see that: -ESTALE, and *error tells what it was.
- */
-static int check_since(struct gs_pg_admin *admin, const struct gs_difference *difference,
-		       uint64_t since, struct gs_error *error)
+int gs_pg_admin_check_since(struct gs_pg_admin *admin, const char *objects, uint64_t since,
+			    uint64_t revision, struct gs_error *error)
 {
 	static const char query[] =
 		"SELECT kind, name, actor, revision,"
@@ -348,13 +379,16 @@ static int check_since(struct gs_pg_admin *admin, const struct gs_difference *di
 		" FROM geostream.audit WHERE revision > $1::bigint AND (kind, name) IN"
 		" (SELECT kind, name FROM jsonb_to_recordset($2::jsonb) AS j(kind text, name text))"
 		" ORDER BY id DESC LIMIT 1";
-	GS_AUTO_FREE char *objects = touched_objects(difference);
 	GS_AUTO_PGRESULT PGresult *result = NULL;
 	char number[24];
 	const char *values[2] = {number, objects};
 
-	if (!objects)
-		return gs_error_set(-ENOMEM, error, "no memory");
+	if (since > revision)
+		return gs_error_set(-EINVAL, error,
+				    "revision %" PRIu64 " has not been yet: the newest is %" PRIu64,
+				    since, revision);
+	if (since == revision || !objects)
+		return 0;
 	snprintf(number, sizeof(number), "%" PRIu64, since);
 	result = PQexecParams(admin->connection, query, 2, NULL, values, NULL, NULL, 0);
 	if (PQresultStatus(result) != PGRES_TUPLES_OK)
@@ -370,6 +404,17 @@ static int check_since(struct gs_pg_admin *admin, const struct gs_difference *di
 }
 
 /* ---- the edit --------------------------------------------------------------------------------*/
+
+static int check_since(struct gs_pg_admin *admin, const struct gs_pg_edit *edit, uint64_t since,
+		       struct gs_error *error)
+{
+	bool is_due = since < edit->revision && edit->difference.count > 0;
+	GS_AUTO_FREE char *objects = is_due ? touched_objects(&edit->difference) : NULL;
+
+	if (is_due && !objects)
+		return gs_error_set(-ENOMEM, error, "no memory");
+	return gs_pg_admin_check_since(admin, objects, since, edit->revision, error);
+}
 
 static int write_seed(struct gs_pg_admin *admin, uint64_t seed, struct gs_error *error)
 {
@@ -404,13 +449,15 @@ static int work_out(struct gs_pg_admin *admin, const struct gs_pg_change *change
 			     edit->want->selection_seed != edit->have->selection_seed;
 	if (gs_difference_make(edit->have, edit->want, &edit->difference) != 0)
 		return gs_error_set(-ENOMEM, error, "no memory");
-	if (since > edit->revision)
-		return gs_error_set(-EINVAL, error,
-				    "revision %" PRIu64 " has not been yet: the newest is %" PRIu64,
-				    since, edit->revision);
-	if (since < edit->revision && edit->difference.count > 0)
-		return check_since(admin, &edit->difference, since, error);
-	return 0;
+	return check_since(admin, edit, since, error);
+}
+
+int gs_pg_admin_begin(struct gs_pg_admin *admin, bool dry_run, struct gs_error *error)
+{
+	return gs_pg_admin_execute(admin,
+				   dry_run ? "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+					   : "BEGIN; SELECT FROM geostream.revision FOR UPDATE",
+				   error);
 }
 
 static int write_edit(struct gs_pg_admin *admin, struct gs_pg_edit *edit, struct gs_error *error)
@@ -434,12 +481,7 @@ int gs_pg_admin_edit(struct gs_pg_admin *admin, const struct gs_pg_change *chang
 	/* What the caller acts on is what was there before he had to wait for the lock. */
 	if (since == 0)
 		ret = read_revision(admin, &since, error);
-	ret = ret ? ret
-		  : gs_pg_admin_execute(
-			    admin,
-			    change->dry_run ? "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-					    : "BEGIN; SELECT FROM geostream.revision FOR UPDATE",
-			    error);
+	ret = ret ? ret : gs_pg_admin_begin(admin, change->dry_run, error);
 	ret = ret ? ret : work_out(admin, change, since, &edit, error);
 	if (ret == 0 && !change->dry_run && (edit.difference.count > 0 || edit.seed_changes))
 		ret = write_edit(admin, &edit, error);

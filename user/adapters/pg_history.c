@@ -134,7 +134,8 @@ int gs_pg_admin_audit(struct gs_pg_admin *admin, const struct gs_pg_audit_filter
 		      json_t **ret_rows, struct gs_error *error)
 {
 	static const char *const kinds[] = {"region",	"policy", "service", "backend",
-					    "override", "access", "force",   "seed"};
+					    "override", "access", "fence",   "force",
+					    "overlay",	"quorum", "seed"};
 	static const char query[] = ROWS_OF("SELECT " UTC(
 		"at") " AS at, revision, actor, role, kind, name,"
 		      " CASE WHEN before IS NULL THEN 'add' WHEN after IS NULL THEN 'remove' ELSE 'update'"
@@ -162,7 +163,10 @@ int gs_pg_admin_edges(struct gs_pg_admin *admin, json_t **ret_rows, struct gs_er
 {
 	static const char query[] = ROWS_OF("SELECT name, version, " UTC("connected_at") " AS connected_at, " UTC(
 		"seen_at") " AS seen_at,"
-			   " extract(epoch FROM now() - seen_at)::bigint AS age_s,"
+			   " extract(epoch FROM now() - seen_at)::bigint AS age_s, site, self, self_why,"
+			   " (extract(epoch FROM clock_timestamp() - voted_at) * 1000)::bigint AS vote_age_ms,"
+			   " lpad(to_hex(geo_digest), 16, '0') AS geo_digest,"
+			   " selection_seed::text AS selection_seed,"
 			   " generation, revision,"
 			   " lpad(to_hex(digest), 16, '0') AS digest, " UTC("published_at") " AS published_at, geo_path, " UTC(
 				   "geo_build_at") " AS geo_build_at"

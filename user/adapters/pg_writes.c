@@ -69,14 +69,16 @@ static const char breakers_query[] =
 
 static const char edge_query[] =
 	"WITH edge AS (INSERT INTO geostream.edges AS e (name, version, generation, revision, digest,"
-	" published_at, geo_path, geo_build_at)"
+	" published_at, geo_path, geo_build_at, geo_digest, selection_seed)"
 	" VALUES ($1, $2, $3::bigint, $4::bigint, $5::bigint,"
-	" to_timestamp(nullif($6::bigint, 0) / 1000.0), $7, to_timestamp(nullif($8::bigint, 0)))"
+	" to_timestamp(nullif($6::bigint, 0) / 1000.0), $7, to_timestamp(nullif($8::bigint, 0)),"
+	" $10::bigint, $11::bigint)"
 	" ON CONFLICT (name) DO UPDATE SET version = EXCLUDED.version, seen_at = now(),"
 	" connected_at = CASE WHEN $9::boolean THEN now() ELSE e.connected_at END,"
 	" generation = EXCLUDED.generation, revision = EXCLUDED.revision,"
 	" digest = EXCLUDED.digest, published_at = EXCLUDED.published_at,"
-	" geo_path = EXCLUDED.geo_path, geo_build_at = EXCLUDED.geo_build_at),"
+	" geo_path = EXCLUDED.geo_path, geo_build_at = EXCLUDED.geo_build_at,"
+	" geo_digest = EXCLUDED.geo_digest, selection_seed = EXCLUDED.selection_seed),"
 	" pruned AS (DELETE FROM geostream.generations WHERE edge = $1 AND published_at <"
 	" (SELECT published_at FROM geostream.generations WHERE edge = $1"
 	" ORDER BY published_at DESC OFFSET 99 LIMIT 1))"
@@ -380,16 +382,18 @@ int gs_pg_send_edge(PGconn *connection, const char *edge, const struct gs_edge_r
 		    bool is_first)
 {
 	char generation[24], revision[24], digest[24], published[24], geo_build[24];
-	char geo_path[GS_PATH_MAX];
-	const char *values[] = {edge,	  GS_VERSION, generation,
-				revision, digest,     published,
-				geo_path, geo_build,  is_first ? "t" : "f"};
+	char geo_path[GS_PATH_MAX], geo_digest[24], seed[24];
+	const char *values[] = {
+		edge,	  GS_VERSION, generation,	    revision,	digest, published,
+		geo_path, geo_build,  is_first ? "t" : "f", geo_digest, seed};
 
 	clean_text(report->geo_path, geo_path, sizeof(geo_path));
 	snprintf(generation, sizeof(generation), "%" PRId64, (int64_t)report->generation);
 	snprintf(revision, sizeof(revision), "%" PRId64, (int64_t)report->revision);
 	snprintf(digest, sizeof(digest), "%" PRId64, (int64_t)report->digest);
 	snprintf(published, sizeof(published), "%" PRId64, report->published_unix_ms);
+	snprintf(geo_digest, sizeof(geo_digest), "%" PRId64, (int64_t)report->geo_digest);
+	snprintf(seed, sizeof(seed), "%" PRId64, (int64_t)report->selection_seed);
 	snprintf(geo_build, sizeof(geo_build), "%" PRId64, (int64_t)report->geo_build_unix_s);
 	if (!PQsendQueryParams(connection, edge_query, ARRAY_SIZE(values), NULL, values, NULL, NULL,
 			       0))

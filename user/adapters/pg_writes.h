@@ -13,7 +13,7 @@ enum {
 	GS_PG_TRANSITIONS_MAX = 10000, /* waiting; beyond that the oldest are dropped */
 	GS_PG_BATCH_MAX = 200,	       /* written by one statement */
 	GS_PG_MINUTES_MAX = 50000,     /* rows waiting; beyond that the oldest are dropped */
-	GS_PG_MINUTES_BATCH = 1000,
+	GS_PG_MINUTES_BATCH = 250,     /* written by one statement */
 };
 
 struct gs_pg_queued; /* a transition and its number */

@@ -1,52 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The prober port: fresh TCP connections on the loop, and a GET over them for HTTP. Whatever ends a
- * probe closes its connection by RST: no side keeps a TIME_WAIT for it.
+ * The prober port. Each probe is on its own: a fresh connection, socket or command. Whatever ends
+ * a connection closes it by RST, some after a farewell: no side keeps a TIME_WAIT for it.
  */
 #include "adapters.h"
-#include "probe_http.h"
+#include "probe_exec.h"
+#include "probe_parts.h"
+#include "probe_tls.h"
 
-#include "user/base/cleanup.h"
 #include "user/core/cidr.h"
+#include "user/core/random.h"
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/random.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
+#include <unistd.h>
 
 /* A timeout that is noticed this much too late (1/5: 20 %) tells of us, not of the target. */
 #define LATE_SHARE 5
 #define TIMER_SLACK_US 2000 /* what timers are rounded by */
-#define READ_BYTES 4096
-
-struct prober {
-	struct gs_loop *loop;
-	const struct gs_prober_events *events;
-	void *context;
-	struct probe *probes; /* under way */
-};
-
-enum stage {
-	STAGE_CONNECTING,
-	STAGE_ASKED,  /* the request is sent */
-	STAGE_FAILED, /* at once: `result` is reported by the timer */
-};
-
-struct probe {
-	struct prober *prober;
-	struct probe *next, *previous;
-	struct gs_probe_target target;
-	uint64_t token;
-	uint64_t start_us;
-	struct gs_timer timer; /* the timeout */
-	struct gs_io io;       /* fd -1: none */
-	enum stage stage;
-	enum gs_probe_class result;
-	struct gs_http_head head;
-};
 
 /* ---- ends ------------------------------------------------------------------------------------ */
 
@@ -55,6 +33,7 @@ static void free_probe(struct probe *probe)
 	struct gs_loop *loop = probe->prober->loop;
 
 	gs_loop_timer_clear(loop, &probe->timer);
+	probe->way->done(probe);
 	if (probe->io.fd >= 0) {
 		gs_loop_io_clear(loop, &probe->io);
 		close(probe->io.fd);
@@ -68,18 +47,25 @@ static void free_probe(struct probe *probe)
 	free(probe);
 }
 
-static void finish(struct probe *probe, enum gs_probe_class result)
+void gs_probe_finish(struct probe *probe, enum gs_probe_class result)
 {
 	struct prober *prober = probe->prober;
 	uint64_t token = probe->token, took_us = gs_now_us() - probe->start_us;
+	uint32_t rtt_us = probe->rtt_us;
 
 	free_probe(probe); /* first: the callee may do anything */
 	prober->events->on_result(prober->context, token, result,
-				  took_us < UINT32_MAX ? (uint32_t)took_us : UINT32_MAX);
+				  took_us < UINT32_MAX ? (uint32_t)took_us : UINT32_MAX, rtt_us);
+}
+
+void gs_probe_fail(struct probe *probe, enum gs_probe_class result)
+{
+	probe->stage = STAGE_FAILED;
+	probe->result = result;
 }
 
 /* connect() itself failed: our own machine's answer, from its routes or its resources. */
-static enum gs_probe_class class_of_connect(int error)
+enum gs_probe_class gs_probe_class_of_connect(int error)
 {
 	switch (error) {
 	case ECONNREFUSED:
@@ -94,8 +80,8 @@ static enum gs_probe_class class_of_connect(int error)
 	}
 }
 
-/* What came of a connection under way: the answer of the target, or of a router before it. */
-static enum gs_probe_class class_of_answer(int error)
+/* What came of a question under way: the answer of the target, or of a router before it. */
+enum gs_probe_class gs_probe_class_of_answer(int error)
 {
 	switch (error) {
 	case ECONNREFUSED:
@@ -112,82 +98,19 @@ static enum gs_probe_class class_of_answer(int error)
 	}
 }
 
-/* ---- steps: true once the probe is over, *ret_result ----------------------------------------- */
-
-static bool ask(struct probe *probe, enum gs_probe_class *ret_result)
+bool gs_probe_is_ready(const struct probe *probe, uint32_t epoll_events)
 {
-	char request[GS_HTTP_REQUEST_MAX];
-	int length = gs_http_format_request(&probe->target, request);
+	struct pollfd ready = {.fd = probe->io.fd, .events = (short)epoll_events};
 
-	*ret_result = GS_PROBE_LOCAL; /* a request that cannot be one is our own mistake */
-	if (length < 0)
-		return true;
-	/* A fresh connection takes so few bytes at once or not at all. */
-	if (send(probe->io.fd, request, (size_t)length, MSG_NOSIGNAL) != length) {
-		*ret_result = class_of_answer(errno);
-		return true;
-	}
-	probe->stage = STAGE_ASKED;
-	return gs_loop_io_set(probe->prober->loop, &probe->io, EPOLLIN) != 0;
-}
-
-static bool take_connection(struct probe *probe, enum gs_probe_class *ret_result)
-{
-	int error = 0;
-	socklen_t size = sizeof(error);
-
-	if (getsockopt(probe->io.fd, SOL_SOCKET, SO_ERROR, &error, &size))
-		error = errno;
-	if (!error && probe->target.spec.kind == GS_PROBE_HTTP)
-		return ask(probe, ret_result);
-	*ret_result = error ? class_of_answer(error) : GS_PROBE_OK;
-	return true;
-}
-
-static bool take_answer(struct probe *probe, enum gs_probe_class *ret_result)
-{
-	char bytes[READ_BYTES];
-	ssize_t got = recv(probe->io.fd, bytes, sizeof(bytes), 0);
-
-	if (got > 0)
-		return gs_http_feed(&probe->head, bytes, (size_t)got, ret_result);
-	if (got < 0 && (errno == EAGAIN || errno == EINTR))
-		return false;
-	*ret_result = got < 0 ? class_of_answer(errno) : GS_PROBE_BAD_REPLY; /* cut short */
-	return true;
-}
-
-static void on_ready(struct gs_io *io, uint32_t epoll_events)
-{
-	struct probe *probe = io->context;
-	enum gs_probe_class result;
-
-	(void)epoll_events;
-	if (probe->stage == STAGE_CONNECTING ? take_connection(probe, &result)
-					     : take_answer(probe, &result))
-		finish(probe, result);
+	_Static_assert(EPOLLIN == POLLIN && EPOLLOUT == POLLOUT, "the same words");
+	return probe->io.fd >= 0 && poll(&ready, 1, 0) == 1;
 }
 
 /*
  * Before silence is called silence: what has arrived and was not looked at yet, because the loop
- * has more to do than it can, counts as an answer; a connection there was no time to use counts as
- * our own trouble. So a machine that cannot keep up does not find everybody else dead.
+ * has more to do than it can, counts as an answer. So a machine that cannot keep up does not find
+ * everybody else dead.
  */
-static bool look_once_more(struct probe *probe, enum gs_probe_class *ret_result)
-{
-	struct pollfd ready = {.fd = probe->io.fd,
-			       .events = probe->stage == STAGE_CONNECTING ? POLLOUT : POLLIN};
-
-	if (poll(&ready, 1, 0) != 1)
-		return false;
-	if (probe->stage == STAGE_ASKED)
-		return take_answer(probe, ret_result);
-	if (take_connection(probe, ret_result))
-		return true;
-	*ret_result = GS_PROBE_LOCAL;
-	return true;
-}
-
 static void on_due(struct gs_timer *timer)
 {
 	struct probe *probe = timer->context;
@@ -195,61 +118,59 @@ static void on_due(struct gs_timer *timer)
 	uint64_t took_us = gs_now_us() - probe->start_us;
 	enum gs_probe_class result = probe->result;
 
-	if (probe->stage != STAGE_FAILED && !look_once_more(probe, &result))
-		result = took_us > timeout_us + timeout_us / LATE_SHARE + TIMER_SLACK_US
+	if (probe->stage != STAGE_FAILED && !probe->way->look(probe, &result))
+		result = took_us > timeout_us + timeout_us / LATE_SHARE + TIMER_SLACK_US ||
+					 probe->held_us > timeout_us / LATE_SHARE
 				 ? GS_PROBE_LOCAL
 				 : GS_PROBE_TIMEOUT;
-	finish(probe, result);
+	gs_probe_finish(probe, result);
 }
 
-/* ---- connecting ------------------------------------------------------------------------------ */
-
-/* A socket that is non-blocking and closes by RST; or -errno. */
-static int open_socket(int family)
-{
-	static const struct linger no_linger = {.l_onoff = 1, .l_linger = 0};
-	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return -errno;
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &no_linger, sizeof(no_linger));
-	return fd;
-}
-
-static socklen_t fill_address(const struct gs_probe_target *target,
+static socklen_t fill_address(const struct gs_addr *addr, uint16_t port,
 			      struct sockaddr_storage *address)
 {
 	struct sockaddr_in *in = (struct sockaddr_in *)address;
 	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)address;
 
 	memset(address, 0, sizeof(*address));
-	if (gs_addr_is_v4(&target->addr)) {
+	if (gs_addr_is_v4(addr)) {
 		in->sin_family = AF_INET;
-		in->sin_port = htons(target->port);
-		memcpy(&in->sin_addr, target->addr.bytes + 12, sizeof(in->sin_addr));
+		in->sin_port = htons(port);
+		memcpy(&in->sin_addr, addr->bytes + 12, sizeof(in->sin_addr));
 		return sizeof(*in);
 	}
 	in6->sin6_family = AF_INET6;
-	in6->sin6_port = htons(target->port);
-	memcpy(&in6->sin6_addr, target->addr.bytes, sizeof(in6->sin6_addr));
+	in6->sin6_port = htons(port);
+	memcpy(&in6->sin6_addr, addr->bytes, sizeof(in6->sin6_addr));
 	return sizeof(*in6);
 }
 
-/* 0: under way, or failed with a class that is reported soon; -errno: nothing was begun. */
-static int begin_connect(struct probe *probe)
+socklen_t gs_probe_aim(struct probe *probe, struct sockaddr_storage *address)
 {
-	struct sockaddr_storage address;
-	socklen_t size = fill_address(&probe->target, &address);
-	int fd = open_socket(address.ss_family);
+	const struct gs_probe_target *target = &probe->target;
+	const struct gs_detour *detour = probe->prober->detour;
 
-	if (fd < 0)
-		return fd;
-	probe->io.fd = fd;
-	/* Connected at once (it happens on loopback) is told by EPOLLOUT as well. */
-	if (connect(fd, (const struct sockaddr *)&address, size) == 0 || errno == EINPROGRESS)
-		return gs_loop_io_set(probe->prober->loop, &probe->io, EPOLLOUT);
-	probe->stage = STAGE_FAILED;
-	probe->result = class_of_connect(errno);
+	probe->is_through = target->is_through && detour && detour->ops &&
+			    !detour->ops->look(detour->self, target, &probe->detour);
+	return fill_address(probe->is_through ? &target->vip : &target->addr, target->port,
+			    address);
+}
+
+int gs_probe_direct(const struct probe *probe, int fd)
+{
+	const uint32_t mark = probe->detour.mark;
+	const int yes = 1;
+	struct sockaddr_storage source;
+	socklen_t size;
+
+	if (!probe->is_through)
+		return 0;
+	size = fill_address(&probe->detour.source, 0, &source);
+	/* The port is chosen when it is connected: it is one of this VIP, and not of all. */
+	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &yes, sizeof(yes));
+	if (setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) ||
+	    bind(fd, (const struct sockaddr *)&source, size))
+		return -errno;
 	return 0;
 }
 
@@ -264,29 +185,51 @@ static int start(void *self, const struct gs_prober_events *events, void *contex
 	return 0;
 }
 
+static const struct probe_way *way_of(enum gs_probe_kind kind)
+{
+	switch (kind) {
+	case GS_PROBE_TCP:
+	case GS_PROBE_HTTP:
+	case GS_PROBE_HTTPS:
+	case GS_PROBE_GRPC:
+	case GS_PROBE_GRPCS:
+		return &gs_probe_streams;
+	case GS_PROBE_UDP:
+	case GS_PROBE_DNS:
+	case GS_PROBE_ICMP:
+		return &gs_probe_packets;
+	case GS_PROBE_EXEC:
+		return &gs_probe_commands;
+	default:
+		return NULL;
+	}
+}
+
 static int probe_target(void *self, const struct gs_probe_target *target, uint64_t token)
 {
 	struct prober *prober = self;
+	const struct probe_way *way = way_of(target->spec.kind);
 	struct probe *probe;
 	int ret;
 
-	if (target->spec.kind != GS_PROBE_TCP && target->spec.kind != GS_PROBE_HTTP)
+	if (!way)
 		return -EINVAL;
 	probe = calloc(1, sizeof(*probe));
 	if (!probe)
 		return -ENOMEM;
 	probe->prober = prober;
+	probe->way = way;
 	probe->target = *target;
 	probe->token = token;
 	probe->start_us = gs_now_us();
 	probe->timer = (struct gs_timer){.on_due = on_due, .context = probe};
-	probe->io = (struct gs_io){.fd = -1, .on_ready = on_ready, .context = probe};
+	probe->io = (struct gs_io){.fd = -1, .context = probe};
 	probe->next = prober->probes;
 	if (probe->next)
 		probe->next->previous = probe;
 	prober->probes = probe;
 
-	ret = begin_connect(probe);
+	ret = way->begin(probe);
 	if (!ret)
 		ret = gs_loop_timer_set(prober->loop, &probe->timer,
 					probe->stage == STAGE_FAILED ? 0 : target->spec.timeout_ms);
@@ -315,6 +258,9 @@ static void close_prober(void *self)
 		next = probe->next;
 		free_probe(probe);
 	}
+	gs_probe_farewells_end(prober);
+	gs_exec_free(prober->exec);
+	gs_tls_trust_free(prober->trust);
 	free(prober);
 }
 
@@ -330,18 +276,23 @@ static void raise_descriptor_limit(void)
 	setrlimit(RLIMIT_NOFILE, &limit); /* if not: -EMFILE says so, later */
 }
 
-int gs_probe_open(struct gs_loop *loop, struct gs_prober *ret_prober, struct gs_error *error)
+int gs_probe_open(struct gs_loop *loop, const struct gs_probe_settings *settings,
+		  struct gs_prober *ret_prober, struct gs_error *error)
 {
 	static const struct gs_prober_ops ops = {
 		.start = start, .probe = probe_target, .cancel = cancel, .close = close_prober};
 	struct prober *prober = calloc(1, sizeof(*prober));
 
-	if (!prober) {
+	if (!prober || gs_exec_new(loop, settings, &prober->exec) != 0) {
+		free(prober);
 		snprintf(error->text, sizeof(error->text), "prober: out of memory");
 		return -ENOMEM;
 	}
 	raise_descriptor_limit();
 	prober->loop = loop;
+	prober->detour = settings->detour;
+	if (getrandom(&prober->random, sizeof(prober->random), GRND_NONBLOCK) < 0)
+		prober->random = gs_now_us();
 	*ret_prober = (struct gs_prober){.ops = &ops, .self = prober};
 	return 0;
 }

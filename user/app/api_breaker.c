@@ -31,6 +31,9 @@ static void add_word(json_t *json, const struct gs_api *api,
 	if (status->permit.kind == GS_PERMIT_TRIALS) {
 		json_object_set_new(json, "trials", json_integer(status->permit.trials));
 		json_object_set_new(json, "trials_left", json_integer(word.trials));
+		json_object_set_new(json, "trials_out", json_integer(status->leases));
+		json_object_set_new(json, "trials_completed", json_integer(status->completed));
+		json_object_set_new(json, "trials_returned", json_integer(status->returned));
 	}
 	if (status->permit.kind == GS_PERMIT_SHARE)
 		json_object_set_new(

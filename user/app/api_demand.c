@@ -59,7 +59,8 @@ json_t *gs_api_demand(const struct gs_api *api, const struct gs_demand_query *qu
 		      uint32_t offset, uint32_t limit)
 {
 	const struct gs_reconcile_state *state = gs_reconcile_look(api->reconcile);
-	struct gs_demand_top top = {.room = offset + limit};
+	struct gs_demand_top top = {
+		.room = offset + (limit < GS_API_DEMAND_ROWS ? limit : GS_API_DEMAND_ROWS)};
 	GS_AUTO_FREE struct gs_demand_row *rows = calloc(top.room + 1u, sizeof(*rows));
 	json_t *list = json_array();
 

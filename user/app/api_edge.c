@@ -58,6 +58,7 @@ json_t *gs_api_edge_show(const struct gs_api *api, const json_t *request)
 	(void)request;
 	if (api->reach)
 		json_object_set_new(json, "reach", gs_api_reach(api));
+	json_object_set_new(json, "overlays", gs_api_overlays(api));
 	return json;
 }
 

@@ -29,8 +29,11 @@ static bool is_down(enum gs_admin admin)
 }
 
 static const char *why_skipped(const struct gs_snapshot *snapshot, const struct gs_service *service,
-			       const struct gs_plan *plan, const struct gs_region *region)
+			       const struct gs_plan *plan, const struct gs_region_set *allowed,
+			       const struct gs_region *region)
 {
+	if (allowed && !gs_region_set_has(allowed, region->id))
+		return "a fence keeps these clients out of it";
 	if (is_down(region->admin))
 		return "down by an operator";
 	if (!has_backend(snapshot, service->id, region->id))
@@ -42,7 +45,7 @@ static const char *why_skipped(const struct gs_snapshot *snapshot, const struct 
 
 void gs_api_add_skipped(json_t *json, const struct gs_snapshot *snapshot,
 			const struct gs_service *service, const struct gs_plan *plan,
-			const struct gs_coord *from)
+			const struct gs_region_set *allowed, const struct gs_coord *from)
 {
 	json_t *list = json_array();
 
@@ -54,7 +57,7 @@ void gs_api_add_skipped(json_t *json, const struct gs_snapshot *snapshot,
 			continue;
 		skipped = json_pack("{s:s, s:s, s:s}", "region", region->name, "admin",
 				    gs_admin_name(region->admin), "why",
-				    why_skipped(snapshot, service, plan, region));
+				    why_skipped(snapshot, service, plan, allowed, region));
 		if (from)
 			json_object_set_new(skipped, "distance_km",
 					    json_real(gs_geo_distance_km(from, &region->coord)));

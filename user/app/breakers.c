@@ -14,7 +14,9 @@
 struct entry {
 	gs_id service, region;
 	char service_name[GS_NAME_MAX], region_name[GS_NAME_MAX];
-	struct gs_breaker_spec spec;
+	struct gs_breaker_spec spec; /* trials: this edge's share */
+	uint16_t trials;	     /* of all edges */
+	uint32_t leases;	     /* out, while they are counted */
 	struct gs_breaker breaker;
 	struct gs_force force;
 	bool is_forced;
@@ -23,24 +25,34 @@ struct entry {
 	char why[96];
 };
 
+/* Entries are asked for by it, thousands of times a verdict: close together. */
+struct key {
+	gs_id service, region;
+};
+
+/* So many a turn: each has words judged. */
+enum { STEPS_MOST = 4 };
+
 struct gs_breakers {
 	struct gs_loop *loop;
 	char edge[GS_NAME_MAX];
 	struct gs_breakers_events events;
 	void *context;
 	uint64_t random;
+	uint32_t edges;	       /* that share quotas */
 	struct gs_timer timer; /* for the earliest that is due */
 	uint32_t count;
 	struct entry *entries; /* by service and region */
+	struct key *keys;      /* of them */
 	uint32_t saved_count;
-	struct gs_breaker_record *saved; /* for pools that are still to come */
+	struct gs_breaker_record *saved; /* by names; for pools that are still to come */
 };
 
 /* ---- looking up ------------------------------------------------------------------------------ */
 
-static int compare_entries(const void *left, const void *right)
+static int compare_keys(const void *left, const void *right)
 {
-	const struct entry *a = left, *b = right;
+	const struct key *a = left, *b = right;
 
 	if (a->service != b->service)
 		return a->service < b->service ? -1 : 1;
@@ -49,11 +61,12 @@ static int compare_entries(const void *left, const void *right)
 
 static struct entry *find(const struct gs_breakers *breakers, gs_id service, gs_id region)
 {
-	const struct entry key = {.service = service, .region = region};
+	const struct key key = {.service = service, .region = region}, *found;
 
 	if (breakers->count == 0)
 		return NULL;
-	return bsearch(&key, breakers->entries, breakers->count, sizeof(key), compare_entries);
+	found = bsearch(&key, breakers->keys, breakers->count, sizeof(key), compare_keys);
+	return found ? &breakers->entries[found - breakers->keys] : NULL;
 }
 
 /* ---- telling --------------------------------------------------------------------------------- */
@@ -140,10 +153,14 @@ static void on_due(struct gs_timer *timer)
 {
 	struct gs_breakers *breakers = timer->context;
 	uint64_t now_ms = gs_loop_now_ms(breakers->loop);
+	uint32_t left = STEPS_MOST;
 
-	for (uint32_t i = 0; i < breakers->count; i++)
-		if (gs_breaker_due_ms(&breakers->entries[i].breaker) <= now_ms)
-			step(breakers, &breakers->entries[i], now_ms);
+	for (uint32_t i = 0; i < breakers->count && left > 0; i++) {
+		if (gs_breaker_due_ms(&breakers->entries[i].breaker) > now_ms)
+			continue;
+		step(breakers, &breakers->entries[i], now_ms);
+		left--;
+	}
 	set_timer(breakers);
 }
 
@@ -154,7 +171,9 @@ static enum gs_breaker_result result_of(enum gs_probe_class class)
 	switch (class) {
 	case GS_PROBE_OK:
 		return GS_BREAKER_OK;
-	case GS_PROBE_HTTP_STATUS:
+	case GS_PROBE_TLS:
+	case GS_PROBE_STATUS:
+	case GS_PROBE_BODY:
 	case GS_PROBE_BAD_REPLY:
 		return GS_BREAKER_FAILED;
 	default: /* nobody was there to say anything */
@@ -169,6 +188,9 @@ static void explain(const struct entry *entry, enum gs_breaker_state before,
 		snprintf(out, room, "switched off");
 	else if (before == GS_BREAKER_HALF_OPEN && result == GS_PROBE_OK)
 		snprintf(out, room, "%u good results", entry->spec.successes);
+	else if (result == GS_PROBE_OK)
+		snprintf(out, room, "%u %% and more took longer than %u ms",
+			 entry->spec.slow_percent, entry->spec.slow_ms);
 	else if (before == GS_BREAKER_HALF_OPEN)
 		snprintf(out, room, "failed again: %s", gs_probe_class_name(result));
 	else
@@ -177,19 +199,23 @@ static void explain(const struct entry *entry, enum gs_breaker_state before,
 }
 
 void gs_breakers_on_probe(struct gs_breakers *breakers, gs_id service, gs_id region,
-			  enum gs_probe_class result, uint64_t began_ms)
+			  enum gs_probe_class result, uint32_t latency_us, uint64_t began_ms)
 {
 	struct entry *entry = find(breakers, service, region);
+	enum gs_breaker_result came_to = result_of(result);
 	enum gs_breaker_state before;
 	uint32_t epoch;
 	char why[96];
 
 	if (!entry || result == GS_PROBE_LOCAL)
 		return;
+	if (came_to == GS_BREAKER_OK && entry->spec.slow_ms > 0 &&
+	    latency_us > entry->spec.slow_ms * 1000u)
+		came_to = GS_BREAKER_SLOW;
 	before = entry->breaker.state;
 	/* What was sent before the state began is of another epoch. */
 	epoch = began_ms >= entry->breaker.since_ms ? entry->breaker.epoch : 0;
-	if (!gs_breaker_on_result(&entry->breaker, &entry->spec, epoch, result_of(result),
+	if (!gs_breaker_on_result(&entry->breaker, &entry->spec, epoch, came_to,
 				  gs_loop_now_ms(breakers->loop)))
 		return;
 	explain(entry, before, result, why, sizeof(why));
@@ -197,16 +223,105 @@ void gs_breakers_on_probe(struct gs_breakers *breakers, gs_id service, gs_id reg
 	set_timer(breakers);
 }
 
+void gs_breakers_on_handshake(struct gs_breakers *breakers, gs_id service, gs_id region,
+			      uint32_t rtt_us)
+{
+	struct entry *entry = find(breakers, service, region);
+	enum gs_breaker_state before;
+	char why[96];
+
+	if (!entry)
+		return;
+	before = entry->breaker.state;
+	if (!gs_breaker_on_handshake(&entry->breaker, &entry->spec, rtt_us,
+				     gs_loop_now_ms(breakers->loop)))
+		return;
+	snprintf(why, sizeof(why),
+		 "%u %% and more of its clients' handshakes took longer than %u ms",
+		 entry->spec.slow_percent, entry->spec.slow_ms);
+	tell_state(breakers, entry, before, why);
+	set_timer(breakers);
+}
+
+/* ---- trials ---------------------------------------------------------------------------------- */
+
+static void on_lease(struct gs_breakers *breakers, struct entry *entry, enum gs_lease_fate fate)
+{
+	enum gs_breaker_state before = entry->breaker.state;
+
+	if (fate == GS_LEASE_OPEN)
+		entry->leases++;
+	else if (gs_breaker_on_lease(&entry->breaker, &entry->spec, fate,
+				     gs_loop_now_ms(breakers->loop)))
+		tell_state(breakers, entry, before,
+			   fate == GS_LEASE_FAILED ? "a trial was not answered"
+						   : "good results and completed trials");
+}
+
+void gs_breakers_on_leases(struct gs_breakers *breakers, const struct gs_breakers_lease *leases,
+			   uint32_t count)
+{
+	for (uint32_t i = 0; i < breakers->count; i++)
+		breakers->entries[i].leases = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		struct entry *entry = find(breakers, leases[i].service, leases[i].region);
+
+		if (entry)
+			on_lease(breakers, entry, leases[i].fate);
+	}
+	for (uint32_t i = 0; i < breakers->count; i++) {
+		struct entry *entry = &breakers->entries[i];
+		enum gs_breaker_state before = entry->breaker.state;
+
+		if (gs_breaker_set_leases(&entry->breaker, &entry->spec, entry->leases,
+					  gs_loop_now_ms(breakers->loop)))
+			tell_state(breakers, entry, before, "good results, and no trial is out");
+	}
+	set_timer(breakers);
+}
+
+bool gs_breakers_on_trial(const struct gs_breakers *breakers)
+{
+	for (uint32_t i = 0; i < breakers->count; i++)
+		if (breakers->entries[i].breaker.state == GS_BREAKER_HALF_OPEN)
+			return true;
+	return false;
+}
+
+static void share(const struct gs_breakers *breakers, struct entry *entry)
+{
+	uint32_t trials = entry->trials / breakers->edges;
+
+	entry->spec.trials = trials > 0 ? (uint16_t)trials : 1;
+}
+
+void gs_breakers_share(struct gs_breakers *breakers, uint32_t edges)
+{
+	breakers->edges = edges > 0 ? edges : 1;
+	for (uint32_t i = 0; i < breakers->count; i++)
+		share(breakers, &breakers->entries[i]);
+}
+
 /* ---- what was saved -------------------------------------------------------------------------- */
+
+static int compare_saved(const void *left, const void *right)
+{
+	const struct gs_breaker_record *a = left, *b = right;
+	int services = strcmp(a->service, b->service);
+
+	return services ? services : strcmp(a->region, b->region);
+}
 
 static const struct gs_breaker_record *find_saved(const struct gs_breakers *breakers,
 						  const struct entry *entry)
 {
-	for (uint32_t i = 0; i < breakers->saved_count; i++)
-		if (strcmp(breakers->saved[i].service, entry->service_name) == 0 &&
-		    strcmp(breakers->saved[i].region, entry->region_name) == 0)
-			return &breakers->saved[i];
-	return NULL;
+	struct gs_breaker_record key;
+
+	if (breakers->saved_count == 0)
+		return NULL;
+	memcpy(key.service, entry->service_name, sizeof(key.service));
+	memcpy(key.region, entry->region_name, sizeof(key.region));
+	return bsearch(&key, breakers->saved, breakers->saved_count, sizeof(key), compare_saved);
 }
 
 /* True: it is not closed, or has a longer way to go when it opens again. */
@@ -233,6 +348,8 @@ int gs_breakers_restore(struct gs_breakers *breakers, const struct gs_breaker_re
 		return -ENOMEM;
 	if (count > 0)
 		memcpy(copy, records, count * sizeof(*copy));
+	if (count > 1)
+		qsort(copy, count, sizeof(*copy), compare_saved);
 	free(breakers->saved);
 	breakers->saved = copy;
 	breakers->saved_count = count;
@@ -307,49 +424,63 @@ static void begin(struct gs_breakers *breakers, struct entry *entry)
 	restore(breakers, entry);
 }
 
-/* One a pool. NULL: no memory. */
-static struct entry *make_entries(struct gs_breakers *breakers, const struct gs_snapshot *snapshot,
-				  uint32_t *ret_count)
+/* One a pool, sorted; room for as many as there are backends. NULL: no memory. */
+static struct key *list_pools(const struct gs_snapshot *snapshot, uint32_t *ret_count)
 {
-	struct entry *entries = calloc(snapshot->backend_count + 1u, sizeof(*entries));
+	struct key *keys = calloc(snapshot->backend_count + 1u, sizeof(*keys));
 	uint32_t count = 0;
 
-	for (uint32_t i = 0; entries && i < snapshot->backend_count; i++)
-		entries[i] = (struct entry){.service = snapshot->backends[i].service,
-					    .region = snapshot->backends[i].region};
-	if (!entries)
+	if (!keys)
 		return NULL;
-	qsort(entries, snapshot->backend_count, sizeof(*entries), compare_entries);
-	for (uint32_t i = 0; i < snapshot->backend_count; i++) {
-		const struct gs_service *service;
-		const struct gs_region *region;
-		struct entry *entry = &entries[count];
-
-		if (count > 0 && compare_entries(entry - 1, &entries[i]) == 0)
-			continue;
-		*entry = entries[i];
-		service = gs_snapshot_service(snapshot, entry->service);
-		region = gs_snapshot_region(snapshot, entry->region);
-		snprintf(entry->service_name, GS_NAME_MAX, "%s", service->name);
-		snprintf(entry->region_name, GS_NAME_MAX, "%s", region->name);
-		entry->spec = service->breaker;
-		begin(breakers, entry);
-		count++;
-	}
+	for (uint32_t i = 0; i < snapshot->backend_count; i++)
+		keys[i] = (struct key){.service = snapshot->backends[i].service,
+				       .region = snapshot->backends[i].region};
+	qsort(keys, snapshot->backend_count, sizeof(*keys), compare_keys);
+	for (uint32_t i = 0; i < snapshot->backend_count; i++)
+		if (count == 0 || compare_keys(&keys[count - 1], &keys[i]) != 0)
+			keys[count++] = keys[i];
 	*ret_count = count;
+	return keys;
+}
+
+/* NULL: no memory. */
+static struct entry *make_entries(struct gs_breakers *breakers, const struct gs_snapshot *snapshot,
+				  const struct key *keys, uint32_t count)
+{
+	struct entry *entries = calloc(count + 1u, sizeof(*entries));
+
+	for (uint32_t i = 0; entries && i < count; i++) {
+		const struct gs_service *service = gs_snapshot_service(snapshot, keys[i].service);
+		const struct gs_region *region = gs_snapshot_region(snapshot, keys[i].region);
+		struct entry *entry = &entries[i];
+
+		entry->service = keys[i].service;
+		entry->region = keys[i].region;
+		memcpy(entry->service_name, service->name, sizeof(entry->service_name));
+		memcpy(entry->region_name, region->name, sizeof(entry->region_name));
+		entry->spec = service->breaker;
+		entry->trials = service->breaker.trials;
+		share(breakers, entry);
+		begin(breakers, entry);
+	}
 	return entries;
 }
 
 int gs_breakers_set(struct gs_breakers *breakers, const struct gs_snapshot *snapshot)
 {
 	uint32_t count = 0;
-	struct entry *entries = make_entries(breakers, snapshot, &count);
+	struct key *keys = list_pools(snapshot, &count);
+	struct entry *entries = keys ? make_entries(breakers, snapshot, keys, count) : NULL;
 	uint64_t now_ms = gs_loop_now_ms(breakers->loop);
 
-	if (!entries)
+	if (!entries) {
+		free(keys);
 		return -ENOMEM;
+	}
 	free(breakers->entries);
+	free(breakers->keys);
 	breakers->entries = entries;
+	breakers->keys = keys;
 	breakers->count = count;
 	for (uint32_t i = 0; i < count; i++) {
 		struct entry *entry = &entries[i];
@@ -387,6 +518,7 @@ int gs_breakers_new(struct gs_loop *loop, const char *edge, const struct gs_brea
 	breakers->events = *events;
 	breakers->context = context;
 	breakers->random = seed;
+	breakers->edges = 1;
 	breakers->timer = (struct gs_timer){.on_due = on_due, .context = breakers};
 	*ret_breakers = breakers;
 	return 0;
@@ -398,6 +530,7 @@ void gs_breakers_free(struct gs_breakers *breakers)
 		return;
 	gs_loop_timer_clear(breakers->loop, &breakers->timer);
 	free(breakers->entries);
+	free(breakers->keys);
 	free(breakers->saved);
 	free(breakers);
 }
@@ -429,6 +562,9 @@ void gs_breakers_get(const struct gs_breakers *breakers, uint32_t index,
 		.permit = gs_breaker_permit(&entry->breaker, &entry->spec, now_ms),
 		.exponent = entry->breaker.exponent,
 		.opened = entry->opened,
+		.leases = entry->breaker.leases,
+		.completed = entry->breaker.completed,
+		.returned = entry->breaker.returned,
 		.since_ms = entry->breaker.since_ms,
 		.until_ms = entry->breaker.state == GS_BREAKER_OPEN ? entry->breaker.until_ms
 								    : UINT64_MAX,

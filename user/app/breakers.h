@@ -37,10 +37,11 @@ struct gs_breakers_status {
 	enum gs_breaker_state state;
 	struct gs_permit permit;
 	uint8_t exponent;
-	uint32_t opened;	      /* times, since the daemon began */
-	uint32_t ok, failed;	      /* in the window */
-	uint64_t since_ms;	      /* gs_loop_now_ms, of the state */
-	uint64_t until_ms;	      /* OPEN: when it is half open; else UINT64_MAX */
+	uint32_t opened;		      /* times, since the daemon began */
+	uint32_t ok, failed;		      /* in the window */
+	uint32_t leases, completed, returned; /* HALF_OPEN: of its trials */
+	uint64_t since_ms;		      /* gs_loop_now_ms, of the state */
+	uint64_t until_ms;		      /* OPEN: when it is half open; else UINT64_MAX */
 	const struct gs_force *force; /* in force, until the next gs_breakers_set; NULL: none */
 	const char *why;	      /* of the last change; "" */
 };
@@ -60,9 +61,26 @@ int gs_breakers_set(struct gs_breakers *breakers, const struct gs_snapshot *snap
  * are left alone. 0 or -ENOMEM. */
 int gs_breakers_restore(struct gs_breakers *breakers, const struct gs_breaker_record *records,
 			uint32_t count);
-/* A probe's result, of a backend of the pool; began_ms: gs_loop_now_ms when it was sent. */
+/* A probe's result, of a backend of the pool; latency_us: of a success; began_ms: gs_loop_now_ms
+ * when it was sent. */
 void gs_breakers_on_probe(struct gs_breakers *breakers, gs_id service, gs_id region,
-			  enum gs_probe_class result, uint64_t began_ms);
+			  enum gs_probe_class result, uint32_t latency_us, uint64_t began_ms);
+/* A client's handshake with the pool. */
+void gs_breakers_on_handshake(struct gs_breakers *breakers, gs_id service, gs_id region,
+			      uint32_t rtt_us);
+
+/* What became of the pools' trials since the last call. */
+struct gs_breakers_lease {
+	gs_id service, region;
+	enum gs_lease_fate fate; /* OPEN: it is out still */
+};
+/* All of them: of a pool that none is out of, none is. */
+void gs_breakers_on_leases(struct gs_breakers *breakers, const struct gs_breakers_lease *leases,
+			   uint32_t count);
+/* Is any pool on trial? */
+bool gs_breakers_on_trial(const struct gs_breakers *breakers);
+/* So many edges share a quota from now on: each lets 1 / edges through, and at least one. */
+void gs_breakers_share(struct gs_breakers *breakers, uint32_t edges);
 
 /* GS_PERMIT_ALL for a pool there is none of. */
 struct gs_permit gs_breakers_permit(const struct gs_breakers *breakers, gs_id service,

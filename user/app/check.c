@@ -3,6 +3,7 @@
 
 #include "snapshot_io.h"
 #include "user/core/health.h"
+#include "user/core/override.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -24,7 +25,7 @@ static const char USAGE[] =
 	"      --check          say what is wrong with the settings; exit 1 if anything is\n"
 	"  -V, --version\n"
 	"  -h, --help\n"
-	"Runs in the foreground. SIGHUP: settings and the GeoIP file again. SIGTERM: ends; the data\n"
+	"Runs in the foreground. SIGHUP: settings, GeoIP and ASN files again. SIGTERM: ends; the data\n"
 	"plane forwards on.\n";
 
 static int usage(FILE *out, int exit_code)
@@ -88,19 +89,21 @@ static int check_failover(const struct gs_config *config, const struct gs_snapsh
 
 	for (uint32_t i = 0; i < snapshot->service_count; i++) {
 		const struct gs_service *service = &snapshot->services[i];
-		uint32_t worst_ms;
+		uint32_t budget_ms = service->failover_budget_ms ? service->failover_budget_ms
+								 : config->failover_budget_ms;
+		uint32_t bound_ms;
 
 		if (service->probe.kind == GS_PROBE_NONE)
 			continue;
-		worst_ms = gs_health_worst_case_ms(&service->probe);
+		bound_ms = gs_health_failover_bound_ms(&service->probe);
 		printf("service %s: a silent backend is left after at most %u ms (budget %u ms)\n",
-		       service->name, worst_ms, config->failover_budget_ms);
-		if (worst_ms <= config->failover_budget_ms)
+		       service->name, bound_ms, budget_ms);
+		if (bound_ms <= budget_ms)
 			continue;
 		fprintf(stderr,
 			"service %s: its probe times add up to %u ms, over failover_budget_ms = "
 			"%u\n",
-			service->name, worst_ms, config->failover_budget_ms);
+			service->name, bound_ms, budget_ms);
 		result = -EINVAL;
 	}
 	return result;
@@ -129,6 +132,36 @@ static int check_geoip(const char *path, const struct gs_geodb *geodb)
 	return 0;
 }
 
+static int check_asn(const char *path, const struct gs_geodb *geodb)
+{
+	struct gs_asndata *asn;
+	struct gs_error error;
+
+	if (!path[0])
+		return 0;
+	if (geodb->ops->load_asn(geodb->self, path, &asn, &error)) {
+		fprintf(stderr, "asn: %s\n", error.text);
+		return -EINVAL;
+	}
+	printf("asn %s: %lu networks\n", path,
+	       (unsigned long)(asn->v4.networks + asn->v6.networks));
+	geodb->ops->release_asn(geodb->self, asn);
+	return 0;
+}
+
+/* Not a reason to fail: the rest of the configuration is in force without. */
+static void warn_of_systems(const struct gs_config *config, const struct gs_snapshot *snapshot)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < snapshot->override_count; i++)
+		count += gs_override_of(&snapshot->overrides[i]) == GS_OVERRIDE_OF_ASN;
+	if (count && !config->asn[0])
+		fprintf(stderr,
+			"asn: is empty: nobody is under the overrides of autonomous systems (%u)\n",
+			count);
+}
+
 int gs_check_files(const struct gs_config *config, const struct gs_geodb *geodb)
 {
 	char path[GS_PATH_MAX + 32];
@@ -137,11 +170,14 @@ int gs_check_files(const struct gs_config *config, const struct gs_geodb *geodb)
 	int err, result;
 
 	result = check_geoip(config->geoip, geodb);
+	if (check_asn(config->asn, geodb))
+		result = -EINVAL;
 	snprintf(path, sizeof(path), "%s/last-good.json", config->state_dir);
 	err = gs_snapshot_load(path, &snapshot, &error);
 	if (!err) {
 		if (check_failover(config, snapshot))
 			result = -EINVAL;
+		warn_of_systems(config, snapshot);
 		gs_snapshot_free(snapshot);
 	} else if (err != -ENOENT) {
 		fprintf(stderr, "%s\n", error.text);

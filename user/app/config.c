@@ -5,6 +5,8 @@
 #include "user/base/error.h"
 #include "user/base/suggest.h"
 #include "user/core/cidr.h"
+#include "user/core/geo.h"
+#include "user/core/latency.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -23,7 +25,10 @@ enum setting_type {
 	SOURCES4,
 	SOURCES6,
 	ANNOUNCE,
-	ONE_IN
+	ONE_IN,
+	PERIOD,
+	ANCHORS,
+	COORDINATES
 };
 
 enum { FILE_MAX_BYTES = 65536, VALUE_MAX_BYTES = 1024 };
@@ -44,7 +49,10 @@ static const char NO_VALUE[] = "";
 static const struct setting SETTINGS[] = {
 	{"database", TEXT, FIELD(database), false, NO_VALUE},
 	{"edge", NAME, FIELD(edge), false, NULL},
+	{"site", TEXT, FIELD(site), false, NO_VALUE},
+	{"coordinates", COORDINATES, FIELD(coordinates), true, NO_VALUE},
 	{"geoip", PATH, FIELD(geoip), true, NO_VALUE},
+	{"asn", PATH, FIELD(asn), true, NO_VALUE},
 	{"pin_dir", PATH, FIELD(pin_dir), false, "/sys/fs/bpf/geostream"},
 	{"socket", PATH, FIELD(socket), false, "/run/geostream/geostreamd.sock"},
 	{"state_dir", PATH, FIELD(state_dir), false, "/var/lib/geostream"},
@@ -52,10 +60,13 @@ static const struct setting SETTINGS[] = {
 	{"log_level", LEVEL, FIELD(log_level), true, "info"},
 	{"log_format", FORMAT, FIELD(log_format), true, "logfmt"},
 	{"failover_budget_ms", MILLISECONDS, FIELD(failover_budget_ms), true, "1000"},
+	{"probe_commands", PATH, FIELD(probe_commands), false, "/etc/geostream/probes"},
 	{"outer_source4", SOURCES4, FIELD(outer_sources.v4), false, NO_VALUE},
 	{"outer_source6", SOURCES6, FIELD(outer_sources.v6), false, NO_VALUE},
 	{"announce", ANNOUNCE, FIELD(announce), false, "auto"},
 	{"handshakes", ONE_IN, FIELD(handshakes), true, "64"},
+	{"anchors", ANCHORS, FIELD(anchors), true, NO_VALUE},
+	{"latency_ms", PERIOD, FIELD(latency_ms), true, "10000"},
 };
 
 static const char *const LEVELS[] = {"error", "warning", "info", "debug"};
@@ -81,7 +92,8 @@ static int store_text(const struct setting *setting, void *field, const char *va
 	if (setting->type == PATH && *value && *value != '/')
 		return gs_error_set(-EINVAL, error, "%s: '%s' is no absolute path", setting->key,
 				    value);
-	/* Only the database (libpq's own variables), the GeoIP file and HTTP may be left out. */
+	/* Only the database (libpq's own variables), the GeoIP and ASN files and HTTP may be left
+	 * out. */
 	if (!*value && setting->fallback != NO_VALUE &&
 	    setting->offset != offsetof(struct gs_config, http_listen))
 		return gs_error_set(-EINVAL, error, "%s: is empty", setting->key);
@@ -96,15 +108,18 @@ static int store_text(const struct setting *setting, void *field, const char *va
 static int store_milliseconds(const struct setting *setting, void *field, const char *value,
 			      struct gs_error *error)
 {
+	bool is_period = setting->type == PERIOD;
+	unsigned long least = is_period ? GS_LATENCY_PERIOD_MIN_MS : 1;
+	unsigned long most = is_period ? GS_LATENCY_PERIOD_MAX_MS : 3600000;
 	char *end;
 	unsigned long number;
 
 	errno = 0;
 	number = strtoul(value, &end, 10);
-	if (!isdigit((unsigned char)*value) || *end || errno || number == 0 || number > 3600000)
+	if (!isdigit((unsigned char)*value) || *end || errno || number < least || number > most)
 		return gs_error_set(-EINVAL, error,
-				    "%s: '%s' is no number of milliseconds (1 to 3600000)",
-				    setting->key, value);
+				    "%s: '%s' is no number of milliseconds (%lu to %lu)",
+				    setting->key, value, least, most);
 	*(uint32_t *)field = (uint32_t)number;
 	return 0;
 }
@@ -144,6 +159,48 @@ static int store_one_in(const struct setting *setting, void *field, const char *
 	return 0;
 }
 
+static int store_anchors(const struct setting *setting, void *field, const char *value,
+			 struct gs_error *error)
+{
+	char why[GS_ERROR_MAX - 64];
+
+	if (gs_anchors_parse(value, field, why, sizeof(why)))
+		return gs_error_set(-EINVAL, error, "%s: %s", setting->key, why);
+	return 0;
+}
+
+/* One number of degrees as people write it, and only that: strtod takes more. */
+static const char *read_degrees(const char *text, double *ret_degrees)
+{
+	char stop = text[strspn(text, "+-0123456789. ")], *end;
+
+	if (stop && stop != ',')
+		return NULL;
+	*ret_degrees = strtod(text, &end);
+	return end == text ? NULL : end + strspn(end, " ");
+}
+
+/* "": nobody tells. */
+static int store_coordinates(const struct setting *setting, void *field, const char *value,
+			     struct gs_error *error)
+{
+	struct gs_config_coord told = {.is_told = *value != '\0'};
+	const char *at = value;
+
+	if (told.is_told) {
+		at = read_degrees(at, &told.coord.lat_deg);
+		if (at)
+			at = *at == ',' ? read_degrees(at + 1, &told.coord.lon_deg) : NULL;
+	}
+	if (!at || *at || !gs_coord_is_valid(&told.coord))
+		return gs_error_set(-EINVAL, error,
+				    "%s: '%.60s' is no LATITUDE,LONGITUDE in degrees "
+				    "(-90 to 90, -180 to 180)",
+				    setting->key, value);
+	memcpy(field, &told, sizeof(told));
+	return 0;
+}
+
 static int store(struct gs_config *config, const struct setting *setting, const char *value,
 		 struct gs_error *error)
 {
@@ -177,7 +234,12 @@ static int store(struct gs_config *config, const struct setting *setting, const 
 		*(enum gs_announce *)field = (enum gs_announce)word;
 		return 0;
 	case MILLISECONDS:
+	case PERIOD:
 		return store_milliseconds(setting, field, value, error);
+	case ANCHORS:
+		return store_anchors(setting, field, value, error);
+	case COORDINATES:
+		return store_coordinates(setting, field, value, error);
 	case ONE_IN:
 		return store_one_in(setting, field, value, error);
 	default:

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "user/base/log.h"
+#include "user/core/anchor.h"
 #include "user/core/types.h"
 
 #include <stddef.h>
@@ -19,10 +20,18 @@ enum gs_announce {
 	GS_ANNOUNCE_OFF,
 };
 
+/* Where the edge is. */
+struct gs_config_coord {
+	bool is_told;
+	struct gs_coord coord;
+};
+
 struct gs_config {
 	char database[1024]; /* anything libpq takes; "": libpq's own PG* variables */
 	char edge[GS_NAME_MAX];
+	char site[GS_NAME_MAX];	 /* what it shares fate with; "": not told */
 	char geoip[GS_PATH_MAX]; /* "": none, every client's location is unknown */
+	char asn[GS_PATH_MAX];	 /* "": none, nobody is under an override of a system */
 	char pin_dir[GS_PATH_MAX];
 	char socket[108];
 	char state_dir[GS_PATH_MAX];
@@ -30,8 +39,12 @@ struct gs_config {
 	enum gs_log_level log_level;
 	enum gs_log_format log_format;
 	uint32_t failover_budget_ms;
+	char probe_commands[GS_PATH_MAX]; /* the folder probes of kind exec find theirs in */
 	struct gs_outer_sources outer_sources;
 	enum gs_announce announce;
+	struct gs_config_coord coordinates; /* its probes' round trips count if they are told */
+	uint32_t latency_ms;		    /* how often round trips are told and judged */
+	struct gs_anchor_set anchors;
 	uint32_t handshakes; /* of so many new TCP flows one is watched; a power of two; 0: none */
 };
 

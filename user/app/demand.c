@@ -11,7 +11,7 @@
 
 enum {
 	LOOK_MS = 2000, /* at each counter */
-	SLICE = 65536,	/* counters a turn: well below a millisecond, if most have not changed */
+	SLICE = 8192,	/* counters a turn: some milliseconds, if all have changed */
 	SLICE_MS = 1,	/* from one slice to the next */
 	POLICIES = GS_ID_MAX_POLICY + 1,
 	REGIONS = GS_ID_MAX_REGION + 1,
@@ -29,6 +29,7 @@ struct gs_demand {
 	struct gs_demand_ports ports;
 	struct gs_timer timer;
 	uint64_t round_ms; /* when the look at all counters began */
+	uint64_t told_ms;  /* when the last one ended */
 
 	/* Of the tables in force; cells NULL: of none yet. */
 	struct gs_demand_cell *cells; /* by entry */
@@ -37,6 +38,7 @@ struct gs_demand {
 	uint32_t slot;
 	uint64_t digest;
 	uint32_t at;		    /* the next entry to look at */
+	bool is_ending;		    /* that look is the last one at this generation */
 	uint64_t looked_ms[SLICES]; /* at each slice */
 	uint32_t counters[SLICE];
 
@@ -63,14 +65,14 @@ static gs_id policy_of(const struct gs_tables *tables, uint32_t entry)
 	return tables->row_policy[entry / tables->location_stride];
 }
 
-/* That the plan has first; 0: there is no plan. */
+/* Most of these clients' home; 0: there is no plan. */
 static gs_id region_of(const struct gs_tables *tables, uint32_t entry)
 {
 	const struct gs_plan *plan = tables->routes[entry]
 					     ? gs_plan_set_get(tables->plans, tables->routes[entry])
 					     : NULL;
 
-	return plan && plan->count > 0 ? plan->region[0] : 0;
+	return plan ? gs_plan_largest(plan) : 0;
 }
 
 static uint32_t country_of(const struct gs_location *location)
@@ -170,15 +172,26 @@ static void look_at_slice(struct gs_demand *d, const struct gs_tables *tables)
 
 		if (flows)
 			add_to_sums(d, tables, first + i, flows);
+		if (flows && d->ports.on_flows)
+			d->ports.on_flows(d->ports.flows_context, tables, first + i, flows);
 	}
+	if (d->at == 0 && d->ports.on_round)
+		d->ports.on_round(d->ports.flows_context, now_ms - d->told_ms);
+	if (d->at == 0)
+		d->told_ms = now_ms;
 }
 
-static void look_at_all(struct gs_demand *d, const struct gs_tables *tables)
+/* One slice of it; false: there are more. */
+static bool look_a_last_time(struct gs_demand *d, const struct gs_tables *tables)
 {
-	d->at = 0;
-	do
-		look_at_slice(d, tables);
-	while (d->at > 0);
+	if (!d->is_ending)
+		d->at = 0;
+	d->is_ending = true;
+	look_at_slice(d, tables);
+	if (d->at > 0)
+		return false;
+	d->is_ending = false;
+	return true;
 }
 
 /* What is in the counters now was there before. */
@@ -204,6 +217,7 @@ static void forget(struct gs_demand *d)
 	d->cell_count = 0;
 	d->uncounted = 0;
 	d->at = 0;
+	d->is_ending = false;
 }
 
 /* All cells zero, and so what their counters are held to be. */
@@ -230,8 +244,7 @@ static int adopt(struct gs_demand *d, const struct gs_tables *tables, uint32_t s
 	return 0;
 }
 
-/* The next tables' row of the policy of that name, if there is one that serves the same regions;
- * or -1. */
+/* The next tables' row of the policy of that name: the one most like it; -1: there is none. */
 static int64_t row_after(const struct gs_tables *before, uint32_t row,
 			 const struct gs_tables *after)
 {
@@ -239,15 +252,17 @@ static int64_t row_after(const struct gs_tables *before, uint32_t row,
 	const struct gs_policy *is =
 		was ? gs_snapshot_policy_named(after->snapshot, was->name) : NULL;
 	int64_t found = -1;
+	int best = -1;
 
 	for (uint32_t r = 0; is && r < after->row_count; r++) {
-		if (after->row_policy[r] != is->id)
+		int like = 2 * (memcmp(&before->row_served[row], &after->row_served[r],
+				       sizeof(after->row_served[r])) == 0) +
+			   (before->row_priority[row] == after->row_priority[r]);
+
+		if (after->row_policy[r] != is->id || like <= best)
 			continue;
-		if (memcmp(&before->row_served[row], &after->row_served[r],
-			   sizeof(after->row_served[r])) == 0)
-			return r;
-		if (found < 0)
-			found = r;
+		best = like;
+		found = r;
 	}
 	return found;
 }
@@ -306,7 +321,7 @@ static void hand_over(struct gs_demand *d, struct handing *h)
 		hand_over_row(d, h, row);
 }
 
-void gs_demand_replace(struct gs_demand *d, const struct gs_generation_change *change)
+bool gs_demand_replace(struct gs_demand *d, const struct gs_generation_change *change)
 {
 	bool is_known = d->cells && change->before && change->before->digest == d->digest &&
 			change->slot_before == d->slot;
@@ -314,15 +329,17 @@ void gs_demand_replace(struct gs_demand *d, const struct gs_generation_change *c
 	struct handing handing = {.before = change->before, .after = change->after};
 
 	if (!d->ports.dataplane->ops->demand)
-		return;
+		return true;
 	if (is_known) {
-		look_at_all(d, change->before);
+		if (!look_a_last_time(d, change->before))
+			return false;
 		handing.cell_count = d->cell_count;
 		cells = gs_take_ptr(d->cells);
 		handing.cells = cells;
 	}
 	if (adopt(d, change->after, change->slot_after) == 0 && is_known)
 		hand_over(d, &handing);
+	return true;
 }
 
 void gs_demand_reopen(struct gs_demand *d)
@@ -355,7 +372,7 @@ static void on_look(struct gs_timer *timer)
 
 	if (d->at == 0)
 		d->round_ms = now_ms;
-	if (tables && d->cell_count > 0)
+	if (tables && d->cell_count > 0 && !d->is_ending)
 		look_at_slice(d, tables);
 	if (d->at > 0)
 		gs_loop_timer_set(d->ports.loop, timer, SLICE_MS);
@@ -504,6 +521,7 @@ int gs_demand_new(const struct gs_demand_ports *ports, struct gs_demand **ret_de
 		return -ENOMEM;
 	d->ports = *ports;
 	d->timer = (struct gs_timer){.on_due = on_look, .context = d};
+	d->told_ms = gs_loop_now_ms(ports->loop);
 	err = gs_loop_timer_set(ports->loop, &d->timer, LOOK_MS);
 	if (err) {
 		free(d);

@@ -22,6 +22,12 @@ struct gs_demand_ports {
 	/* What is in force now; snapshot and tables may be NULL. */
 	const struct gs_reconcile_state *(*look)(void *context);
 	void *look_context;
+	/* Of an entry of these tables so many flows are new; and a look at all entries is over, so
+	 * long after the last one. NULL: nobody wants to know. */
+	void (*on_flows)(void *context, const struct gs_tables *tables, uint32_t entry,
+			 uint32_t flows);
+	void (*on_round)(void *context, uint64_t elapsed_ms);
+	void *flows_context;
 };
 
 /* 0 or -errno. */
@@ -30,8 +36,8 @@ int gs_demand_new(const struct gs_demand_ports *ports, struct gs_demand **ret_de
 void gs_demand_free(struct gs_demand *demand);
 /* The port's maps are others: what they have counted until now is not known to be new. */
 void gs_demand_reopen(struct gs_demand *demand);
-/* Before the tables of `change` are freed. */
-void gs_demand_replace(struct gs_demand *demand, const struct gs_generation_change *change);
+/* Before the tables of `change` are freed. False: there is more of it, for another turn. */
+bool gs_demand_replace(struct gs_demand *demand, const struct gs_generation_change *change);
 
 enum gs_demand_by {
 	GS_DEMAND_BY_POLICY,

@@ -3,6 +3,7 @@
 
 #include "user/base/cleanup.h"
 #include "user/core/cidr.h"
+#include "user/core/place.h"
 #include "user/core/snapshot.h"
 
 #include <errno.h>
@@ -25,24 +26,40 @@ static const char *object_name(const struct gs_snapshot *snapshot, enum gs_kind 
 }
 
 /* Of two states, whose services of one name may have two ids. */
+static int compare_services(const struct gs_snapshot *a_of, gs_id a, const struct gs_snapshot *b_of,
+			    gs_id b)
+{
+	const struct gs_service *a_service = gs_snapshot_service(a_of, a);
+	const struct gs_service *b_service = gs_snapshot_service(b_of, b);
+
+	return strcmp(a_service ? a_service->name : "", b_service ? b_service->name : "");
+}
+
 static int compare_access(const struct gs_snapshot *a_of, const struct gs_access *a,
 			  const struct gs_snapshot *b_of, const struct gs_access *b)
 {
-	const struct gs_service *a_service = gs_snapshot_service(a_of, a->service);
-	const struct gs_service *b_service = gs_snapshot_service(b_of, b->service);
 	int order = gs_prefix_compare(&a->prefix, &b->prefix);
 
-	return order ? order
-		     : strcmp(a_service ? a_service->name : "", b_service ? b_service->name : "");
+	return order ? order : compare_services(a_of, a->service, b_of, b->service);
+}
+
+static int compare_fences(const struct gs_snapshot *a_of, const struct gs_fence *a,
+			  const struct gs_snapshot *b_of, const struct gs_fence *b)
+{
+	int order = gs_place_compare(&a->place, &b->place);
+
+	return order ? order : compare_services(a_of, a->service, b_of, b->service);
 }
 
 static int compare_objects(enum gs_kind kind, const struct gs_snapshot *a_of, uint32_t a,
 			   const struct gs_snapshot *b_of, uint32_t b)
 {
 	if (kind == GS_KIND_OVERRIDE)
-		return gs_prefix_compare(&a_of->overrides[a].prefix, &b_of->overrides[b].prefix);
+		return gs_override_compare(&a_of->overrides[a], &b_of->overrides[b]);
 	if (kind == GS_KIND_ACCESS)
 		return compare_access(a_of, &a_of->access[a], b_of, &b_of->access[b]);
+	if (kind == GS_KIND_FENCE)
+		return compare_fences(a_of, &a_of->fences[a], b_of, &b_of->fences[b]);
 	return strcmp(object_name(a_of, kind, a), object_name(b_of, kind, b));
 }
 

@@ -6,10 +6,15 @@
 #include "user/base/cleanup.h"
 #include "user/base/error.h"
 #include "user/base/suggest.h"
+#include "user/core/asn.h"
 #include "user/core/breaker.h"
 #include "user/core/cidr.h"
 #include "user/core/health.h"
 #include "user/core/moment.h"
+#include "user/core/panic.h"
+#include "user/core/place.h"
+#include "user/core/policy.h"
+#include "user/core/probe_spec.h"
 #include "user/core/service_spec.h"
 #include "user/core/snapshot.h"
 
@@ -334,6 +339,18 @@ static void get_prefix(struct reader *reader, struct gs_prefix *out)
 		       ret == -EDOM ? "has bits set beyond its length" : "is not a prefix");
 }
 
+static void get_place(struct reader *reader, struct gs_place *out)
+{
+	static const char what[] = "is not a place (everybody, continent:EU, country:DE, "
+				   "subdivision:US-CA)";
+	const char *word;
+
+	need(reader, "place");
+	word = get_word(reader, "place", what);
+	if (word && gs_place_parse(word, out) != 0)
+		refuse(reader, "place", json_object_get(reader->object, "place"), what);
+}
+
 /* A reader of an object in the parent's; the caller takes its ret back. */
 static struct reader inner_reader(const struct reader *parent, const char *key)
 {
@@ -362,8 +379,9 @@ static void read_region_limits(struct reader *parent, struct gs_region *region)
 
 static void read_region(struct reader *reader, struct gs_snapshot *snapshot, uint32_t i)
 {
-	static const char *const keys[] = {"name",  "latitude",	   "longitude", "cost", "capacity",
-					   "admin", "drain_until", "limits",	"id",	NULL};
+	static const char *const keys[] = {"name",     "latitude",     "longitude", "cost",
+					   "capacity", "availability", "target",    "admin",
+					   "limits",   "drain_until",  "id",	    NULL};
 	struct gs_region *region = &snapshot->regions[i];
 
 	check_object(reader, keys);
@@ -378,29 +396,72 @@ static void read_region(struct reader *reader, struct gs_snapshot *snapshot, uin
 	region->cost = get_number(reader, "cost", 0, 1e300, "is not a cost (a number, 0 or more)");
 	region->capacity = (uint64_t)get_integer(reader, "capacity", 0, 0, INT64_MAX,
 						 "is not a capacity (0 or more, 0: not stated)");
+	region->availability = get_number(reader, "availability", 0, 100,
+					  "is not a percentage (0 to 100, 0: not stated)");
+	region->target =
+		(uint8_t)get_integer(reader, "target", 0, 0, 100,
+				     "is not a percentage (1 to 100 of the capacity, 0: 80)");
 	region->admin = get_admin(reader);
 	region->drain_until_unix_ms = get_drain(reader, region->admin);
 	read_region_limits(reader, region);
 }
 
-static void read_policy(struct reader *reader, struct gs_snapshot *snapshot, uint32_t i)
+/* Without a kind a policy that has a rank is of kind ranked. */
+static void read_policy_kind(struct reader *reader, struct gs_policy *policy)
 {
-	static const char *const keys[] = {"name", "kind", "order", "id", NULL};
-	struct gs_policy *policy = &snapshot->policies[i];
-	const char *kind;
-	json_t *order, *region;
+	static const char what[] =
+		"is not one of geo, failover, latency, cost, availability, weighted and ranked";
+	const json_t *rank = json_object_get(reader->object, "rank");
+	const char *kind = get_word(reader, "kind", what);
+
+	policy->kind = GS_POLICY_RANKED;
+	if (kind && gs_policy_kind_parse(kind, &policy->kind) != 0)
+		refuse(reader, "kind", json_object_get(reader->object, "kind"), what);
+	if (!kind && !rank)
+		need(reader, "kind");
+}
+
+static void read_rank(struct reader *reader, struct gs_policy *policy)
+{
+	json_t *rank = json_object_get(reader->object, "rank"), *word;
+	const char *wrong;
+	size_t c;
+
+	if (policy->kind == GS_POLICY_RANKED)
+		need(reader, "rank");
+	if (rank && (!json_is_array(rank) || json_array_size(rank) > GS_RANK_MAX))
+		refuse(reader, "rank", rank, "is not a list of up to 4 criteria");
+	if (reader->ret)
+		return;
+	json_array_foreach (rank, c, word) {
+		enum gs_criterion criterion = GS_BY__COUNT;
+
+		if (!json_is_string(word) ||
+		    gs_criterion_parse(json_string_value(word), &criterion) != 0)
+			refuse(reader, "rank", word,
+			       "is not one of order, geo, latency, cost, availability and weight");
+		policy->rank[c] = (uint8_t)criterion;
+	}
+	policy->rank_count = (uint8_t)json_array_size(rank);
+	if (reader->ret)
+		return;
+	if (policy->kind != GS_POLICY_RANKED && policy->rank_count > 0) {
+		refuse(reader, "rank", rank, "needs \"kind\": \"ranked\", or no kind");
+		return;
+	}
+	wrong = policy->kind == GS_POLICY_RANKED ? gs_rank_error(policy->rank, policy->rank_count)
+						 : NULL;
+	if (wrong)
+		refuse(reader, "rank", rank, wrong);
+}
+
+static void read_order(struct reader *reader, const struct gs_snapshot *snapshot,
+		       struct gs_policy *policy)
+{
+	json_t *order = json_object_get(reader->object, "order"), *region;
 	size_t place;
 
-	check_object(reader, keys);
-	get_name(reader, policy->name);
-	need(reader, "kind");
 	need(reader, "order");
-	policy->id = take_id(reader, GS_ID_MAX_POLICY, &policy->id_is_given);
-	kind = get_word(reader, "kind", "is not one of geo and failover");
-	if (kind && gs_policy_kind_parse(kind, &policy->kind) != 0)
-		refuse(reader, "kind", json_object_get(reader->object, "kind"),
-		       "is not one of geo and failover");
-	order = json_object_get(reader->object, "order");
 	if (reader->ret)
 		return;
 	if (!json_is_array(order) || json_array_size(order) < 1 ||
@@ -410,14 +471,71 @@ static void read_policy(struct reader *reader, struct gs_snapshot *snapshot, uin
 	}
 	json_array_foreach (order, place, region) {
 		char key[32];
+		gs_id id;
 
 		snprintf(key, sizeof(key), "order[%zu]", place);
-		policy->order[place] = region_id(reader, snapshot, key, region);
-		for (size_t before = 0; before < place; before++)
-			if (policy->order[before] == policy->order[place])
-				refuse(reader, key, region, "is in the order twice");
+		id = region_id(reader, snapshot, key, region);
+		if (gs_policy_place(policy, id) >= 0)
+			refuse(reader, key, region, "is in the order twice");
+		gs_policy_add(policy, id);
 	}
-	policy->order_count = (uint8_t)json_array_size(order);
+}
+
+/* "bias" or "weight": {"eu": 70}, of regions of the order. */
+static void read_numbers(struct reader *reader, const struct gs_snapshot *snapshot,
+			 struct gs_policy *policy, const char *key)
+{
+	json_t *map = json_object_get(reader->object, key), *value;
+	bool is_bias = strcmp(key, "bias") == 0;
+	const char *name;
+
+	if (map && !json_is_object(map))
+		refuse(reader, key, map, "is not an object of regions and numbers");
+	if (reader->ret)
+		return;
+	json_object_foreach (map, name, value) {
+		const struct gs_region *region = gs_snapshot_region_named(snapshot, name);
+		int place = region ? gs_policy_place(policy, region->id) : -1;
+		json_int_t number = json_integer_value(value);
+		char path[GS_NAME_MAX + 16];
+
+		snprintf(path, sizeof(path), "%s.%.63s", key, name);
+		if (place < 0)
+			refuse(reader, path, value, "is of no region of the policy's order");
+		else if (is_bias &&
+			 (!json_is_integer(value) || number < -GS_BIAS_MAX || number > GS_BIAS_MAX))
+			refuse(reader, path, value, "is not a bias (-99 to 99 percent)");
+		else if (!is_bias &&
+			 (!json_is_integer(value) || number < 0 || number > GS_POLICY_WEIGHT_MAX))
+			refuse(reader, path, value, "is not a weight (0 to 1000)");
+		else if (is_bias)
+			policy->bias[place] = (int8_t)number;
+		else
+			policy->weight[place] = (uint16_t)number;
+	}
+}
+
+static void read_policy(struct reader *reader, struct gs_snapshot *snapshot, uint32_t i)
+{
+	static const char *const keys[] = {"name",	   "kind", "order",  "rank", "band_ms",
+					   "band_percent", "bias", "weight", "id",   NULL};
+	struct gs_policy *policy = &snapshot->policies[i];
+
+	check_object(reader, keys);
+	get_name(reader, policy->name);
+	gs_policy_default(policy);
+	policy->id = take_id(reader, GS_ID_MAX_POLICY, &policy->id_is_given);
+	read_policy_kind(reader, policy);
+	read_rank(reader, policy);
+	policy->band_ms =
+		(uint16_t)get_integer(reader, "band_ms", policy->band_ms, 0, GS_BAND_MS_MAX,
+				      "is not a number of milliseconds (0 to 10000)");
+	policy->band_percent =
+		(uint8_t)get_integer(reader, "band_percent", policy->band_percent, 0,
+				     GS_BAND_PERCENT_MAX, "is not a percentage (0 to 100)");
+	read_order(reader, snapshot, policy);
+	read_numbers(reader, snapshot, policy, "bias");
+	read_numbers(reader, snapshot, policy, "weight");
 }
 
 static void read_probe_numbers(struct reader *reader, struct gs_probe_spec *probe)
@@ -439,21 +557,66 @@ static void read_probe_numbers(struct reader *reader, struct gs_probe_spec *prob
 	probe->clear = (uint8_t)get_integer(reader, "clear", probe->clear, 1, 100, count);
 }
 
+/* A list of texts without commas, joined by them; false: it is something else, or too long. */
+static bool join_texts(const json_t *list, char *out, size_t size)
+{
+	size_t length = 0, i;
+	const json_t *value;
+
+	out[0] = '\0';
+	if (!json_is_array(list))
+		return false;
+	json_array_foreach (list, i, value) {
+		const char *text = json_string_value(value);
+
+		if (!text || !*text || strchr(text, ',') || length + strlen(text) + 2 > size)
+			return false;
+		length += (size_t)snprintf(out + length, size - length, "%s%s", i ? "," : "", text);
+	}
+	return true;
+}
+
+/* An empty text is the default, as if it were not there. */
+static void read_probe_texts(struct reader *reader, struct gs_probe_spec *probe)
+{
+	for (uint32_t t = 0; reader->ret == 0 && t < GS_PROBE_TEXTS; t++) {
+		const struct gs_probe_text *text = gs_probe_text(t);
+		const json_t *value = json_object_get(reader->object, text->member);
+		const char *word = json_string_value(value);
+		char joined[sizeof(probe->arguments)];
+
+		if (text->is_list && value)
+			word = join_texts(value, joined, sizeof(joined)) ? joined : NULL;
+		if (value &&
+		    (!word || !gs_probe_text_set(probe, t, *word ? word : text->otherwise)))
+			refuse(reader, text->member, value, text->what);
+	}
+	/* Here and not in the snapshot's check alone: errors quote what was written. */
+	for (uint32_t t = 0; reader->ret == 0 && t < GS_PROBE_TEXTS; t++) {
+		const struct gs_probe_text *text = gs_probe_text(t);
+		const json_t *value = json_object_get(reader->object, text->member);
+
+		if (value && !gs_probe_text_is_valid(probe, t))
+			refuse(reader, text->member, value, text->what);
+	}
+}
+
 static void read_probe(struct reader *parent, json_t *object, struct gs_probe_spec *probe)
 {
-	static const char *const keys[] = {"kind",
-					   "port",
-					   "path",
-					   "host",
-					   "interval_ms",
-					   "timeout_ms",
-					   "fast_interval_ms",
-					   "down_interval_ms",
-					   "rise",
-					   "fall",
-					   "clear",
-					   NULL};
-	static const char what[] = "is not one of none, tcp and http";
+	static const char *const numbers[] = {"kind",
+					      "port",
+					      "path",
+					      "host",
+					      "interval_ms",
+					      "timeout_ms",
+					      "fast_interval_ms",
+					      "down_interval_ms",
+					      "rise",
+					      "fall",
+					      "clear"};
+	static const char what[] =
+		"is not one of none, tcp, http, https, udp, dns, grpc, grpcs, icmp and exec";
+	const char *keys[ARRAY_SIZE(numbers) + GS_PROBE_TEXTS + 1] = {NULL};
 	struct reader reader = {.object = object, .error = parent->error, .ret = parent->ret};
 	const char *kind;
 
@@ -462,12 +625,16 @@ static void read_probe(struct reader *parent, json_t *object, struct gs_probe_sp
 	if (!object)
 		return;
 	snprintf(reader.path, sizeof(reader.path), "%.80s.probe", parent->path);
+	memcpy(keys, numbers, sizeof(numbers));
+	for (uint32_t t = 0; t < GS_PROBE_TEXTS; t++)
+		keys[ARRAY_SIZE(numbers) + t] = gs_probe_text(t)->member;
 	check_object(&reader, keys);
 	kind = get_word(&reader, "kind", what);
 	if (kind && gs_probe_kind_parse(kind, &probe->kind) != 0)
 		refuse(&reader, "kind", json_object_get(object, "kind"), what);
 	get_text(&reader, "path", probe->path, sizeof(probe->path));
 	get_text(&reader, "host", probe->host, sizeof(probe->host));
+	read_probe_texts(&reader, probe);
 	read_probe_numbers(&reader, probe);
 	parent->ret = reader.ret;
 }
@@ -508,7 +675,8 @@ static void read_breaker(struct reader *parent, json_t *object, struct gs_breake
 	parent->ret = reader.ret;
 }
 
-/* "affinity", "limits" or "stale". what: NULL, or what a kind has to be, which read_kind knows. */
+/* "affinity", "limits", "stale" or "damping". what: NULL, or what a kind has to be, which read_kind
+ * knows. */
 static void read_group(struct reader *parent, const char *group, struct gs_service *service,
 		       const char *what,
 		       int (*read_kind)(const char *word, struct gs_service *service))
@@ -562,13 +730,65 @@ static void read_spec(struct reader *reader, struct gs_service *service)
 		   read_affine);
 	read_group(reader, "limits", service, NULL, NULL);
 	read_group(reader, "stale", service, "is not one of keep, pass and drop", read_stale);
+	read_group(reader, "damping", service, NULL, NULL);
+	if (reader->ret == 0 && service->damping.suppress > 0 &&
+	    service->damping.reuse >= service->damping.suppress) {
+		struct reader damping = inner_reader(reader, "damping");
+
+		refuse(&damping, "reuse", json_object_get(damping.object, "reuse"),
+		       "is not less than suppress");
+		reader->ret = damping.ret;
+	}
+}
+
+/* "fixed:REGION" is a kind and a region. */
+static void read_all_down(struct reader *reader, const struct gs_snapshot *snapshot,
+			  struct gs_panic_spec *panic)
+{
+	static const char what[] =
+		"is not one of serve_any, last_good, fixed:REGION and fail_closed";
+	const char *word = get_word(reader, "all_down", what);
+	const struct gs_region *region = NULL;
+
+	if (!word)
+		return;
+	if (strncmp(word, "fixed:", 6) == 0) {
+		region = gs_snapshot_region_named(snapshot, word + 6);
+		if (!region)
+			refuse(reader, "all_down", json_object_get(reader->object, "all_down"),
+			       "does not name a region");
+		else
+			*panic = (struct gs_panic_spec){.percent = panic->percent,
+							.all_down = GS_ALL_DOWN_SERVES_FIXED,
+							.region = region->id};
+		return;
+	}
+	if (gs_all_down_parse(word, &panic->all_down) != 0 ||
+	    panic->all_down == GS_ALL_DOWN_SERVES_FIXED)
+		refuse(reader, "all_down", json_object_get(reader->object, "all_down"), what);
+}
+
+static void read_panic(struct reader *parent, const struct gs_snapshot *snapshot,
+		       struct gs_panic_spec *panic)
+{
+	static const char *const keys[] = {"percent", "all_down", NULL};
+	struct reader reader = inner_reader(parent, "panic");
+
+	if (!reader.object)
+		return;
+	check_object(&reader, keys);
+	panic->percent = (uint8_t)get_integer(&reader, "percent", GS_PANIC_PERCENT, 0, 100,
+					      "is not a whole number from 0 (never) to 100");
+	read_all_down(&reader, snapshot, panic);
+	parent->ret = reader.ret;
 }
 
 static void read_service(struct reader *reader, struct gs_snapshot *snapshot, uint32_t i)
 {
-	static const char *const keys[] = {"name",   "vip",   "port",	 "protocol",
-					   "policy", "probe", "breaker", "affinity",
-					   "limits", "stale", "id",	 NULL};
+	static const char *const keys[] = {"name",   "vip",	"port",	   "protocol",
+					   "policy", "probe",	"breaker", "affinity",
+					   "limits", "stale",	"id",	   "failover_budget_ms",
+					   "panic",  "damping", NULL};
 	struct gs_service *service = &snapshot->services[i];
 	const struct gs_policy *policy = NULL;
 	const char *word;
@@ -594,8 +814,12 @@ static void read_service(struct reader *reader, struct gs_snapshot *snapshot, ui
 		refuse_name(reader, "policy", json_object_get(reader->object, "policy"), snapshot,
 			    GS_KIND_POLICY);
 	read_probe(reader, json_object_get(reader->object, "probe"), &service->probe);
+	service->failover_budget_ms =
+		(uint32_t)get_integer(reader, "failover_budget_ms", 0, 0, GS_FAILOVER_BUDGET_MAX_MS,
+				      "is not a time (1 to 3600000 ms; 0: the edge's setting)");
 	read_breaker(reader, json_object_get(reader->object, "breaker"), &service->breaker);
 	read_spec(reader, service);
+	read_panic(reader, snapshot, &service->panic);
 }
 
 static enum gs_forward get_forward(struct reader *reader)
@@ -643,15 +867,106 @@ static void read_backend(struct reader *reader, struct gs_snapshot *snapshot, ui
 	backend->drain_until_unix_ms = get_drain(reader, backend->admin);
 }
 
+static void get_asn(struct reader *reader, uint32_t *ret_asn)
+{
+	static const char what[] = "is not an AS number (AS64500)";
+	const char *text = get_word(reader, "asn", what);
+
+	if (text && gs_asn_parse(text, ret_asn) != 0)
+		refuse(reader, "asn", json_object_get(reader->object, "asn"), what);
+}
+
 static void read_override(struct reader *reader, struct gs_snapshot *snapshot, uint32_t i)
 {
-	static const char *const keys[] = {"prefix", "region", "reason", NULL};
+	static const char *const keys[] = {"prefix", "asn", "place", "region", "reason", NULL};
 	struct gs_override *override = &snapshot->overrides[i];
+	bool has_prefix, has_asn, has_place;
 
 	check_object(reader, keys);
-	get_prefix(reader, &override->prefix);
+	has_prefix = json_object_get(reader->object, "prefix") != NULL;
+	has_asn = json_object_get(reader->object, "asn") != NULL;
+	has_place = json_object_get(reader->object, "place") != NULL;
+	if (has_place && (has_prefix || has_asn))
+		refuse(reader, "place", json_object_get(reader->object, "place"),
+		       has_prefix ? "is one thing too many beside \"prefix\""
+				  : "is one thing too many beside \"asn\"");
+	else if (has_asn && has_prefix)
+		refuse(reader, "asn", json_object_get(reader->object, "asn"),
+		       "is one thing too many beside \"prefix\"");
+	if (has_place)
+		get_place(reader, &override->place);
+	else if (has_asn)
+		get_asn(reader, &override->asn);
+	else
+		get_prefix(reader, &override->prefix);
+	if (has_place && override->place.kind == GS_PLACE_EVERYBODY)
+		refuse(reader, "place", json_object_get(reader->object, "place"),
+		       "is for fences: where everybody goes is a policy");
 	override->region = get_region(reader, snapshot);
 	get_text(reader, "reason", override->reason, sizeof(override->reason));
+}
+
+static gs_id get_service(struct reader *reader, const struct gs_snapshot *snapshot)
+{
+	const char *name = get_word(reader, "service", "is not the name of a service");
+	const struct gs_service *service;
+
+	if (!name || !*name)
+		return 0;
+	service = gs_snapshot_service_named(snapshot, name);
+	if (!service)
+		refuse_name(reader, "service", json_object_get(reader->object, "service"), snapshot,
+			    GS_KIND_SERVICE);
+	return service ? service->id : 0;
+}
+
+static void read_fenced_regions(struct reader *reader, const struct gs_snapshot *snapshot,
+				struct gs_fence *fence)
+{
+	json_t *regions = json_object_get(reader->object, "regions"), *region;
+	size_t r;
+
+	need(reader, "regions");
+	if (reader->ret)
+		return;
+	if (!json_is_array(regions) || json_array_size(regions) < 1 ||
+	    json_array_size(regions) > GS_FENCE_REGIONS_MAX) {
+		refuse(reader, "regions", regions, "is not a list of 1 to 32 regions");
+		return;
+	}
+	json_array_foreach (regions, r, region) {
+		char key[32];
+
+		snprintf(key, sizeof(key), "regions[%zu]", r);
+		fence->regions[r] = region_id(reader, snapshot, key, region);
+		for (size_t before = 0; before < r; before++)
+			if (fence->regions[before] == fence->regions[r])
+				refuse(reader, key, region, "is in the list twice");
+	}
+	fence->region_count = (uint8_t)json_array_size(regions);
+}
+
+static void read_fence(struct reader *reader, struct gs_snapshot *snapshot, uint32_t i)
+{
+	static const char *const keys[] = {"place",   "service", "regions",
+					   "unknown", "reason",	 NULL};
+	static const char what[] = "is not one of free and fenced";
+	struct gs_fence *fence = &snapshot->fences[i];
+	const char *unknown;
+
+	check_object(reader, keys);
+	get_place(reader, &fence->place);
+	fence->service = get_service(reader, snapshot);
+	read_fenced_regions(reader, snapshot, fence);
+	unknown = get_word(reader, "unknown", what);
+	if (unknown && strcmp(unknown, "free") != 0 && strcmp(unknown, "fenced") != 0)
+		refuse(reader, "unknown", json_object_get(reader->object, "unknown"), what);
+	fence->holds_unknown = unknown && strcmp(unknown, "fenced") == 0;
+	get_text(reader, "reason", fence->reason, sizeof(fence->reason));
+	/* Here and not in the snapshot's check, which sees them sorted: places would be wrong. */
+	if (!gs_text_is_valid(fence->reason, sizeof(fence->reason) - 1))
+		refuse(reader, "reason", json_object_get(reader->object, "reason"),
+		       "has control characters");
 }
 
 /* No service, or an empty name, is every service. */
@@ -659,21 +974,12 @@ static void read_access(struct reader *reader, struct gs_snapshot *snapshot, uin
 {
 	static const char *const keys[] = {"prefix", "service", "action", "reason", NULL};
 	struct gs_access *access = &snapshot->access[i];
-	const char *name, *action;
+	const char *action;
 
 	check_object(reader, keys);
 	get_prefix(reader, &access->prefix);
 	need(reader, "action");
-	name = get_word(reader, "service", "is not the name of a service");
-	if (name && *name) {
-		const struct gs_service *service = gs_snapshot_service_named(snapshot, name);
-
-		if (service)
-			access->service = service->id;
-		else
-			refuse_name(reader, "service", json_object_get(reader->object, "service"),
-				    snapshot, GS_KIND_SERVICE);
-	}
+	access->service = get_service(reader, snapshot);
 	action = get_word(reader, "action", "is not one of allow and deny");
 	if (action && strcmp(action, "allow") != 0 && strcmp(action, "deny") != 0)
 		refuse(reader, "action", json_object_get(reader->object, "action"),
@@ -699,12 +1005,14 @@ static const struct {
 	[GS_KIND_BACKEND] = {"backends", read_backend},
 	[GS_KIND_OVERRIDE] = {"overrides", read_override},
 	[GS_KIND_ACCESS] = {"access", read_access},
+	[GS_KIND_FENCE] = {"fences", read_fence},
 };
 
 static int check_lists(json_t *json, struct gs_error *error)
 {
-	static const char *const keys[] = {"regions",	"policies", "services",	      "backends",
-					   "overrides", "access",   "selection_seed", NULL};
+	static const char *const keys[] = {"regions",  "policies",	 "services",
+					   "backends", "overrides",	 "access",
+					   "fences",   "selection_seed", NULL};
 	struct reader reader = {.object = json, .path = "document", .error = error};
 	char quoted[48];
 
@@ -803,6 +1111,44 @@ static int sort_access(struct gs_snapshot *snapshot, struct gs_error *error)
 	return 0;
 }
 
+struct numbered_fence {
+	struct gs_fence fence;
+	uint32_t place;
+};
+
+static int compare_fences(const void *left, const void *right)
+{
+	const struct numbered_fence *a = left, *b = right;
+	int order = gs_fence_compare(&a->fence, &b->fence);
+
+	return order ? order : (a->place > b->place) - (a->place < b->place);
+}
+
+/* By place and service, as gs_snapshot has them; two of one are refused by their places. */
+static int sort_fences(struct gs_snapshot *snapshot, struct gs_error *error)
+{
+	uint32_t count = snapshot->fence_count;
+	GS_AUTO_FREE struct numbered_fence *sorted = calloc(count + 1u, sizeof(*sorted));
+	char text[GS_PLACE_TEXT_MAX];
+
+	if (!sorted)
+		return gs_error_set(-ENOMEM, error, "no memory for the document");
+	for (uint32_t i = 0; i < count; i++)
+		sorted[i] = (struct numbered_fence){snapshot->fences[i], i};
+	qsort(sorted, count, sizeof(*sorted), compare_fences);
+	for (uint32_t i = 0; i < count; i++) {
+		snapshot->fences[i] = sorted[i].fence;
+		if (i > 0 && gs_fence_compare(&sorted[i - 1].fence, &sorted[i].fence) == 0)
+			return gs_error_set(-EINVAL, error,
+					    "fences[%u].place: %s of the same service is also "
+					    "fences[%u]",
+					    sorted[i].place,
+					    gs_place_format(&sorted[i].fence.place, text),
+					    sorted[i - 1].place);
+	}
+	return 0;
+}
+
 static int read_list(const json_t *json, size_t l, struct gs_snapshot *snapshot,
 		     struct gs_error *error)
 {
@@ -823,6 +1169,8 @@ static int read_list(const json_t *json, size_t l, struct gs_snapshot *snapshot,
 		sort_list(snapshot, l, count);
 	if (ret == 0 && l == GS_KIND_ACCESS)
 		ret = sort_access(snapshot, error);
+	if (ret == 0 && l == GS_KIND_FENCE)
+		ret = sort_fences(snapshot, error);
 	return ret;
 }
 
@@ -840,6 +1188,7 @@ int gs_document_read(json_t *json, struct gs_snapshot **ret_snapshot, struct gs_
 	counts.backend_count = (uint32_t)json_array_size(json_object_get(json, "backends"));
 	counts.override_count = (uint32_t)json_array_size(json_object_get(json, "overrides"));
 	counts.access_count = (uint32_t)json_array_size(json_object_get(json, "access"));
+	counts.fence_count = (uint32_t)json_array_size(json_object_get(json, "fences"));
 	if (gs_snapshot_new(&counts, &snapshot) != 0)
 		return gs_error_set(-ENOMEM, error, "no memory for the document");
 	ret = read_seed(json, snapshot, error);

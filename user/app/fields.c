@@ -4,10 +4,16 @@
 #include "user/core/breaker.h"
 #include "user/core/cidr.h"
 #include "user/core/moment.h"
+#include "user/core/override.h"
+#include "user/core/panic.h"
+#include "user/core/place.h"
+#include "user/core/policy.h"
+#include "user/core/probe_spec.h"
 #include "user/core/service_spec.h"
 #include "user/core/snapshot.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +24,7 @@ static const struct {
 	[GS_KIND_REGION] = {"region", "regions"},	[GS_KIND_POLICY] = {"policy", "policies"},
 	[GS_KIND_SERVICE] = {"service", "services"},	[GS_KIND_BACKEND] = {"backend", "backends"},
 	[GS_KIND_OVERRIDE] = {"override", "overrides"}, [GS_KIND_ACCESS] = {"access", "access"},
+	[GS_KIND_FENCE] = {"fence", "fences"},
 };
 
 const char *gs_kind_name(enum gs_kind kind)
@@ -39,6 +46,7 @@ uint32_t gs_kind_count(const struct gs_snapshot *snapshot, enum gs_kind kind)
 		[GS_KIND_BACKEND] = snapshot->backend_count,
 		[GS_KIND_OVERRIDE] = snapshot->override_count,
 		[GS_KIND_ACCESS] = snapshot->access_count,
+		[GS_KIND_FENCE] = snapshot->fence_count,
 	};
 
 	return counts[kind];
@@ -49,8 +57,8 @@ uint32_t gs_kind_count(const struct gs_snapshot *snapshot, enum gs_kind kind)
 static const struct {
 	const char *prefix, *group;
 } groups[] = {
-	{"probe", "probe"},  {"breaker", "breaker"}, {"affinity", "affinity"},
-	{"limit", "limits"}, {"stale", "stale"},
+	{"probe", "probe"}, {"breaker", "breaker"}, {"affinity", "affinity"}, {"limit", "limits"},
+	{"stale", "stale"}, {"panic", "panic"},	    {"damping", "damping"},
 };
 
 void gs_field_place(const char *name, const char **ret_group, const char **ret_member)
@@ -90,7 +98,7 @@ void gs_field_flat(const char *place, char *out, size_t size)
 const char *gs_fields_name(const struct gs_fields *fields, enum gs_kind kind,
 			   char out[GS_OBJECT_NAME_MAX])
 {
-	const char *service = kind == GS_KIND_ACCESS ? gs_fields_text(fields, "service") : NULL;
+	const char *service = kind > GS_KIND_OVERRIDE ? gs_fields_text(fields, "service") : NULL;
 
 	snprintf(out, GS_OBJECT_NAME_MAX, "%.63s%s%.63s", fields->field[0].text,
 		 service && *service ? "@" : "", service ? service : "");
@@ -164,6 +172,9 @@ static void region_fields(const struct gs_snapshot *snapshot, uint32_t i, struct
 	add_double(fields, "longitude", region->coord.lon_deg);
 	add_double(fields, "cost", region->cost);
 	add_integer(fields, "capacity", region->capacity);
+	add_double(fields, "availability", region->availability);
+	unset_if(fields, region->availability == 0);
+	add_optional(fields, "target", region->target, 0);
 	add_optional(fields, "limit_packets", region->limit_packets, 0);
 	add_optional(fields, "limit_flows", region->limit_flows, 0);
 	add_text(fields, "admin", gs_admin_name(region->admin));
@@ -177,31 +188,78 @@ static const char *region_name(const struct gs_snapshot *snapshot, gs_id id)
 	return region ? region->name : "?";
 }
 
+static struct gs_field *add_list(struct gs_fields *fields, const char *name,
+				 enum gs_field_type type)
+{
+	struct gs_field *field = &fields->field[fields->count++];
+
+	field->name = name;
+	field->type = type;
+	field->is_unset = false;
+	field->text[0] = '\0';
+	return field;
+}
+
+__attribute__((format(printf, 2, 3))) static void add_item(struct gs_field *list,
+							   const char *format, ...)
+{
+	size_t length = strlen(list->text), room = sizeof(list->text) - length;
+	va_list arguments;
+
+	if (length && room > 1) {
+		list->text[length++] = ',';
+		room--;
+	}
+	va_start(arguments, format);
+	vsnprintf(list->text + length, room, format, arguments);
+	va_end(arguments);
+}
+
+/* What is as it is where nobody says is not named. */
+static void add_rank(const struct gs_snapshot *snapshot, const struct gs_policy *policy,
+		     struct gs_fields *fields)
+{
+	struct gs_field *list = add_list(fields, "rank", GS_FIELD_LIST);
+
+	for (unsigned c = 0; c < policy->rank_count; c++)
+		add_item(list, "%s", gs_criterion_name((enum gs_criterion)policy->rank[c]));
+	unset_if(fields, policy->rank_count == 0);
+	add_optional(fields, "band_ms", policy->band_ms, GS_BAND_MS_DEFAULT);
+	add_optional(fields, "band_percent", policy->band_percent, GS_BAND_PERCENT_DEFAULT);
+	list = add_list(fields, "bias", GS_FIELD_MAP);
+	for (unsigned place = 0; place < policy->order_count; place++)
+		if (policy->bias[place] != 0)
+			add_item(list, "%s:%d", region_name(snapshot, policy->order[place]),
+				 policy->bias[place]);
+	unset_if(fields, !list->text[0]);
+	list = add_list(fields, "weight", GS_FIELD_MAP);
+	for (unsigned place = 0; place < policy->order_count; place++)
+		if (policy->weight[place] != GS_POLICY_WEIGHT_DEFAULT)
+			add_item(list, "%s:%u", region_name(snapshot, policy->order[place]),
+				 policy->weight[place]);
+	unset_if(fields, !list->text[0]);
+}
+
 static void policy_fields(const struct gs_snapshot *snapshot, uint32_t i, struct gs_fields *fields)
 {
 	const struct gs_policy *policy = &snapshot->policies[i];
 	struct gs_field *order;
-	size_t length = 0;
 
 	add_text(fields, "name", policy->name);
 	add_text(fields, "kind", gs_policy_kind_name(policy->kind));
-	order = &fields->field[fields->count++];
-	order->name = "order";
-	order->type = GS_FIELD_LIST;
-	order->is_unset = false;
-	order->text[0] = '\0';
+	order = add_list(fields, "order", GS_FIELD_LIST);
 	for (unsigned place = 0; place < policy->order_count; place++)
-		length += (size_t)snprintf(order->text + length, sizeof(order->text) - length,
-					   "%s%s", place ? "," : "",
-					   region_name(snapshot, policy->order[place]));
+		add_item(order, "%s", region_name(snapshot, policy->order[place]));
+	add_rank(snapshot, policy, fields);
 }
 
 static void add_breaker(struct gs_fields *fields, const struct gs_breaker_spec *spec)
 {
 	static const char *const names[GS_BREAKER_FIELDS] = {
-		"breaker_enabled",     "breaker_min_volume", "breaker_failure_percent",
-		"breaker_consecutive", "breaker_open_ms",    "breaker_open_max_ms",
-		"breaker_trials",      "breaker_successes",  "breaker_ramp_ms"};
+		"breaker_enabled",     "breaker_min_volume",  "breaker_failure_percent",
+		"breaker_consecutive", "breaker_open_ms",     "breaker_open_max_ms",
+		"breaker_trials",      "breaker_successes",   "breaker_ramp_ms",
+		"breaker_slow_ms",     "breaker_slow_percent"};
 
 	for (uint32_t f = 0; f < GS_BREAKER_FIELDS; f++)
 		add_integer(fields, names[f], (uint64_t)gs_breaker_field_get(spec, f));
@@ -231,6 +289,32 @@ static void add_spec(struct gs_fields *fields, const struct gs_service *service)
 	}
 }
 
+static void add_panic(struct gs_fields *fields, const struct gs_snapshot *snapshot,
+		      const struct gs_panic_spec *panic)
+{
+	bool is_fixed = panic->all_down == GS_ALL_DOWN_SERVES_FIXED;
+	char text[GS_FIELD_TEXT_MAX];
+
+	add_optional(fields, "panic_percent", panic->percent, GS_PANIC_PERCENT);
+	snprintf(text, sizeof(text), "%s%s%s", gs_all_down_name(panic->all_down),
+		 is_fixed ? ":" : "", is_fixed ? region_name(snapshot, panic->region) : "");
+	add_text(fields, "panic_all_down", text);
+	unset_if(fields, panic->all_down == GS_ALL_DOWN_SERVES_ANY);
+}
+
+static void add_probe_texts(struct gs_fields *fields, const struct gs_probe_spec *spec)
+{
+	for (uint32_t t = 0; t < GS_PROBE_TEXTS; t++) {
+		const struct gs_probe_text *text = gs_probe_text(t);
+		const char *value = gs_probe_text_get(spec, t);
+
+		add_text(fields, text->name, *value ? value : text->otherwise);
+		if (text->is_list)
+			fields->field[fields->count - 1].type = GS_FIELD_LIST;
+		unset_if(fields, !*value || strcmp(value, text->otherwise) == 0);
+	}
+}
+
 static void service_fields(const struct gs_snapshot *snapshot, uint32_t i, struct gs_fields *fields)
 {
 	const struct gs_service *service = &snapshot->services[i];
@@ -254,8 +338,11 @@ static void service_fields(const struct gs_snapshot *snapshot, uint32_t i, struc
 	add_integer(fields, "probe_rise", probe->rise);
 	add_integer(fields, "probe_fall", probe->fall);
 	add_integer(fields, "probe_clear", probe->clear);
+	add_probe_texts(fields, probe);
+	add_optional(fields, "failover_budget_ms", service->failover_budget_ms, 0);
 	add_breaker(fields, &service->breaker);
 	add_spec(fields, service);
+	add_panic(fields, snapshot, &service->panic);
 }
 
 static void backend_fields(const struct gs_snapshot *snapshot, uint32_t i, struct gs_fields *fields)
@@ -279,9 +366,9 @@ static void override_fields(const struct gs_snapshot *snapshot, uint32_t i,
 			    struct gs_fields *fields)
 {
 	const struct gs_override *override = &snapshot->overrides[i];
-	char prefix[GS_PREFIX_TEXT_MAX];
+	char clients[GS_OVERRIDE_TEXT_MAX];
 
-	add_text(fields, "prefix", gs_prefix_format(&override->prefix, prefix));
+	add_text(fields, gs_override_key(override), gs_override_format(override, clients));
 	add_text(fields, "region", region_name(snapshot, override->region));
 	add_text(fields, "reason", override->reason);
 }
@@ -298,6 +385,22 @@ static void access_fields(const struct gs_snapshot *snapshot, uint32_t i, struct
 	add_text(fields, "reason", access->reason);
 }
 
+static void fence_fields(const struct gs_snapshot *snapshot, uint32_t i, struct gs_fields *fields)
+{
+	const struct gs_fence *fence = &snapshot->fences[i];
+	const struct gs_service *service = gs_snapshot_service(snapshot, fence->service);
+	char place[GS_PLACE_TEXT_MAX];
+	struct gs_field *regions;
+
+	add_text(fields, "place", gs_place_format(&fence->place, place));
+	add_text(fields, "service", service ? service->name : "");
+	regions = add_list(fields, "regions", GS_FIELD_LIST);
+	for (unsigned r = 0; r < fence->region_count; r++)
+		add_item(regions, "%s", region_name(snapshot, fence->regions[r]));
+	add_text(fields, "unknown", fence->holds_unknown ? "fenced" : "free");
+	add_text(fields, "reason", fence->reason);
+}
+
 void gs_fields_get(const struct gs_snapshot *snapshot, enum gs_kind kind, uint32_t index,
 		   struct gs_fields *ret_fields)
 {
@@ -306,6 +409,7 @@ void gs_fields_get(const struct gs_snapshot *snapshot, enum gs_kind kind, uint32
 		[GS_KIND_REGION] = region_fields,     [GS_KIND_POLICY] = policy_fields,
 		[GS_KIND_SERVICE] = service_fields,   [GS_KIND_BACKEND] = backend_fields,
 		[GS_KIND_OVERRIDE] = override_fields, [GS_KIND_ACCESS] = access_fields,
+		[GS_KIND_FENCE] = fence_fields,
 	};
 
 	ret_fields->count = 0;
@@ -333,6 +437,24 @@ static json_t *list_json(const char *text)
 	return list;
 }
 
+/* "eu:70,us:30" */
+static json_t *map_json(const char *text)
+{
+	json_t *map = json_object();
+
+	while (*text) {
+		size_t length = strcspn(text, ","), name = strcspn(text, ":,");
+		char key[GS_NAME_MAX];
+
+		snprintf(key, sizeof(key), "%.*s", (int)name, text);
+		json_object_set_new(
+			map, key,
+			json_integer(name < length ? strtol(text + name + 1, NULL, 10) : 0));
+		text += length + (text[length] == ',');
+	}
+	return map;
+}
+
 json_t *gs_fields_json(const struct gs_fields *fields)
 {
 	json_t *object = json_object();
@@ -343,6 +465,8 @@ json_t *gs_fields_json(const struct gs_fields *fields)
 
 		if (field->type == GS_FIELD_LIST)
 			value = list_json(field->text);
+		else if (field->type == GS_FIELD_MAP)
+			value = map_json(field->text);
 		else if (field->type == GS_FIELD_NUMBER)
 			value = json_loads(field->text, JSON_DECODE_ANY, NULL);
 		else

@@ -17,19 +17,21 @@ enum gs_kind {
 	GS_KIND_BACKEND,
 	GS_KIND_OVERRIDE,
 	GS_KIND_ACCESS,
+	GS_KIND_FENCE,
 	GS_KIND__COUNT
 };
 
 enum {
-	GS_FIELDS_MAX = 40,
-	GS_FIELD_TEXT_MAX = GS_POLICY_ORDER_MAX * GS_NAME_MAX + 64,
+	GS_FIELDS_MAX = 64,
+	GS_FIELD_TEXT_MAX = GS_FENCE_REGIONS_MAX * GS_NAME_MAX + 64,
 	GS_OBJECT_NAME_MAX = 128,
 };
 
 enum gs_field_type {
 	GS_FIELD_TEXT,
 	GS_FIELD_NUMBER /* or true, false */,
-	GS_FIELD_LIST /* comma-separated names */
+	GS_FIELD_LIST, /* comma-separated names */
+	GS_FIELD_MAP,  /* names and numbers: "eu:70,us:30" */
 };
 
 struct gs_field {
@@ -39,7 +41,8 @@ struct gs_field {
 	char text[GS_FIELD_TEXT_MAX];
 };
 
-/* field[0] is what identifies the object: its name; an override's or access rule's prefix. */
+/* field[0] is what identifies the object: its name; an access rule's prefix, a fence's place, an
+ * override's prefix or place. */
 struct gs_fields {
 	int count;
 	struct gs_field field[GS_FIELDS_MAX];
@@ -53,8 +56,8 @@ uint32_t gs_kind_count(const struct gs_snapshot *snapshot, enum gs_kind kind);
 void gs_fields_get(const struct gs_snapshot *snapshot, enum gs_kind kind, uint32_t index,
 		   struct gs_fields *ret_fields);
 /*
- * What people and the audit call the object: its name or prefix; an access rule of one service
- * "PREFIX@SERVICE". Writes to out and returns it.
+ * What people and the audit call the object: its name, prefix or place; an access rule or fence of
+ * one service "PREFIX@SERVICE", "PLACE@SERVICE". Writes to out and returns it.
  */
 const char *gs_fields_name(const struct gs_fields *fields, enum gs_kind kind,
 			   char out[GS_OBJECT_NAME_MAX]);
@@ -64,5 +67,5 @@ void gs_field_place(const char *name, const char **ret_group, const char **ret_m
 void gs_field_flat(const char *place, char *out, size_t size);
 /* NULL if there is none. */
 const char *gs_fields_text(const struct gs_fields *fields, const char *name);
-/* An object of numbers, strings and lists. New reference, NULL: no memory. */
+/* An object of numbers, strings, lists and objects of numbers. New reference, NULL: no memory. */
 json_t *gs_fields_json(const struct gs_fields *fields);

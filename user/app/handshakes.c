@@ -10,11 +10,11 @@
 #include <string.h>
 
 enum {
-	TAKE_MOST = 256,     /* handshakes a turn: probes and verdicts wait no longer than that */
-	DISCARD_TURNS = 256, /* of these, when locations change: what the ring buffer can hold */
-	LOOK_MOST = 200,     /* backends a turn */
-	LOOK_MS = 1000,	     /* each backend */
-	LOG_REST_MS = 60000, /* between two lines about one backend */
+	TAKE_MOST = 64,	      /* handshakes a turn: probes and verdicts wait no longer than that */
+	DISCARD_TURNS = 1024, /* of these, when locations change: what the ring buffer can hold */
+	LOOK_MOST = 200,      /* backends a turn */
+	LOOK_MS = 1000,	      /* each backend */
+	LOG_REST_MS = 60000,  /* between two lines about one backend */
 };
 
 struct watched {
@@ -115,8 +115,12 @@ static void on_handshakes(struct gs_io *io, uint32_t epoll_events)
 		const struct gs_client_flow flow = {taken[i].client, taken[i].service};
 
 		gs_client_sample_add(&h->clients, &flow, now_ms);
-		if (taken[i].rtt_us)
-			gs_round_trips_add(h->trips, &taken[i], now_ms);
+		if (!taken[i].rtt_us)
+			continue;
+		gs_round_trips_add(h->trips, &taken[i], now_ms);
+		if (look(h)->breakers)
+			gs_breakers_on_handshake(look(h)->breakers, taken[i].service,
+						 taken[i].region, taken[i].rtt_us);
 	}
 }
 

@@ -3,6 +3,8 @@
 
 #include "user/base/cleanup.h"
 #include "user/base/log.h"
+#include "user/core/lag.h"
+#include "user/core/probe_spec.h"
 #include "user/core/random.h"
 #include "user/core/retry.h"
 
@@ -26,12 +28,14 @@
 struct flight {
 	uint64_t token;
 	uint64_t began_ms;
-	bool lagged; /* the loop was late while it was under way */
+	uint64_t lag_moment; /* how late the loop was since then */
 };
 
 struct target {
 	struct gs_monitor *monitor;
-	struct gs_probe_target probe;
+	struct gs_monitor_target probe;
+	const struct gs_probe_spec *spec; /* one of the monitor's */
+	bool stays;			  /* while the next set is made: in it, too */
 	struct gs_health health;
 	struct gs_timer timer; /* the next probe */
 	struct flight flights[GS_HEALTH_PIPELINE_MAX];
@@ -59,12 +63,16 @@ struct gs_monitor {
 	uint64_t serial;
 	struct gs_timer tick;
 	uint32_t timeout_ms; /* the shortest */
+	struct gs_lag lag;
 	uint32_t tick_ms;
 	uint32_t worst_lag_ms[2]; /* of this minute, of the one before */
 	uint64_t lag_minute;
+	uint64_t late_ms; /* when it was last too much for a timeout; 0: never */
 	uint32_t count;
 	struct target **targets; /* sorted by backend */
-	uint64_t answered_ms;	 /* when any target last answered */
+	struct gs_probe_spec *specs;
+	struct target *of[GS_MAX_BACKENDS]; /* the same by backend; asked of each with every word */
+	uint64_t answered_ms;		    /* when any target last answered */
 };
 
 static uint32_t draw(struct gs_monitor *monitor)
@@ -72,19 +80,9 @@ static uint32_t draw(struct gs_monitor *monitor)
 	return (uint32_t)(gs_random(&monitor->random) >> 32);
 }
 
-static struct target *find_in(struct target *const *targets, uint32_t count, gs_id backend)
+static struct target *find(const struct gs_monitor *monitor, gs_id backend)
 {
-	uint32_t low = 0, high = count;
-
-	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
-
-		if (targets[middle]->probe.backend < backend)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < count && targets[low]->probe.backend == backend ? targets[low] : NULL;
+	return backend < GS_MAX_BACKENDS ? monitor->of[backend] : NULL;
 }
 
 /* ---- lag ------------------------------------------------------------------------------------- */
@@ -103,26 +101,23 @@ static void remember_lag(struct gs_monitor *monitor, uint32_t lag_ms)
 		monitor->worst_lag_ms[0] = lag_ms;
 }
 
+/* Too late for a timeout of so many ms to be believed. */
+static bool is_too_late(uint32_t lag_ms, uint32_t timeout_ms)
+{
+	return (uint64_t)lag_ms * LAG_SHARE > timeout_ms;
+}
+
 static void observe_lag(struct gs_monitor *monitor)
 {
 	uint32_t lag_ms = gs_loop_take_lag_ms(monitor->loop);
-	uint32_t touched = 0;
 
 	remember_lag(monitor, lag_ms);
-	if ((uint64_t)lag_ms * LAG_SHARE <= monitor->timeout_ms)
+	gs_lag_see(&monitor->lag, lag_ms);
+	if (!is_too_late(lag_ms, monitor->timeout_ms))
 		return;
-	for (uint32_t i = 0; i < monitor->count; i++) {
-		struct target *target = monitor->targets[i];
-
-		if ((uint64_t)lag_ms * LAG_SHARE <= target->probe.spec.timeout_ms)
-			continue;
-		for (uint32_t j = 0; j < target->flight_count; j++)
-			target->flights[j].lagged = true;
-		touched += target->flight_count;
-	}
-	if (touched > 0)
-		gs_log_limited(GS_LOG_WARNING, "probe_lag", "lag_ms=%u probes=%u effect=%s", lag_ms,
-			       touched, "their timeouts do not count");
+	monitor->late_ms = gs_loop_now_ms(monitor->loop);
+	gs_log_limited(GS_LOG_WARNING, "probe_lag", "lag_ms=%u effect=%s", lag_ms,
+		       "timeouts of probes under way do not count");
 }
 
 static void on_tick(struct gs_timer *timer)
@@ -135,20 +130,21 @@ static void on_tick(struct gs_timer *timer)
 }
 
 /* For these targets; 0 or -ENOMEM. */
-static int set_tick(struct gs_monitor *monitor, const struct gs_probe_target *targets,
-		    uint32_t count)
+static int set_tick(struct gs_monitor *monitor, const struct gs_monitor_set *set)
 {
 	uint32_t timeout_ms = TICK_MAX_MS * TICKS_PER_TIMEOUT;
 
-	for (uint32_t i = 0; i < count; i++)
-		if (targets[i].spec.kind != GS_PROBE_NONE &&
-		    targets[i].spec.timeout_ms < timeout_ms)
-			timeout_ms = targets[i].spec.timeout_ms;
+	for (uint32_t i = 0; i < set->count; i++) {
+		const struct gs_probe_spec *spec = &set->specs[set->targets[i].spec];
+
+		if (spec->kind != GS_PROBE_NONE && spec->timeout_ms < timeout_ms)
+			timeout_ms = spec->timeout_ms;
+	}
 	monitor->timeout_ms = timeout_ms;
 	monitor->tick_ms = timeout_ms / TICKS_PER_TIMEOUT;
 	if (monitor->tick_ms < TICK_MIN_MS)
 		monitor->tick_ms = TICK_MIN_MS;
-	if (count > 0)
+	if (set->count > 0)
 		return gs_loop_timer_set(monitor->loop, &monitor->tick, monitor->tick_ms);
 	gs_loop_timer_clear(monitor->loop, &monitor->tick);
 	return 0;
@@ -156,9 +152,10 @@ static int set_tick(struct gs_monitor *monitor, const struct gs_probe_target *ta
 
 /* ---- telling --------------------------------------------------------------------------------- */
 
-static void tell_result(const struct target *target, enum gs_probe_class class, uint32_t latency_us,
+static void tell_result(const struct target *target, enum gs_probe_class class, uint32_t rtt_us,
 			uint64_t began_ms)
 {
+	bool is_good = class == GS_PROBE_OK;
 	const struct gs_monitor *monitor = target->monitor;
 
 	if (monitor->events.on_result)
@@ -166,7 +163,8 @@ static void tell_result(const struct target *target, enum gs_probe_class class, 
 					  &(struct gs_monitor_result){
 						  .backend = target->probe.backend,
 						  .class = class,
-						  .latency_us = latency_us,
+						  .latency_us = is_good ? target->latency_us : 0,
+						  .rtt_us = is_good ? rtt_us : 0,
 						  .began_ms = began_ms,
 					  });
 }
@@ -176,7 +174,7 @@ static void tell_result(const struct target *target, enum gs_probe_class class, 
 /* What a target's regular probes are apart while it is up. */
 static uint32_t regular_wait_ms(const struct target *target)
 {
-	return gs_health_next_ms(&(struct gs_health){.state = GS_HEALTH_UP}, &target->probe.spec,
+	return gs_health_next_ms(&(struct gs_health){.state = GS_HEALTH_UP}, target->spec,
 				 target->random);
 }
 
@@ -184,7 +182,7 @@ static uint32_t regular_wait_ms(const struct target *target)
 static uint32_t eager_wait_ms(const struct target *target)
 {
 	const struct gs_health *health = &target->health;
-	const struct gs_probe_spec *spec = &target->probe.spec;
+	const struct gs_probe_spec *spec = target->spec;
 	uint32_t soft_ms = gs_health_soft_deadline_ms(spec);
 	uint32_t interval_ms = gs_health_next_ms(health, spec, target->random);
 
@@ -213,7 +211,7 @@ static uint32_t whole_store(const struct gs_probe_spec *spec)
 static bool may_hurry(const struct target *target)
 {
 	const struct gs_health *health = &target->health;
-	const struct gs_probe_spec *spec = &target->probe.spec;
+	const struct gs_probe_spec *spec = target->spec;
 	bool is_clearing =
 		health->state == GS_HEALTH_SUSPECT && !target->awaiting && health->successes > 0;
 
@@ -267,9 +265,27 @@ static void pay(struct target *target)
 		target->lent++;
 }
 
+static struct gs_probe_target probe_of(const struct target *target)
+{
+	const struct gs_monitor_target *probe = &target->probe;
+	struct gs_probe_target asked = {
+		.backend = probe->backend,
+		.addr = probe->addr,
+		.port = probe->port,
+		.is_through = probe->is_through,
+		.vip = probe->vip,
+		.spec = *target->spec,
+	};
+
+	memcpy(asked.service, probe->service, sizeof(asked.service));
+	memcpy(asked.name, probe->name, sizeof(asked.name));
+	return asked;
+}
+
 static void start_probe(struct target *target)
 {
 	struct gs_monitor *monitor = target->monitor;
+	const struct gs_probe_target asked = probe_of(target);
 	uint64_t token = (uint64_t)target->probe.backend << TOKEN_SERIAL_BITS |
 			 (++monitor->serial & ((1ULL << TOKEN_SERIAL_BITS) - 1));
 	int ret;
@@ -279,7 +295,7 @@ static void start_probe(struct target *target)
 	target->last_token = token;
 	target->random = draw(monitor);
 	target->spread = target->health.state == GS_HEALTH_UNKNOWN;
-	ret = monitor->prober.ops->probe(monitor->prober.self, &target->probe, token);
+	ret = monitor->prober.ops->probe(monitor->prober.self, &asked, token);
 	target->awaiting = ret == 0;
 	target->calm = ret != 0;
 	if (ret) {
@@ -289,8 +305,11 @@ static void start_probe(struct target *target)
 		tell_result(target, GS_PROBE_LOCAL, 0, target->last_start_ms);
 		return;
 	}
-	target->flights[target->flight_count++] =
-		(struct flight){.token = token, .began_ms = target->last_start_ms};
+	target->flights[target->flight_count++] = (struct flight){
+		.token = token,
+		.began_ms = target->last_start_ms,
+		.lag_moment = gs_lag_moment(&monitor->lag),
+	};
 }
 
 static void on_due(struct gs_timer *timer)
@@ -304,11 +323,11 @@ static void on_due(struct gs_timer *timer)
 
 bool gs_monitor_probe_now(struct gs_monitor *monitor, gs_id backend)
 {
-	struct target *target = find_in(monitor->targets, monitor->count, backend);
+	struct target *target = find(monitor, backend);
 
-	if (!target || target->probe.spec.kind == GS_PROBE_NONE || target->flight_count > 0 ||
+	if (!target || target->spec->kind == GS_PROBE_NONE || target->flight_count > 0 ||
 	    target->health.state == GS_HEALTH_DOWN || target->last_token == 0 || target->calm ||
-	    !gs_budget_has(&target->budget, verdict_store(&target->probe.spec)))
+	    !gs_budget_has(&target->budget, verdict_store(target->spec)))
 		return false;
 	target->extra = true;
 	start_probe(target);
@@ -388,11 +407,10 @@ static void note_result(struct target *target, const struct flight *flight,
 }
 
 static void on_result(void *context, uint64_t token, enum gs_probe_class result,
-		      uint32_t latency_us)
+		      uint32_t latency_us, uint32_t rtt_us)
 {
 	struct gs_monitor *monitor = context;
-	struct target *target =
-		find_in(monitor->targets, monitor->count, (gs_id)(token >> TOKEN_SERIAL_BITS));
+	struct target *target = find(monitor, (gs_id)(token >> TOKEN_SERIAL_BITS));
 	struct gs_monitor_verdict verdict;
 	enum gs_health_change change;
 	struct flight flight;
@@ -401,7 +419,9 @@ static void on_result(void *context, uint64_t token, enum gs_probe_class result,
 	if (!target || !land(target, token, &flight))
 		return;
 	/* An answer is proof at any time; only silence is measured with our own clock. */
-	if (result == GS_PROBE_TIMEOUT && flight.lagged)
+	if (result == GS_PROBE_TIMEOUT &&
+	    is_too_late(gs_lag_worst_ms(&monitor->lag, flight.lag_moment),
+			target->spec->timeout_ms))
 		result = GS_PROBE_LOCAL;
 	result = judge_no_route(target, result);
 	note_result(target, &flight, result, latency_us);
@@ -411,11 +431,10 @@ static void on_result(void *context, uint64_t token, enum gs_probe_class result,
 		.why = result,
 		.latency_us = target->latency_us,
 	};
-	change = gs_health_step(&target->health, &target->probe.spec, result,
+	change = gs_health_step(&target->health, target->spec, result,
 				gs_loop_now_ms(monitor->loop));
 	schedule(target);
-	tell_result(target, result, result == GS_PROBE_OK ? target->latency_us : 0,
-		    flight.began_ms);
+	tell_result(target, result, rtt_us, flight.began_ms);
 	if (change == GS_HEALTH_SAME)
 		return;
 	verdict.up = change == GS_HEALTH_WENT_UP;
@@ -425,11 +444,15 @@ static void on_result(void *context, uint64_t token, enum gs_probe_class result,
 
 /* ---- the set of targets ---------------------------------------------------------------------- */
 
-static bool is_same_target(const struct gs_probe_target *a, const struct gs_probe_target *b)
+static bool is_same_target(const struct target *target, const struct gs_monitor_target *probe,
+			   const struct gs_probe_spec *spec)
 {
-	return memcmp(&a->addr, &b->addr, sizeof(a->addr)) == 0 && a->port == b->port &&
-	       a->spec.kind == b->spec.kind && strcmp(a->spec.path, b->spec.path) == 0 &&
-	       strcmp(a->spec.host, b->spec.host) == 0;
+	const struct gs_monitor_target *was = &target->probe;
+
+	return memcmp(&was->addr, &probe->addr, sizeof(was->addr)) == 0 &&
+	       was->port == probe->port && was->is_through == probe->is_through &&
+	       (!was->is_through || memcmp(&was->vip, &probe->vip, sizeof(was->vip)) == 0) &&
+	       gs_probe_asks_same(target->spec, spec);
 }
 
 static void free_target(struct target *target)
@@ -444,8 +467,9 @@ static void free_target(struct target *target)
 
 /* 0 or -ENOMEM. Its first probe comes at a random moment of its first interval; `count`: targets
  * that may start with it. */
-static int new_target(struct gs_monitor *monitor, const struct gs_probe_target *probe,
-		      enum gs_health_state state, uint32_t count, struct target **ret_target)
+static int new_target(struct gs_monitor *monitor, const struct gs_monitor_target *probe,
+		      const struct gs_probe_spec *spec, enum gs_health_state state, uint32_t count,
+		      struct target **ret_target)
 {
 	GS_AUTO_FREE struct target *target = calloc(1, sizeof(*target));
 	uint64_t now_ms = gs_loop_now_ms(monitor->loop);
@@ -456,16 +480,16 @@ static int new_target(struct gs_monitor *monitor, const struct gs_probe_target *
 		return -ENOMEM;
 	target->monitor = monitor;
 	target->probe = *probe;
+	target->spec = spec;
 	target->timer = (struct gs_timer){.on_due = on_due, .context = target};
-	if (probe->spec.kind == GS_PROBE_NONE)
+	if (spec->kind == GS_PROBE_NONE)
 		state = GS_HEALTH_UP;
 	gs_health_init(&target->health, state, now_ms);
-	gs_budget_init(&target->budget, GS_BUDGET_PERCENT, whole_store(&probe->spec));
-	if (probe->spec.kind != GS_PROBE_NONE) {
+	gs_budget_init(&target->budget, GS_BUDGET_PERCENT, whole_store(spec));
+	if (spec->kind != GS_PROBE_NONE) {
 		/* Those without a verdict, and those that may be back, at once. */
-		within_ms = state == GS_HEALTH_UP
-				    ? gs_health_next_ms(&target->health, &probe->spec, 0)
-				    : gs_health_soft_deadline_ms(&probe->spec);
+		within_ms = state == GS_HEALTH_UP ? gs_health_next_ms(&target->health, spec, 0)
+						  : gs_health_soft_deadline_ms(spec);
 		if (within_ms < count / NEW_TARGETS_PER_MS)
 			within_ms = count / NEW_TARGETS_PER_MS;
 		ret = gs_loop_timer_set(monitor->loop, &target->timer, draw(monitor) % within_ms);
@@ -478,100 +502,158 @@ static int new_target(struct gs_monitor *monitor, const struct gs_probe_target *
 
 static int compare_backends(const void *a, const void *b)
 {
-	const struct gs_probe_target *const *left = a, *const *right = b;
+	const struct gs_monitor_target *const *left = a, *const *right = b;
 
 	return (int)(*left)->backend - (int)(*right)->backend;
 }
 
-/* Pointers into targets, sorted by backend; NULL and *ret_error on failure. Caller frees. */
-static const struct gs_probe_target **sort_targets(const struct gs_probe_target *targets,
-						   uint32_t count, int *ret_error)
+/* Pointers into the set's targets, sorted by backend; NULL and *ret_error on failure. Caller frees.
+ */
+static const struct gs_monitor_target **sort_targets(const struct gs_monitor_set *set,
+						     int *ret_error)
 {
-	GS_AUTO_FREE const struct gs_probe_target **sorted =
-		calloc(count + 1, sizeof(struct gs_probe_target *));
+	GS_AUTO_FREE const struct gs_monitor_target **sorted =
+		calloc(set->count + 1u, sizeof(struct gs_monitor_target *));
 
 	*ret_error = -ENOMEM;
 	if (!sorted)
 		return NULL;
-	for (uint32_t i = 0; i < count; i++)
-		sorted[i] = &targets[i];
-	qsort(sorted, count, sizeof(struct gs_probe_target *), compare_backends);
+	for (uint32_t i = 0; i < set->count; i++)
+		sorted[i] = &set->targets[i];
+	qsort(sorted, set->count, sizeof(struct gs_monitor_target *), compare_backends);
 	*ret_error = -EINVAL;
-	for (uint32_t i = 0; i < count; i++)
-		if (sorted[i]->backend == 0 ||
+	for (uint32_t i = 0; i < set->count; i++)
+		if (sorted[i]->backend == 0 || sorted[i]->backend >= GS_MAX_BACKENDS ||
 		    (i > 0 && sorted[i]->backend == sorted[i - 1]->backend))
 			return NULL;
 	*ret_error = 0;
 	return gs_take_ptr(sorted);
 }
 
-static enum gs_health_state warm_state(enum gs_health_state (*warm)(void *context, gs_id backend),
-				       void *context, gs_id backend)
+static enum gs_health_state warm_state(const struct gs_monitor_set *set, gs_id backend)
 {
-	enum gs_health_state state = warm ? warm(context, backend) : GS_HEALTH_UNKNOWN;
+	enum gs_health_state state =
+		set->warm ? set->warm(set->warm_context, backend) : GS_HEALTH_UNKNOWN;
 
 	return state == GS_HEALTH_UP || state == GS_HEALTH_DOWN ? state : GS_HEALTH_UNKNOWN;
 }
 
-/* Frees what is in `targets` but not in `kept`. */
-static void free_others(struct target **targets, uint32_t count, struct target *const *kept,
-			uint32_t kept_count)
+/* A set in the making. */
+struct making {
+	const struct gs_monitor_set *set;
+	const struct gs_monitor_target **sorted;
+	struct gs_probe_spec *specs; /* a copy of the set's */
+	struct target **targets;     /* NULL behind what has been made */
+};
+
+static void drop_making(struct making *making)
 {
-	for (uint32_t i = 0; i < count; i++)
-		if (targets[i] &&
-		    find_in(kept, kept_count, targets[i]->probe.backend) != targets[i])
-			free_target(targets[i]);
+	free(making->sorted);
+	free(making->specs);
+	free(making->targets);
 }
 
-int gs_monitor_set_targets(struct gs_monitor *monitor, const struct gs_probe_target *targets,
-			   uint32_t count,
-			   enum gs_health_state (*warm)(void *warm_context, gs_id backend),
-			   void *warm_context)
+static int begin_making(struct making *making)
 {
+	const struct gs_monitor_set *set = making->set;
 	int ret;
-	GS_AUTO_FREE const struct gs_probe_target **sorted = sort_targets(targets, count, &ret);
-	GS_AUTO_FREE struct target **next = NULL;
 
-	if (!sorted)
+	making->sorted = sort_targets(set, &ret);
+	if (!making->sorted)
 		return ret;
-	next = calloc(count + 1, sizeof(struct target *));
-	if (!next)
+	making->targets = calloc(set->count + 1u, sizeof(struct target *));
+	making->specs = calloc(set->spec_count + 1u, sizeof(*making->specs));
+	if (!making->targets || !making->specs)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < count; i++) {
-		const struct gs_probe_target *probe = sorted[i];
-		struct target *old = find_in(monitor->targets, monitor->count, probe->backend);
+	if (set->spec_count > 0)
+		memcpy(making->specs, set->specs, set->spec_count * sizeof(*making->specs));
+	return 0;
+}
 
-		if (old && is_same_target(&old->probe, probe)) {
-			next[i] = old;
+static int make_targets(struct gs_monitor *monitor, struct making *making)
+{
+	const struct gs_monitor_set *set = making->set;
+	int ret;
+
+	for (uint32_t i = 0; i < set->count; i++) {
+		const struct gs_monitor_target *probe = making->sorted[i];
+		const struct gs_probe_spec *spec = &making->specs[probe->spec];
+		struct target *old = find(monitor, probe->backend);
+
+		if (old && is_same_target(old, probe, spec)) {
+			old->stays = true;
+			making->targets[i] = old;
 			continue;
 		}
-		ret = new_target(monitor, probe, warm_state(warm, warm_context, probe->backend),
-				 count, &next[i]);
+		ret = new_target(monitor, probe, spec, warm_state(set, probe->backend), set->count,
+				 &making->targets[i]);
 		if (ret)
-			break;
+			return ret;
 	}
+	return set_tick(monitor, set);
+}
+
+/* What was made is freed, and nothing has changed. */
+static void undo(struct gs_monitor *monitor, struct making *making)
+{
+	for (uint32_t i = 0; making->targets && i < making->set->count; i++)
+		if (making->targets[i] && !making->targets[i]->stays)
+			free_target(making->targets[i]);
+	for (uint32_t i = 0; i < monitor->count; i++)
+		monitor->targets[i]->stays = false;
+}
+
+static void free_those_left(struct gs_monitor *monitor)
+{
+	for (uint32_t i = 0; i < monitor->count; i++) {
+		struct target *target = monitor->targets[i];
+
+		monitor->of[target->probe.backend] = NULL;
+		if (!target->stays)
+			free_target(target);
+	}
+	free(monitor->targets);
+}
+
+/* Times and limits of one that stays take effect at once. */
+static void follow(struct target *target, const struct gs_monitor_target *probe,
+		   const struct gs_probe_spec *spec)
+{
+	if (whole_store(spec) != whole_store(target->spec))
+		gs_budget_init(&target->budget, GS_BUDGET_PERCENT, whole_store(spec));
+	target->probe = *probe; /* it may have another name */
+	target->spec = spec;
+	/* Not those whose first probe is still to come. */
+	if (target->last_token != 0)
+		schedule(target);
+}
+
+int gs_monitor_set_targets(struct gs_monitor *monitor, const struct gs_monitor_set *set)
+{
+	struct making making = {.set = set};
+	struct gs_probe_spec *old_specs = monitor->specs;
+	int ret = begin_making(&making);
+
 	if (!ret)
-		ret = set_tick(monitor, targets, count);
+		ret = make_targets(monitor, &making);
 	if (ret) {
-		free_others(next, count, monitor->targets, monitor->count);
+		undo(monitor, &making);
+		drop_making(&making);
 		return ret;
 	}
-
-	free_others(monitor->targets, monitor->count, next, count);
-	free(monitor->targets);
-	monitor->targets = gs_take_ptr(next);
-	monitor->count = count;
-	for (uint32_t i = 0; i < count; i++) {
+	free_those_left(monitor);
+	monitor->targets = gs_take_ptr(making.targets);
+	monitor->specs = gs_take_ptr(making.specs);
+	monitor->count = set->count;
+	for (uint32_t i = 0; i < set->count; i++) {
 		struct target *target = monitor->targets[i];
-		const struct gs_probe_spec *spec = &sorted[i]->spec;
 
-		if (whole_store(spec) != whole_store(&target->probe.spec))
-			gs_budget_init(&target->budget, GS_BUDGET_PERCENT, whole_store(spec));
-		target->probe.spec = *spec;
-		/* Not those whose first probe is still to come. */
-		if (target->last_token != 0)
-			schedule(target);
+		monitor->of[target->probe.backend] = target;
+		target->stays = false;
+		follow(target, making.sorted[i], &monitor->specs[making.sorted[i]->spec]);
 	}
+	free(old_specs);
+	drop_making(&making);
 	return 0;
 }
 
@@ -608,13 +690,14 @@ void gs_monitor_free(struct gs_monitor *monitor)
 		free_target(monitor->targets[i]);
 	gs_loop_timer_clear(monitor->loop, &monitor->tick);
 	free(monitor->targets);
+	free(monitor->specs);
 	free(monitor);
 }
 
 bool gs_monitor_get(const struct gs_monitor *monitor, gs_id backend,
 		    struct gs_monitor_status *ret_status)
 {
-	const struct target *target = find_in(monitor->targets, monitor->count, backend);
+	const struct target *target = find(monitor, backend);
 
 	if (!target)
 		return false;
@@ -638,6 +721,11 @@ uint32_t gs_monitor_unknown_count(const struct gs_monitor *monitor)
 	for (uint32_t i = 0; i < monitor->count; i++)
 		unknown += monitor->targets[i]->health.state == GS_HEALTH_UNKNOWN;
 	return unknown;
+}
+
+uint64_t gs_monitor_late_ms(const struct gs_monitor *monitor)
+{
+	return monitor->late_ms;
 }
 
 uint32_t gs_monitor_worst_lag_ms(const struct gs_monitor *monitor)

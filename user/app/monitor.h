@@ -32,6 +32,7 @@ struct gs_monitor_result {
 	gs_id backend;
 	enum gs_probe_class class; /* LOCAL: does not count */
 	uint32_t latency_us;	   /* of a success; else 0 */
+	uint32_t rtt_us;	   /* of a success, the network's part; 0: not known */
 	uint64_t began_ms;	   /* gs_loop_now_ms when the probe was sent */
 };
 
@@ -64,18 +65,36 @@ int gs_monitor_new(struct gs_loop *loop, const struct gs_prober *prober,
 /* Cancels what is running; the prober stays open. NULL is fine. */
 void gs_monitor_free(struct gs_monitor *monitor);
 
+/* As struct gs_probe_target, whose spec is one of many targets'. */
+struct gs_monitor_target {
+	gs_id backend; /* > 0 */
+	char service[GS_NAME_MAX];
+	char name[GS_NAME_MAX];
+	struct gs_addr addr;
+	uint16_t port;
+	bool is_through;
+	struct gs_addr vip;
+	uint32_t spec; /* which of the set's */
+};
+
+/* Borrowed. */
+struct gs_monitor_set {
+	const struct gs_monitor_target *targets; /* in any order, one a backend */
+	const struct gs_probe_spec *specs;
+	uint32_t count, spec_count;
+	/* UP or DOWN (what the maps say), else UNKNOWN. NULL: they all are. */
+	enum gs_health_state (*warm)(void *warm_context, gs_id backend);
+	void *warm_context;
+};
+
 /*
- * The whole set of targets, in any order, one a backend; copied. A target whose address, port,
- * kind, path and host are what they were keeps its state and its schedule (new times and limits
- * take effect at once). Every other one starts in the state `warm` returns: UP or DOWN (what the
- * maps say), else UNKNOWN; warm NULL: UNKNOWN. Kind NONE is UP, always. None of this calls
- * on_verdict: read the states with gs_monitor_get afterwards.
+ * The whole set of targets; copied. A target whose address, port, kind, path and host are what they
+ * were keeps its state and its schedule (new times and limits take effect at once). Every other one
+ * starts in the state `warm` returns. Kind NONE is UP, always. None of this calls on_verdict: read
+ * the states with gs_monitor_get afterwards.
  * 0; -ENOMEM or -EINVAL (backend 0, a backend twice), and nothing has changed.
  */
-int gs_monitor_set_targets(struct gs_monitor *monitor, const struct gs_probe_target *targets,
-			   uint32_t count,
-			   enum gs_health_state (*warm)(void *warm_context, gs_id backend),
-			   void *warm_context);
+int gs_monitor_set_targets(struct gs_monitor *monitor, const struct gs_monitor_set *set);
 
 /*
  * Somebody has a hint about the backend: its next probe is sent now instead of when it is due. Paid
@@ -90,5 +109,7 @@ bool gs_monitor_get(const struct gs_monitor *monitor, gs_id backend,
 		    struct gs_monitor_status *ret_status);
 /* Targets without a verdict yet; 0: the first round is over. */
 uint32_t gs_monitor_unknown_count(const struct gs_monitor *monitor);
+/* gs_loop_now_ms when the loop was last so late that timeouts did not count; 0: never. */
+uint64_t gs_monitor_late_ms(const struct gs_monitor *monitor);
 /* Worst lag of the loop in this minute and the one before, ms; asking changes nothing. */
 uint32_t gs_monitor_worst_lag_ms(const struct gs_monitor *monitor);

@@ -23,7 +23,7 @@ static void count_row(const struct gs_tables *tables, uint32_t row, uint32_t *re
 			plans[location] ? gs_plan_set_get(tables->plans, plans[location]) : NULL;
 
 		if (plan && plan->count > 0)
-			ret_counts[plan->region[0]]++;
+			ret_counts[gs_plan_largest(plan)]++;
 	}
 }
 

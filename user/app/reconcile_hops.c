@@ -150,27 +150,31 @@ static void on_poll(struct gs_timer *timer)
 
 /* ---- publishes ------------------------------------------------------------------------------- */
 
-struct gs_hop *gs_reconcile_hops_of(struct gs_reconcile *r, const struct gs_snapshot *snapshot)
+static void gather(struct gs_reconcile *r, const struct gs_backend *after, struct gs_hop *hop)
 {
 	const struct gs_nexthop *nexthop = r->ports.nexthop;
-	struct gs_hop *hops = calloc(snapshot->backend_count + 1, sizeof(*hops));
+	const struct gs_backend *before =
+		r->snapshot ? gs_snapshot_backend(r->snapshot, after->id) : NULL;
 
-	r->walk.is_stale = r->walk.is_walking;
-	for (uint32_t i = 0; hops && i < snapshot->backend_count; i++) {
-		const struct gs_backend *after = &snapshot->backends[i];
-		const struct gs_backend *before =
-			r->snapshot ? gs_snapshot_backend(r->snapshot, after->id) : NULL;
+	if (before && gs_addr_compare(&before->addr, &after->addr) == 0)
+		*hop = r->walk.hops[after->id];
+	else
+		gs_reconcile_tunnels_forget(r, after->id);
+	if (hop->mtu == 0)
+		nexthop->ops->resolve(nexthop->self, &after->addr, hop->ifindex, hop);
+	hop->told_mtu = gs_reconcile_tunnel_mtu(r, after->id);
+}
 
-		if (before && gs_addr_compare(&before->addr, &after->addr) == 0)
-			hops[i] = r->walk.hops[after->id];
-		else
-			gs_reconcile_tunnels_forget(r, after->id);
-		if (hops[i].mtu == 0)
-			nexthop->ops->resolve(nexthop->self, &after->addr, hops[i].ifindex,
-					      &hops[i]);
-		hops[i].told_mtu = gs_reconcile_tunnel_mtu(r, after->id);
-	}
-	return hops;
+bool gs_reconcile_hops_gather(struct gs_reconcile *r)
+{
+	struct gs_publish *p = &r->publish;
+	uint64_t until_us = gs_now_us() + TURN_US;
+
+	if (p->hops_at == 0)
+		r->walk.is_stale = r->walk.is_walking;
+	for (; p->hops_at < p->snapshot->backend_count && gs_now_us() < until_us; p->hops_at++)
+		gather(r, &p->snapshot->backends[p->hops_at], &p->hops[p->hops_at]);
+	return p->hops_at == p->snapshot->backend_count;
 }
 
 void gs_reconcile_hops_published(struct gs_reconcile *r, const struct gs_hop *hops)

@@ -6,8 +6,13 @@
  */
 #pragma once
 
+#include "accord_watch.h"
+#include "dampings.h"
+#include "overlays.h"
+#include "panic.h"
 #include "plan_counts.h"
 #include "probe_minutes.h"
+#include "probe_trips.h"
 #include "reconcile.h"
 #include "user/base/error.h"
 #include "user/core/retry.h"
@@ -21,12 +26,22 @@ enum {
 	RETRY_CAP_MS = 30000,
 };
 
+enum gs_publish_stage {
+	GS_PUBLISH_IS_MADE,	/* hops are gathered, then it is the worker's */
+	GS_PUBLISH_IS_FOLLOWED, /* in force; who follows generations has its turns */
+	GS_PUBLISH_IS_TAKEN,
+	GS_PUBLISH_IS_TOLD,
+};
+
 struct gs_publish {
 	struct gs_job job;
+	enum gs_publish_stage stage;
 	/* in */
 	struct gs_snapshot *snapshot;
 	struct gs_geodata *geo;
+	struct gs_asndata *asn;
 	struct gs_hop *hops;
+	uint32_t hops_at; /* how many are there */
 	bool save;
 	struct gs_usable_view *ahead; /* words written ahead; NULL: none */
 	/* out */
@@ -35,6 +50,19 @@ struct gs_publish {
 	struct gs_dataplane_info info;
 	int err;
 	struct gs_error error;
+	/* while it is taken over */
+	bool is_new, new_geo, new_asn;
+	uint64_t generation_before;
+};
+
+/* What another generation has replaced. Hundreds of megabytes, for a database of cities: giving
+ * them back takes the kernel longer than the loop has. */
+struct gs_rubbish {
+	struct gs_job job;
+	bool is_out; /* with the worker */
+	struct gs_tables *tables;
+	struct gs_geodata *geo;
+	struct gs_asndata *asn;
 };
 
 /* The last-good file, after the words: a slow disk must not keep those waiting. */
@@ -45,10 +73,32 @@ struct gs_save {
 	struct gs_error error;
 };
 
+/* The same file, read: 15 ms at 2,000 backends, and nobody knows how long a disk takes. */
+struct gs_last_good {
+	struct gs_job job;
+	struct gs_snapshot *snapshot; /* read and not yet needed; NULL: none */
+	bool is_reading;
+	bool is_wanted; /* as soon as it is read */
+	int err;
+	struct gs_error error;
+};
+
+/* Who is damped, for the next daemon. */
+struct gs_damping_save {
+	struct gs_job job;
+	char *text; /* NULL: the worker has none */
+	bool is_due;
+	int err;
+	struct gs_error error;
+};
+
+/* Of either kind of database. */
 struct gs_load {
 	struct gs_job job;
 	char path[GS_PATH_MAX];
+	bool is_asn;
 	struct gs_geodata *geo;
+	struct gs_asndata *asn;
 	int err;
 	struct gs_error error;
 };
@@ -79,12 +129,21 @@ struct gs_reconcile {
 	struct gs_reconcile_state state;
 	struct gs_monitor *monitor;
 	struct gs_probe_minutes *minutes;
+	struct gs_probe_trips *trips;
 	struct gs_breakers *breakers;
-	struct gs_plan_counts *counts; /* of the tables; NULL: none yet */
+	struct gs_votes *votes;
+	struct gs_accord_watch accord;
+	struct gs_panics *panics;
+	struct gs_dampings *dampings;
+	struct gs_damping_save damping_save;
+	struct gs_local_overlays local; /* what is laid over objects on this edge alone */
+	int64_t clock_ahead_ms;		/* the database's clock less ours, as last read */
+	struct gs_plan_counts *counts;	/* of the tables; NULL: none yet */
 
 	struct gs_snapshot *snapshot; /* the words follow it */
-	struct gs_tables *tables;     /* published; of `snapshot` and `geo` */
+	struct gs_tables *tables;     /* published; of `snapshot`, `geo` and `asn` */
 	struct gs_geodata *geo;
+	struct gs_asndata *asn;
 	struct gs_usable_view *view;
 	const struct gs_snapshot *viewed; /* what the view was made of */
 	uint64_t saved_revision;	  /* in the last good file, as far as is known; 0: none */
@@ -93,24 +152,30 @@ struct gs_reconcile {
 	struct gs_snapshot *next;     /* newest one not yet built */
 	bool next_is_file;	      /* it is the last good file's */
 	struct gs_geodata *fresh_geo; /* loaded, not yet in force */
+	struct gs_asndata *fresh_asn; /* the same */
 	bool again;		      /* the maps are new and empty: publish what is in force */
-	bool geo_alone;		      /* fresh_geo goes first, with the snapshot in force */
+	bool geo_alone;		      /* what is fresh goes first, with the snapshot in force */
 	bool waiting;		      /* for the retry timer: nothing has changed since a failure */
-	bool first_load_pending;      /* nothing is published before it has ended */
+	bool first_load_pending;      /* nothing is published before the first ones have ended */
 
 	struct gs_publish publish;
 	bool publishing, publishing_file;
+	struct gs_rubbish rubbish;
 	struct gs_save save;
 	bool saving, save_due;
+	struct gs_last_good last_good;
 	struct gs_load load;
 	bool loading;
 	char load_due[GS_PATH_MAX]; /* to be loaded after that, or "" */
+	char asn_due[GS_PATH_MAX];  /* then, the ASN database */
 	void (*load_done)(void *context, int err, const char *problem);
 	void *load_context;
 	const struct gs_geodata *load_geo; /* what load_done waits for, loaded */
 
 	struct gs_retry retry;
-	struct gs_timer retry_timer, heartbeat_timer, last_good_timer, drain_timer;
+	struct gs_timer retry_timer, publish_timer, heartbeat_timer, last_good_timer, drain_timer,
+		lease_timer, panic_timer, damping_timer, damping_save_timer;
+	bool watches_leases;
 	struct gs_hops_walk walk;
 	struct gs_tunnels tunnels;
 };
@@ -132,6 +197,44 @@ void gs_reconcile_on_result(void *context, const struct gs_monitor_result *resul
 /* Probes go to this snapshot's backends. */
 void gs_reconcile_watch(struct gs_reconcile *r, const struct gs_snapshot *snapshot);
 
+/* ---- reconcile_votes.c: other edges ---------------------------------------------------------- */
+
+/* 0 or -errno. */
+int gs_reconcile_votes_new(struct gs_reconcile *r);
+void gs_reconcile_on_ballots(void *context, const struct gs_ballots *ballots);
+/* What the quorum holds of a pool; context: the reconcile. */
+enum gs_global gs_reconcile_global(void *context, gs_id service, gs_id region);
+
+/* ---- reconcile_leases.c: trials of half-open breakers ---------------------------------------- */
+
+/* A pool is on trial: from now on what becomes of its trials is looked at. */
+void gs_reconcile_watch_leases(struct gs_reconcile *r);
+void gs_reconcile_on_leases(struct gs_timer *timer);
+
+/* ---- reconcile_admin.c: panic, overlays of this edge ----------------------------------------- */
+
+int gs_reconcile_admin_new(struct gs_reconcile *r);
+void gs_reconcile_admin_free(struct gs_reconcile *r);
+/* After words were judged: tells which services began or ceased to ignore health, and wakes up when
+ * one may cease. True: one did, and `out` is why words change. */
+bool gs_reconcile_tell_panics(struct gs_reconcile *r, char out[GS_PANIC_TEXT_MAX]);
+/* This edge's own, to the objects of the snapshot the words follow; those it supersedes go. */
+void gs_reconcile_follow_overlays(struct gs_reconcile *r);
+/* Of this edge's own: from the file, too. */
+void gs_reconcile_drop_expired(struct gs_reconcile *r);
+/* What the store's clock says, of a snapshot that was just read. */
+void gs_reconcile_note_clock(struct gs_reconcile *r, const struct gs_snapshot *snapshot);
+
+/* ---- reconcile_damping.c: who flaps ---------------------------------------------------------- */
+
+int gs_reconcile_damping_new(struct gs_reconcile *r);
+void gs_reconcile_damping_free(struct gs_reconcile *r);
+/* A verdict on a backend of `snapshot`, before words are judged. */
+void gs_reconcile_damp(struct gs_reconcile *r, const struct gs_backend *backend,
+		       const struct gs_monitor_verdict *verdict);
+/* After words were judged: wakes up when one may return, and when it is to be saved. */
+void gs_reconcile_wait_for_dampings(struct gs_reconcile *r);
+
 /* ---- reconcile_hops.c: next hops ------------------------------------------------------------- */
 
 int gs_reconcile_hops_new(struct gs_reconcile *r);
@@ -140,9 +243,11 @@ int gs_reconcile_hops_start(struct gs_reconcile *r);
 void gs_reconcile_hops_free(struct gs_reconcile *r);
 /* At all of them, soon. */
 void gs_reconcile_hops_look(struct gs_reconcile *r, const char *why);
-/* For a publish: one a backend, asked for only if not known, for the caller to free; NULL: out of
- * memory. */
-struct gs_hop *gs_reconcile_hops_of(struct gs_reconcile *r, const struct gs_snapshot *snapshot);
+/*
+ * The hops of the backends that are to be published, some of them each time; those that are known
+ * are not asked for again. True: all are there.
+ */
+bool gs_reconcile_hops_gather(struct gs_reconcile *r);
 /* After it: hops (NULL: it failed) are in force; what changed meanwhile is looked at again. */
 void gs_reconcile_hops_published(struct gs_reconcile *r, const struct gs_hop *hops);
 
@@ -164,10 +269,16 @@ void gs_reconcile_consider(struct gs_reconcile *r);
 /* The same after a change: what failed before may succeed now. */
 void gs_reconcile_consider_now(struct gs_reconcile *r);
 void gs_reconcile_on_retry(struct gs_timer *timer);
+/* At the end, when there is no worker any more: what it has not come to. */
+void gs_reconcile_drop_rubbish(struct gs_reconcile *r);
+void gs_reconcile_on_publish_turn(struct gs_timer *timer);
 
-/* ---- reconcile_geo.c: GeoIP files ------------------------------------------------------------ */
+/* ---- reconcile_geo.c: GeoIP and ASN files ---------------------------------------------------- */
 
 /* Whoever waits for a load hears of it; nobody: nothing. */
 void gs_reconcile_answer_load(struct gs_reconcile *r, int err, const char *problem);
-/* The load that was asked for while another went on. */
+/* The loads that were asked for while another went on. */
 void gs_reconcile_load_due(struct gs_reconcile *r);
+/* NULL is fine. */
+void gs_reconcile_release_geo(struct gs_reconcile *r, struct gs_geodata *geo);
+void gs_reconcile_release_asn(struct gs_reconcile *r, struct gs_asndata *asn);

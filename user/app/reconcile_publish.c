@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From a snapshot and a GeoIP database to a generation: built and published on the worker, taken
- * over on the loop. What is in force stays until something better exists whole.
+ * From a snapshot, a GeoIP and an ASN database to a generation: built and published on the worker,
+ * taken over on the loop. What is in force stays until something better exists whole.
  */
 #include "reconcile_parts.h"
 
@@ -10,6 +10,7 @@
 #include "user/base/cleanup.h"
 #include "user/base/log.h"
 #include "user/core/cidr.h"
+#include "user/core/override.h"
 #include "user/core/snapshot.h"
 
 #include <errno.h>
@@ -22,8 +23,10 @@ static void run_publish(struct gs_job *job)
 	struct gs_reconcile *r =
 		(struct gs_reconcile *)((char *)p - offsetof(struct gs_reconcile, publish));
 	const struct gs_dataplane *dataplane = r->ports.dataplane;
+	const struct gs_tables_sources sources = {
+		.snapshot = p->snapshot, .geo = p->geo, .asn = p->asn};
 
-	p->err = gs_tables_build(p->snapshot, p->geo, &p->tables, &p->error);
+	p->err = gs_tables_make(&sources, &p->tables, &p->error);
 	if (!p->err)
 		p->counts = gs_plan_counts_new(p->tables);
 	if (!p->err)
@@ -38,25 +41,37 @@ static void report(struct gs_reconcile *r)
 		.revision = r->snapshot->revision,
 		.digest = r->state.info.digest,
 		.published_unix_ms = gs_unix_ms(),
+		.selection_seed = r->snapshot->selection_seed,
 	};
 
 	if (r->geo) {
 		snprintf(edge.geo_path, sizeof(edge.geo_path), "%s", r->geo->path);
 		edge.geo_build_unix_s = r->geo->build_unix_s;
 	}
+	edge.geo_digest = gs_tables_geo_digest(r->tables);
+	gs_votes_set_running(r->votes, &edge);
 	r->ports.store->ops->report_edge(r->ports.store->self, &edge);
 }
 
 /*
- * A new GeoIP database went down with a new snapshot. Alone with the snapshot in force it will show
- * which of the two is to blame; without one in force it waits for the next snapshot.
+ * A new database went down with a new snapshot. Alone with the snapshot in force it will show which
+ * of the two is to blame; without one in force it waits for the next snapshot.
  */
 static void keep_geo(struct gs_reconcile *r, struct gs_geodata *geo)
 {
 	if (r->fresh_geo)
-		r->ports.geodb->ops->release(r->ports.geodb->self, geo);
+		gs_reconcile_release_geo(r, geo);
 	else
 		r->fresh_geo = geo;
+	r->geo_alone = r->snapshot != NULL;
+}
+
+static void keep_asn(struct gs_reconcile *r, struct gs_asndata *asn)
+{
+	if (r->fresh_asn)
+		gs_reconcile_release_asn(r, asn);
+	else
+		r->fresh_asn = asn;
 	r->geo_alone = r->snapshot != NULL;
 }
 
@@ -66,20 +81,39 @@ static void retry_later(struct gs_reconcile *r)
 	gs_loop_timer_set(r->ports.loop, &r->retry_timer, gs_retry_next_ms(&r->retry));
 }
 
-/* The snapshot in force did not go with a new GeoIP database, or not into new maps. */
+/* If both databases are new, the ASN database is blamed first, and the other one tried without it.
+ */
+static void blame_database(struct gs_reconcile *r, bool for_good)
+{
+	struct gs_publish *p = &r->publish;
+	bool new_geo = p->geo != r->geo, new_asn = p->asn != r->asn;
+
+	if (new_asn) {
+		snprintf(r->state.asn_problem, sizeof(r->state.asn_problem), "%s", p->error.text);
+		if (for_good)
+			gs_reconcile_release_asn(r, p->asn);
+		else
+			keep_asn(r, p->asn);
+	}
+	if (!new_geo)
+		return;
+	if (!new_asn)
+		snprintf(r->state.geo_problem, sizeof(r->state.geo_problem), "%s", p->error.text);
+	if (for_good && !new_asn)
+		gs_reconcile_release_geo(r, p->geo);
+	else
+		keep_geo(r, p->geo);
+}
+
+/* The snapshot in force did not go with a new database, or not into new maps. */
 static void publish_again_failed(struct gs_reconcile *r, bool for_good)
 {
 	struct gs_publish *p = &r->publish;
 
-	if (p->geo == r->geo) {
+	if (p->geo == r->geo && p->asn == r->asn)
 		r->again = !for_good;
-	} else {
-		snprintf(r->state.geo_problem, sizeof(r->state.geo_problem), "%s", p->error.text);
-		if (for_good)
-			r->ports.geodb->ops->release(r->ports.geodb->self, p->geo);
-		else
-			keep_geo(r, p->geo);
-	}
+	else
+		blame_database(r, for_good);
 	if (!for_good)
 		retry_later(r);
 }
@@ -105,6 +139,8 @@ static void publish_failed(struct gs_reconcile *r)
 	}
 	if (p->geo != r->geo)
 		keep_geo(r, p->geo);
+	if (p->asn != r->asn)
+		keep_asn(r, p->asn);
 	if (r->next || (for_good && !r->geo_alone)) {
 		gs_snapshot_free(p->snapshot);
 	} else {
@@ -163,28 +199,19 @@ static void follow_breakers(struct gs_reconcile *r)
 		gs_log(GS_LOG_ERROR, "breakers_kept", "why=%s", "out of memory");
 }
 
-static void tell_generation(struct gs_reconcile *r, uint64_t before, bool new_geo)
+static void warn_of_missing(struct gs_reconcile *r)
 {
-	const struct gs_publish *p = &r->publish;
-	struct gs_generation_telling telling = {
-		.store = r->ports.store,
-		.snapshot = r->snapshot,
-		.before = before,
-		.after = p->info.generation,
-		.counts_before = r->counts,
-		.counts_after = p->counts,
-	};
+	char why[GS_ERROR_MAX];
 
-	if (new_geo && p->geo)
-		snprintf(telling.why, sizeof(telling.why), "revision %lu, GeoIP %.60s",
-			 (unsigned long)r->snapshot->revision, p->geo->path);
-	else
-		snprintf(telling.why, sizeof(telling.why), "revision %lu",
-			 (unsigned long)r->snapshot->revision);
-	gs_tell_generation(&telling);
+	if (*gs_reconcile_asn_missing(gs_reconcile_look(r), why))
+		gs_log(GS_LOG_WARNING, "asn_missing", "why=%s", why);
 }
 
-static void tell_followers(struct gs_reconcile *r)
+/* ---- taking over what the worker has published: in turns, each well below what keeps the loop ---
+ */
+
+/* True: nobody has more to do about it. */
+static bool tell_followers(struct gs_reconcile *r)
 {
 	const struct gs_generation_change change = {
 		.before = r->tables,
@@ -194,43 +221,125 @@ static void tell_followers(struct gs_reconcile *r)
 		.generation = r->publish.info.generation,
 	};
 
-	if (r->ports.on_generation)
-		r->ports.on_generation(r->ports.generation_context, &change);
+	return !r->publish.is_new || !r->ports.on_generation ||
+	       r->ports.on_generation(r->ports.generation_context, &change);
 }
 
-static void publish_succeeded(struct gs_reconcile *r)
+void gs_reconcile_drop_rubbish(struct gs_reconcile *r)
+{
+	struct gs_rubbish *rubbish = &r->rubbish;
+
+	gs_tables_free(gs_take_ptr(rubbish->tables));
+	gs_reconcile_release_geo(r, gs_take_ptr(rubbish->geo));
+	gs_reconcile_release_asn(r, gs_take_ptr(rubbish->asn));
+}
+
+static void run_drop(struct gs_job *job)
+{
+	gs_reconcile_drop_rubbish(job->context);
+}
+
+static void drop_done(struct gs_job *job)
+{
+	struct gs_reconcile *r = job->context;
+
+	r->rubbish.is_out = false;
+}
+
+/* Tables and databases that are in force no more: to the worker. While it still has those of the
+ * generation before, they go here and now. */
+static void put_away(struct gs_reconcile *r)
 {
 	struct gs_publish *p = &r->publish;
-	bool is_new = p->info.generation != r->state.info.generation;
-	bool new_geo = p->geo != r->geo;
-	uint64_t before = r->state.info.generation;
 
-	if (is_new)
-		tell_followers(r);
-	gs_tables_free(r->tables);
-	r->tables = p->tables;
+	if (r->rubbish.is_out) {
+		gs_tables_free(gs_take_ptr(r->tables));
+		gs_reconcile_release_geo(r, p->new_geo ? r->geo : NULL);
+		gs_reconcile_release_asn(r, p->new_asn ? r->asn : NULL);
+		return;
+	}
+	r->rubbish = (struct gs_rubbish){
+		.job = {.run = run_drop, .done = drop_done, .context = r},
+		.is_out = true,
+		.tables = gs_take_ptr(r->tables),
+		.geo = p->new_geo ? r->geo : NULL,
+		.asn = p->new_asn ? r->asn : NULL,
+	};
+	gs_loop_work(r->ports.loop, &r->rubbish.job);
+}
+
+static void take_over(struct gs_reconcile *r)
+{
+	struct gs_publish *p = &r->publish;
+
+	p->new_geo = p->geo != r->geo;
+	p->new_asn = p->asn != r->asn;
+	p->generation_before = r->state.info.generation;
+	put_away(r);
+	r->tables = gs_take_ptr(p->tables);
 	if (p->snapshot != r->snapshot)
 		gs_snapshot_free(r->snapshot);
 	r->snapshot = p->snapshot;
-	if (new_geo && r->geo)
-		r->ports.geodb->ops->release(r->ports.geodb->self, r->geo);
 	r->geo = p->geo;
+	r->asn = p->asn;
 	r->state.info = p->info;
 	r->state.from_last_good = r->publishing_file;
 	r->state.publish_problem[0] = '\0';
 	r->again = false;
 	gs_retry_reset(&r->retry);
 	follow_breakers(r);
+	gs_reconcile_follow_overlays(r);
 	gs_reconcile_apply_words(r, 0, "configuration");
 	gs_reach_follow(r->ports.reach, r->snapshot);
-	gs_log(GS_LOG_INFO, is_new ? "generation_in_force" : "generation_unchanged",
+}
+
+static void tell_generation(struct gs_reconcile *r)
+{
+	const struct gs_publish *p = &r->publish;
+	struct gs_generation_telling telling = {
+		.store = r->ports.store,
+		.snapshot = r->snapshot,
+		.before = p->generation_before,
+		.after = p->info.generation,
+		.counts_before = r->counts,
+		.counts_after = p->counts,
+	};
+
+	if (p->new_geo && p->geo)
+		snprintf(telling.why, sizeof(telling.why), "revision %lu, GeoIP %.60s",
+			 (unsigned long)r->snapshot->revision, p->geo->path);
+	else if (p->new_asn && p->asn)
+		snprintf(telling.why, sizeof(telling.why), "revision %lu, ASN %.60s",
+			 (unsigned long)r->snapshot->revision, p->asn->path);
+	else
+		snprintf(telling.why, sizeof(telling.why), "revision %lu",
+			 (unsigned long)r->snapshot->revision);
+	gs_tell_generation(&telling);
+}
+
+static void warn_of_inexact(const struct gs_reconcile *r)
+{
+	if (r->tables->exact_choices < GS_PLAN_REGIONS)
+		gs_log(GS_LOG_WARNING, "plans_inexact", "exact_choices=%u of=%u why=%s",
+		       r->tables->exact_choices, GS_PLAN_REGIONS,
+		       "more different plans than ids: behind those regions stand in the policy's "
+		       "order");
+}
+
+static void tell_taken_over(struct gs_reconcile *r)
+{
+	struct gs_publish *p = &r->publish;
+
+	gs_log(GS_LOG_INFO, p->is_new ? "generation_in_force" : "generation_unchanged",
 	       "generation=%lu revision=%lu digest=%016lx plans=%u locations=%u slot=%u from=%s",
 	       (unsigned long)p->info.generation, (unsigned long)p->snapshot->revision,
-	       (unsigned long)p->info.digest, gs_plan_set_count(p->tables->plans),
-	       p->tables->location_count, p->info.slot,
+	       (unsigned long)p->info.digest, gs_plan_set_count(r->tables->plans),
+	       r->tables->location_count, p->info.slot,
 	       r->publishing_file ? "last-good file" : "database");
-	if (is_new)
-		tell_generation(r, before, new_geo);
+	warn_of_missing(r);
+	warn_of_inexact(r);
+	if (p->is_new)
+		tell_generation(r);
 	free(r->counts);
 	r->counts = gs_take_ptr(p->counts);
 	report(r);
@@ -240,24 +349,71 @@ static void publish_succeeded(struct gs_reconcile *r)
 		gs_reconcile_answer_load(r, 0, "");
 }
 
+/* Hops and words that were ahead, of what was published or was not. */
+static void settle(struct gs_reconcile *r)
+{
+	struct gs_publish *p = &r->publish;
+
+	gs_reconcile_hops_published(r, p->err ? NULL : p->hops);
+	free(gs_take_ptr(p->hops));
+	if (p->ahead && r->view)
+		gs_usable_write(r->ports.dataplane, p->ahead, r->view);
+	gs_usable_view_free(gs_take_ptr(p->ahead));
+}
+
+static void publish_ended(struct gs_reconcile *r)
+{
+	r->publishing = false;
+	gs_reconcile_consider(r);
+	gs_reconcile_load_due(r);
+}
+
+/* False: that was the last one. */
+static bool take_over_turn(struct gs_reconcile *r)
+{
+	struct gs_publish *p = &r->publish;
+
+	switch (p->stage) {
+	case GS_PUBLISH_IS_FOLLOWED:
+		if (tell_followers(r))
+			p->stage = GS_PUBLISH_IS_TAKEN;
+		return true;
+	case GS_PUBLISH_IS_TAKEN:
+		take_over(r);
+		settle(r);
+		p->stage = GS_PUBLISH_IS_TOLD;
+		return true;
+	default:
+		tell_taken_over(r);
+		publish_ended(r);
+		return false;
+	}
+}
+
+static void take_over_more(struct gs_reconcile *r)
+{
+	/* Without memory for a timer all of it is this turn's. */
+	while (take_over_turn(r))
+		if (gs_loop_timer_set(r->ports.loop, &r->publish_timer, 0) == 0)
+			return;
+}
+
 static void publish_done(struct gs_job *job)
 {
 	struct gs_publish *p = job->context;
 	struct gs_reconcile *r =
 		(struct gs_reconcile *)((char *)p - offsetof(struct gs_reconcile, publish));
 
+	if (!p->err) {
+		p->is_new = p->info.generation != r->state.info.generation;
+		p->stage = GS_PUBLISH_IS_FOLLOWED;
+		take_over_more(r);
+		return;
+	}
 	r->publishing = false;
-	if (p->err)
-		publish_failed(r);
-	else
-		publish_succeeded(r);
-	gs_reconcile_hops_published(r, p->err ? NULL : p->hops);
-	free(gs_take_ptr(p->hops));
-	if (p->ahead && r->view)
-		gs_usable_write(r->ports.dataplane, p->ahead, r->view);
-	gs_usable_view_free(gs_take_ptr(p->ahead));
-	gs_reconcile_consider(r);
-	gs_reconcile_load_due(r);
+	publish_failed(r);
+	settle(r);
+	publish_ended(r);
 }
 
 /* Up at the old address, not known at the new one, which is written before the flip. */
@@ -284,37 +440,69 @@ static void write_ahead(struct gs_reconcile *r, const struct gs_snapshot *snapsh
 	close_moved(r, snapshot);
 }
 
+/* Everything else has its turn between two of ours. */
+static void next_turn(struct gs_reconcile *r)
+{
+	struct gs_publish *p = &r->publish;
+
+	if (p->hops && gs_loop_timer_set(r->ports.loop, &r->publish_timer, 0) == 0)
+		return;
+	p->err = gs_error_set(-ENOMEM, &p->error, "out of memory");
+	publish_done(&p->job);
+}
+
+void gs_reconcile_on_publish_turn(struct gs_timer *timer)
+{
+	struct gs_reconcile *r = timer->context;
+
+	if (r->publish.stage != GS_PUBLISH_IS_MADE)
+		take_over_more(r);
+	else if (gs_reconcile_hops_gather(r))
+		gs_loop_work(r->ports.loop, &r->publish.job);
+	else
+		next_turn(r);
+}
+
 static void publish(struct gs_reconcile *r, struct gs_snapshot *snapshot, bool is_file)
 {
 	struct gs_publish *p = &r->publish;
+	bool takes_asn;
 
 	memset(p, 0, sizeof(*p));
 	p->job = (struct gs_job){.run = run_publish, .done = publish_done, .context = p};
 	p->snapshot = snapshot;
+	/* One new database at a time, so that a failure has one culprit; but the first ones
+	 * together, or clients would move twice. */
+	takes_asn = r->fresh_asn && !(r->tables && r->fresh_geo);
 	p->geo = r->fresh_geo ? gs_take_ptr(r->fresh_geo) : r->geo;
+	p->asn = takes_asn ? gs_take_ptr(r->fresh_asn) : r->asn;
 	p->save = !is_file && snapshot->revision != r->saved_revision;
-	p->hops = gs_reconcile_hops_of(r, snapshot);
+	p->hops = calloc(snapshot->backend_count + 1, sizeof(*p->hops));
 	r->publishing = true;
 	r->publishing_file = is_file;
 	/* New backends are probed while their tables are built. */
 	gs_reconcile_watch(r, snapshot);
 	if (snapshot != r->snapshot)
 		write_ahead(r, snapshot);
-	if (!p->hops) {
-		p->err = gs_error_set(-ENOMEM, &p->error, "out of memory");
-		publish_done(&p->job);
-		return;
-	}
-	gs_loop_work(r->ports.loop, &p->job);
+	next_turn(r);
 }
 
 /*
- * A GeoIP file that does not load must not cost the clients the tables that an earlier daemon put
- * in force: then only the words follow the snapshot, until a file loads.
+ * A file that does not load must not cost the clients the tables that an earlier daemon put in
+ * force: then only the words follow the snapshot, until it loads. NULL, or which database is
+ * missing; that of systems only if an override is of one.
  */
-static bool would_lose_geo(const struct gs_reconcile *r)
+static const char *would_lose(const struct gs_reconcile *r, const struct gs_snapshot *snapshot)
 {
-	return r->settings.geoip[0] && !r->tables && !r->fresh_geo && r->state.info.generation != 0;
+	bool is_first = !r->tables && r->state.info.generation != 0;
+
+	if (is_first && r->settings.geoip[0] && !r->fresh_geo)
+		return "GeoIP";
+	for (uint32_t i = 0;
+	     is_first && r->settings.asn[0] && !r->fresh_asn && i < snapshot->override_count; i++)
+		if (gs_override_of(&snapshot->overrides[i]) == GS_OVERRIDE_OF_ASN)
+			return "ASN";
+	return NULL;
 }
 
 /* The words follow a snapshot whose tables are not built, or not yet. */
@@ -326,18 +514,21 @@ static void follow(struct gs_reconcile *r, struct gs_snapshot *snapshot, bool is
 		r->snapshot = snapshot;
 		r->viewed = NULL;
 		follow_breakers(r);
+		gs_reconcile_follow_overlays(r);
 		gs_reconcile_hops_look(r, "another configuration");
 	}
 	r->state.from_last_good = is_file;
 	gs_reconcile_apply_words(r, 0, "configuration");
 }
 
-static void keep_generation(struct gs_reconcile *r, struct gs_snapshot *snapshot, bool is_file)
+static void keep_generation(struct gs_reconcile *r, struct gs_snapshot *snapshot, bool is_file,
+			    const char *missing)
 {
 	snprintf(r->state.publish_problem, sizeof(r->state.publish_problem),
-		 "no GeoIP database could be loaded: the tables of generation %lu stay, only "
+		 "no %s database could be loaded: the tables of generation %lu stay, only "
 		 "states follow revision %lu",
-		 (unsigned long)r->state.info.generation, (unsigned long)snapshot->revision);
+		 missing, (unsigned long)r->state.info.generation,
+		 (unsigned long)snapshot->revision);
 	gs_log(GS_LOG_ERROR, "generation_kept", "why=%s", r->state.publish_problem);
 	follow(r, snapshot, is_file);
 }
@@ -360,21 +551,24 @@ static void follow_early(struct gs_reconcile *r)
 /* Is there something to build, and nothing in its way? */
 void gs_reconcile_consider(struct gs_reconcile *r)
 {
-	bool takes_next = r->next && !(r->geo_alone && r->fresh_geo && r->snapshot);
+	bool is_fresh = r->fresh_geo || r->fresh_asn;
+	bool takes_next = r->next && !(r->geo_alone && is_fresh && r->snapshot);
 	struct gs_snapshot *snapshot = takes_next ? r->next : r->snapshot;
 	bool is_file = takes_next ? r->next_is_file : r->state.from_last_good;
+	const char *missing;
 
 	if (r->first_load_pending) {
 		follow_early(r);
 		return;
 	}
-	if (r->publishing || !snapshot || r->waiting || (!takes_next && !r->fresh_geo && !r->again))
+	if (r->publishing || !snapshot || r->waiting || (!takes_next && !is_fresh && !r->again))
 		return;
 	if (takes_next)
 		r->next = NULL;
 	r->geo_alone = false;
-	if (would_lose_geo(r))
-		keep_generation(r, snapshot, is_file);
+	missing = would_lose(r, snapshot);
+	if (missing)
+		keep_generation(r, snapshot, is_file, missing);
 	else
 		publish(r, snapshot, is_file);
 }

@@ -6,6 +6,7 @@
 #include "user/base/cleanup.h"
 #include "user/base/log.h"
 #include "user/core/cidr.h"
+#include "user/core/probe_via.h"
 #include "user/core/snapshot.h"
 
 #include <errno.h>
@@ -19,7 +20,22 @@ enum gs_health_state gs_reconcile_health(void *context, gs_id backend)
 	struct gs_reconcile *r = context;
 	struct gs_monitor_status status;
 
-	return gs_monitor_get(r->monitor, backend, &status) ? status.state : GS_HEALTH_UNKNOWN;
+	if (!gs_monitor_get(r->monitor, backend, &status))
+		return GS_HEALTH_UNKNOWN;
+	if ((status.state == GS_HEALTH_DOWN || status.state == GS_HEALTH_RECOVERING) &&
+	    gs_votes_holds(r->votes, backend))
+		return GS_HEALTH_UP;
+	return status.state;
+}
+
+/* Probes find no way to it while others answer: nothing that is sent there arrives. */
+static bool is_unreachable(void *context, gs_id backend)
+{
+	struct gs_reconcile *r = context;
+	struct gs_monitor_status status;
+
+	return gs_monitor_get(r->monitor, backend, &status) && status.state == GS_HEALTH_DOWN &&
+	       status.why == GS_PROBE_NO_ROUTE;
 }
 
 static struct gs_permit permit_of(void *context, gs_id service, gs_id region)
@@ -31,20 +47,30 @@ static struct gs_permit permit_of(void *context, gs_id service, gs_id region)
 
 struct gs_usable_health gs_reconcile_usable_health(struct gs_reconcile *r)
 {
-	return (struct gs_usable_health){.get = gs_reconcile_health,
-					 .permit = permit_of,
-					 .context = r,
-					 .unix_ms = gs_unix_ms()};
+	return (struct gs_usable_health){
+		.get = gs_reconcile_health,
+		.permit = permit_of,
+		.global = gs_reconcile_global,
+		.is_unreachable = is_unreachable,
+		.context = r,
+		.unix_ms = gs_unix_ms() + r->clock_ahead_ms,
+		.edge = r->settings.edge,
+		.local = r->local.overlays,
+		.local_count = r->local.count,
+		.panics = r->panics,
+		.dampings = r->dampings,
+		.now_ms = gs_loop_now_ms(r->ports.loop),
+	};
 }
 
 /*
- * After words were judged, as of then: wakes up at the next deadline of a drain. The wall clock may
+ * After words were judged, as of then: wakes up when a drain or an overlay ends. The wall clock may
  * be set meanwhile, and the timer goes by another: so it is asked again now and then.
  */
-static void wait_for_drains(struct gs_reconcile *r, int64_t judged_unix_ms)
+static void wait_for_drains(struct gs_reconcile *r, const struct gs_usable_health *judged)
 {
-	int64_t due = gs_usable_due_unix_ms(r->snapshot, judged_unix_ms);
-	int64_t left_ms = due - gs_unix_ms();
+	int64_t due = gs_usable_due_unix_ms(r->snapshot, judged);
+	int64_t left_ms = due - gs_unix_ms() - r->clock_ahead_ms;
 
 	if (due == INT64_MAX) {
 		gs_loop_timer_clear(r->ports.loop, &r->drain_timer);
@@ -58,7 +84,11 @@ static void wait_for_drains(struct gs_reconcile *r, int64_t judged_unix_ms)
 
 void gs_reconcile_on_drain(struct gs_timer *timer)
 {
-	gs_reconcile_apply_words(timer->context, 0, "the deadline of its drain has passed");
+	struct gs_reconcile *r = timer->context;
+
+	gs_reconcile_drop_expired(r);
+	gs_reconcile_apply_words(
+		r, 0, "the deadline of its drain has passed, or what was laid over it has expired");
 }
 
 /* Since when each region is what it is, for people. */
@@ -73,12 +103,14 @@ static void note_since(struct gs_reconcile *r, const struct gs_usable_view *befo
 /* The words first, the telling afterwards. */
 void gs_reconcile_apply_words(struct gs_reconcile *r, gs_id first, const char *why)
 {
-	const struct gs_usable_health health = gs_reconcile_usable_health(r);
+	struct gs_usable_health health = gs_reconcile_usable_health(r);
 	struct gs_usable_view *before = r->view, *after;
+	char panic[GS_PANIC_TEXT_MAX];
 	int err;
 
 	if (!r->snapshot)
 		return;
+	health.steps = true;
 	/* Thousands of backends may go down in one turn: what stays the same is not made again. */
 	if (before && r->viewed == r->snapshot)
 		err = gs_usable_view_next(before, r->snapshot, &health, &after);
@@ -95,7 +127,10 @@ void gs_reconcile_apply_words(struct gs_reconcile *r, gs_id first, const char *w
 		before = NULL;
 	gs_usable_write(r->ports.dataplane, before, after);
 	r->view = after;
-	wait_for_drains(r, health.unix_ms);
+	wait_for_drains(r, &health);
+	gs_reconcile_wait_for_dampings(r);
+	if (gs_reconcile_tell_panics(r, panic))
+		why = panic;
 	note_since(r, before);
 	gs_tell_changes(&(struct gs_telling){
 		.store = r->ports.store,
@@ -104,6 +139,8 @@ void gs_reconcile_apply_words(struct gs_reconcile *r, gs_id first, const char *w
 		.after = after,
 		.first = first,
 		.why = why,
+		.dampings = r->dampings,
+		.now_ms = health.now_ms,
 	});
 	gs_usable_view_free(before);
 }
@@ -123,22 +160,26 @@ void gs_reconcile_on_verdict(void *context, const struct gs_monitor_verdict *ver
 	else
 		snprintf(why, sizeof(why), "%.60s: %s", backend->name,
 			 gs_probe_class_name(verdict->why));
+	gs_reconcile_damp(r, backend, verdict);
 	gs_reconcile_apply_words(r, verdict->first ? verdict->backend : 0, why);
+	gs_votes_touch(r->votes);
 }
 
 void gs_reconcile_on_result(void *context, const struct gs_monitor_result *result)
 {
 	struct gs_reconcile *r = context;
-
 	const struct gs_backend *backend;
 
 	if (!r->snapshot)
 		return;
 	gs_probe_minutes_add(r->minutes, r->snapshot, result);
 	backend = gs_snapshot_backend(r->snapshot, result->backend);
+	if (backend && result->rtt_us > 0)
+		gs_probe_trips_add(r->trips, backend, result->rtt_us,
+				   gs_loop_now_ms(r->ports.loop));
 	if (backend && (backend->admin == GS_ADMIN_AUTO || backend->admin == GS_ADMIN_DRAIN))
 		gs_breakers_on_probe(r->breakers, backend->service, backend->region, result->class,
-				     result->began_ms);
+				     result->latency_us, result->began_ms);
 }
 
 void gs_reconcile_on_breaker(void *context, const struct gs_breakers_change *change)
@@ -152,6 +193,8 @@ void gs_reconcile_on_breaker(void *context, const struct gs_breakers_change *cha
 	region = r->snapshot ? gs_snapshot_region(r->snapshot, change->region) : NULL;
 	if (!service || !region) /* of a snapshot that is being built */
 		return;
+	if (gs_breakers_on_trial(r->breakers))
+		gs_reconcile_watch_leases(r);
 	snprintf(why, sizeof(why), "breaker %s: %.60s", change->to, change->why);
 	gs_reconcile_apply_words(r, 0, why);
 	gs_tell_breaker(r->ports.store, service->name, region->name, change);
@@ -172,24 +215,50 @@ static void name_host(const struct gs_service *service, char *out, size_t room)
 		snprintf(out + length, room - (size_t)length, ":%u", service->port);
 }
 
-static struct gs_probe_target target_of(const struct gs_snapshot *snapshot,
-					const struct gs_backend *backend)
+/* spec: where the service's is. */
+static struct gs_monitor_target target_of(const struct gs_service *service,
+					  const struct gs_backend *backend, uint32_t spec)
 {
-	const struct gs_service *service = gs_snapshot_service(snapshot, backend->service);
-	struct gs_probe_target target = {
+	struct gs_monitor_target target = {
 		.backend = backend->id,
 		.addr = backend->addr,
-		.spec = service->probe,
+		.is_through = !gs_probe_direct_why(service, backend),
+		.vip = service->vip,
+		.spec = spec,
 	};
 
+	memcpy(target.service, service->name, sizeof(target.service));
+	memcpy(target.name, backend->name, sizeof(target.name));
 	target.port = service->port;
 	if (backend->forward == GS_FORWARD_AS_NAT && backend->port)
 		target.port = backend->port;
 	if (service->probe.port)
 		target.port = service->probe.port;
-	if (!target.spec.host[0])
-		name_host(service, target.spec.host, sizeof(target.spec.host));
 	return target;
+}
+
+const char *gs_reconcile_probe_direct_why(const struct gs_reconcile *r,
+					  const struct gs_backend *backend)
+{
+	const struct gs_detour *detour = r->ports.detour;
+	const struct gs_service *service = gs_snapshot_service(r->snapshot, backend->service);
+	const struct gs_probe_target target = {
+		.backend = backend->id, .addr = backend->addr, .vip = service->vip};
+	const char *why = gs_probe_direct_why(service, backend);
+
+	if (why)
+		return why;
+	if (!detour || !detour->ops)
+		return "this edge has no detour";
+	return detour->ops->look(detour->self, &target, NULL);
+}
+
+uint32_t gs_reconcile_probe_packets(const struct gs_reconcile *r,
+				    struct gs_counter ret_counters[GS_DETOUR_COUNTERS_MAX])
+{
+	const struct gs_detour *detour = r->ports.detour;
+
+	return detour && detour->ops ? detour->ops->count(detour->self, ret_counters) : 0;
 }
 
 struct warm {
@@ -220,19 +289,50 @@ static enum gs_health_state warm_state(void *context, gs_id id)
 	return word.state == GS_USABLE_DOWN ? GS_HEALTH_UNKNOWN : GS_HEALTH_UP;
 }
 
+/* A spec is 1.4 kB: one of each service, not of each backend. 0 or -ENOMEM. */
+static int make_set(const struct gs_snapshot *snapshot, struct gs_monitor_target **ret_targets,
+		    struct gs_probe_spec **ret_specs)
+{
+	GS_AUTO_FREE struct gs_monitor_target *targets =
+		calloc(snapshot->backend_count + 1u, sizeof(*targets));
+	GS_AUTO_FREE struct gs_probe_spec *specs =
+		calloc(snapshot->service_count + 1u, sizeof(*specs));
+
+	if (!targets || !specs)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < snapshot->service_count; i++) {
+		specs[i] = snapshot->services[i].probe;
+		if (!specs[i].host[0])
+			name_host(&snapshot->services[i], specs[i].host, sizeof(specs[i].host));
+	}
+	for (uint32_t i = 0; i < snapshot->backend_count; i++) {
+		const struct gs_backend *backend = &snapshot->backends[i];
+		const struct gs_service *service = gs_snapshot_service(snapshot, backend->service);
+
+		targets[i] = target_of(service, backend, (uint32_t)(service - snapshot->services));
+	}
+	*ret_targets = gs_take_ptr(targets);
+	*ret_specs = gs_take_ptr(specs);
+	return 0;
+}
+
 void gs_reconcile_watch(struct gs_reconcile *r, const struct gs_snapshot *snapshot)
 {
 	struct warm warm = {.r = r, .snapshot = snapshot};
-	GS_AUTO_FREE struct gs_probe_target *targets = NULL;
-	int err = -ENOMEM;
+	GS_AUTO_FREE struct gs_monitor_target *targets = NULL;
+	GS_AUTO_FREE struct gs_probe_spec *specs = NULL;
+	int err = make_set(snapshot, &targets, &specs);
 
-	targets = calloc(snapshot->backend_count + 1, sizeof(*targets));
-	if (targets) {
-		for (uint32_t i = 0; i < snapshot->backend_count; i++)
-			targets[i] = target_of(snapshot, &snapshot->backends[i]);
-		err = gs_monitor_set_targets(r->monitor, targets, snapshot->backend_count,
-					     warm_state, &warm);
-	}
+	if (!err)
+		err = gs_monitor_set_targets(r->monitor,
+					     &(struct gs_monitor_set){
+						     .targets = targets,
+						     .specs = specs,
+						     .count = snapshot->backend_count,
+						     .spec_count = snapshot->service_count,
+						     .warm = warm_state,
+						     .warm_context = &warm,
+					     });
 	if (err)
 		gs_log(GS_LOG_ERROR, "targets_kept", "why=%s", strerror(-err));
 }

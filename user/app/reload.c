@@ -5,6 +5,27 @@
 
 #include <string.h>
 
+/* Both files again. What a running daemon has it keeps when a setting goes. */
+static void reload_files(struct gs_reload *reload, const struct gs_config *next)
+{
+	struct gs_config *config = reload->config;
+
+	if (next->geoip[0]) {
+		memcpy(config->geoip, next->geoip, sizeof(next->geoip));
+		gs_reconcile_reload_geo(reload->reconcile, next->geoip);
+	} else if (config->geoip[0]) {
+		gs_log(GS_LOG_WARNING, "settings_kept", "settings=%s why=%s", "geoip",
+		       "a running daemon keeps the GeoIP database it has");
+	}
+	if (next->asn[0]) {
+		memcpy(config->asn, next->asn, sizeof(next->asn));
+		gs_reconcile_reload_asn(reload->reconcile, next->asn);
+	} else if (config->asn[0]) {
+		gs_log(GS_LOG_WARNING, "settings_kept", "settings=%s why=%s", "asn",
+		       "a running daemon keeps the ASN database it has");
+	}
+}
+
 void gs_reload(struct gs_reload *reload)
 {
 	struct gs_config *config = reload->config, next;
@@ -25,13 +46,17 @@ void gs_reload(struct gs_reload *reload)
 	config->handshakes = next.handshakes;
 	if (reload->handshakes)
 		gs_handshakes_sample(reload->handshakes, next.handshakes);
-	gs_log_setup(next.log_level, next.log_format);
-	gs_log(GS_LOG_INFO, "reloaded", "geoip=%s", next.geoip);
-	if (next.geoip[0]) {
-		memcpy(config->geoip, next.geoip, sizeof(next.geoip));
-		gs_reconcile_reload_geo(reload->reconcile, next.geoip);
-	} else if (config->geoip[0]) {
-		gs_log(GS_LOG_WARNING, "settings_kept", "settings=%s why=%s", "geoip",
-		       "a running daemon keeps the GeoIP database it has");
+	config->latency_ms = next.latency_ms;
+	config->coordinates = next.coordinates;
+	if (reload->latencies) {
+		gs_latencies_period(reload->latencies, next.latency_ms);
+		gs_latencies_stand(reload->latencies,
+				   next.coordinates.is_told ? &next.coordinates.coord : NULL);
 	}
+	config->anchors = next.anchors;
+	if (reload->anchors)
+		gs_anchors_set(reload->anchors, &next.anchors);
+	gs_log_setup(next.log_level, next.log_format);
+	gs_log(GS_LOG_INFO, "reloaded", "geoip=%s asn=%s", next.geoip, next.asn);
+	reload_files(reload, &next);
 }

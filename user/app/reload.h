@@ -2,8 +2,10 @@
 /* The settings of a running daemon, read again: what can change does, what cannot is named. */
 #pragma once
 
+#include "anchors.h"
 #include "check.h"
 #include "handshakes.h"
+#include "latencies.h"
 #include "reconcile.h"
 
 struct gs_reload {
@@ -11,6 +13,8 @@ struct gs_reload {
 	struct gs_config *config; /* in use; reloadable settings are written into it */
 	struct gs_reconcile *reconcile;
 	struct gs_handshakes *handshakes; /* NULL: none */
+	struct gs_latencies *latencies;	  /* NULL: none */
+	struct gs_anchors *anchors;	  /* NULL: none */
 };
 
 /*

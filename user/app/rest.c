@@ -6,6 +6,8 @@
 #include "user/base/cleanup.h"
 #include "user/base/suggest.h"
 #include "user/core/cidr.h"
+#include "user/core/override.h"
+#include "user/core/place.h"
 #include "user/core/snapshot.h"
 
 #include <errno.h>
@@ -255,11 +257,11 @@ static void decide(struct call *call, const json_t *body)
 		return;
 	}
 	gs_api_decide(call->api, service, &addr, &decision);
-	json = json_pack(
-		"{s:s?, s:o, s:s, s:s, s:I}", "region", decision.region, "latency_ms",
-		decision.latency_ms < 0 ? json_null() : json_real(round_ms(decision.latency_ms)),
-		"latency_source", decision.latency_ms < 0 ? "unknown" : "distance", "reason",
-		decision.reason, "generation", (json_int_t)call->state->info.generation);
+	json = json_pack("{s:s?, s:o, s:s, s:s, s:I}", "region", decision.region, "latency_ms",
+			 decision.latency_ms < 0 ? json_null()
+						 : json_real(round_ms(decision.latency_ms)),
+			 "latency_source", decision.latency_source, "reason", decision.reason,
+			 "generation", (json_int_t)call->state->info.generation);
 	answer(call, 200, json);
 }
 
@@ -295,6 +297,9 @@ static void add_backend_state(const struct call *call, uint32_t index, json_t *j
 		return;
 	json_object_set_new(json, "health", json_string(gs_health_state_name(health.state)));
 	json_object_set_new(json, "latency_ms", json_real(health.latency_us / 1000.0));
+	gs_api_add_damping(json, call->state,
+			   gs_snapshot_service(call->state->snapshot, backend->service),
+			   backend->id, gs_loop_now_ms(call->api->loop));
 }
 
 /* The object as it is configured, and how it is. */
@@ -308,6 +313,14 @@ static json_t *object_json(const struct call *call, enum gs_kind kind, uint32_t 
 		return NULL;
 	gs_fields_get(snapshot, kind, index, fields);
 	json = gs_fields_json(fields);
+	if (json && kind == GS_KIND_REGION)
+		gs_api_add_overlay(json, call->state,
+				   &(struct gs_overlay){.region = snapshot->regions[index].id});
+	if (json && kind == GS_KIND_BACKEND)
+		gs_api_add_overlay(json, call->state,
+				   &(struct gs_overlay){.backend = snapshot->backends[index].id});
+	if (json && kind == GS_KIND_SERVICE)
+		gs_api_add_panic(json, call->state, &snapshot->services[index]);
 	if (json && kind == GS_KIND_REGION)
 		json_object_set_new(
 			json, "state",
@@ -358,31 +371,55 @@ static void get_list(struct call *call, enum gs_kind kind)
 			 (json_int_t)call->state->snapshot->revision, gs_kind_plural(kind), list));
 }
 
+/* A prefix, an AS or a place. */
 static int64_t override_index(const struct gs_snapshot *snapshot, const char *name)
 {
-	struct gs_prefix prefix;
+	struct gs_override wanted = {.region = 0};
 
-	if (gs_prefix_parse(name, &prefix) != 0)
+	if (gs_override_parse(name, &wanted) != 0)
 		return -ENOENT;
 	for (uint32_t i = 0; i < snapshot->override_count; i++)
-		if (gs_prefix_compare(&snapshot->overrides[i].prefix, &prefix) == 0)
+		if (gs_override_compare(&snapshot->overrides[i], &wanted) == 0)
 			return i;
 	return -ENOENT;
 }
 
-/* "PREFIX" or "PREFIX@SERVICE" */
-static int64_t access_index(const struct gs_snapshot *snapshot, const char *name)
+/* "WHAT" or "WHAT@SERVICE": false if there is no such service. */
+static bool split_name(const struct gs_snapshot *snapshot, const char *name,
+		       char what[GS_PREFIX_TEXT_MAX], gs_id *ret_service)
 {
 	const char *at = strchr(name, '@');
 	const struct gs_service *service = at ? gs_snapshot_service_named(snapshot, at + 1) : NULL;
-	struct gs_access wanted = {.service = service ? service->id : 0};
+
+	snprintf(what, GS_PREFIX_TEXT_MAX, "%.*s", at ? (int)(at - name) : (int)strlen(name), name);
+	*ret_service = service ? service->id : 0;
+	return !at || service;
+}
+
+static int64_t access_index(const struct gs_snapshot *snapshot, const char *name)
+{
+	struct gs_access wanted = {.service = 0};
 	char prefix[GS_PREFIX_TEXT_MAX];
 
-	snprintf(prefix, sizeof(prefix), "%.*s", at ? (int)(at - name) : (int)strlen(name), name);
-	if ((at && !service) || gs_prefix_parse(prefix, &wanted.prefix) != 0)
+	if (!split_name(snapshot, name, prefix, &wanted.service) ||
+	    gs_prefix_parse(prefix, &wanted.prefix) != 0)
 		return -ENOENT;
 	for (uint32_t i = 0; i < snapshot->access_count; i++)
 		if (gs_access_compare(&snapshot->access[i], &wanted) == 0)
+			return i;
+	return -ENOENT;
+}
+
+static int64_t fence_index(const struct gs_snapshot *snapshot, const char *name)
+{
+	struct gs_fence wanted = {.service = 0};
+	char place[GS_PREFIX_TEXT_MAX];
+
+	if (!split_name(snapshot, name, place, &wanted.service) ||
+	    gs_place_parse(place, &wanted.place) != 0)
+		return -ENOENT;
+	for (uint32_t i = 0; i < snapshot->fence_count; i++)
+		if (gs_fence_compare(&snapshot->fences[i], &wanted) == 0)
 			return i;
 	return -ENOENT;
 }
@@ -412,6 +449,8 @@ static int64_t object_index(const struct gs_snapshot *snapshot, enum gs_kind kin
 		return override_index(snapshot, name);
 	case GS_KIND_ACCESS:
 		return access_index(snapshot, name);
+	case GS_KIND_FENCE:
+		return fence_index(snapshot, name);
 	default:
 		return -ENOENT;
 	}
@@ -450,11 +489,32 @@ GET_OBJECTS(services, GS_KIND_SERVICE)
 GET_OBJECTS(backends, GS_KIND_BACKEND)
 GET_OBJECTS(overrides, GS_KIND_OVERRIDE)
 GET_OBJECTS(access, GS_KIND_ACCESS)
+GET_OBJECTS(fences, GS_KIND_FENCE)
 
 static void get_breakers(struct call *call)
 {
 	if (knows_parameters(call, NULL, 0))
 		answer(call, 200, gs_api_breaker_list(call->api, NULL));
+}
+
+static void get_votes(struct call *call)
+{
+	static const char *const parameters[] = {"region"};
+	const char *region = parameter(call, "region");
+
+	if (!knows_parameters(call, parameters, ARRAY_SIZE(parameters)))
+		return;
+	if (region &&
+	    (!call->state->snapshot || !gs_snapshot_region_named(call->state->snapshot, region)))
+		refuse(call, 404, "No such region", "region", "no region has this name");
+	else
+		answer(call, 200, gs_api_votes(call->api, region));
+}
+
+static void get_overlays(struct call *call)
+{
+	if (knows_parameters(call, NULL, 0))
+		answer(call, 200, gs_api_overlay_list(call->api, NULL));
 }
 
 static void get_handshakes(struct call *call)
@@ -489,6 +549,29 @@ static void get_demand(struct call *call)
 		       "by is one of policy, location, region, country");
 }
 
+static void get_latencies(struct call *call)
+{
+	static const char *const parameters[] = {"place", "offset", "limit"};
+	const char *place = parameter(call, "place");
+	uint32_t offset, limit;
+
+	if (!knows_parameters(call, parameters, ARRAY_SIZE(parameters)) ||
+	    !read_number(call, "offset", 0, GS_API_LATENCIES_MAX, &offset) ||
+	    !read_number(call, "limit", GS_API_LATENCIES, GS_API_LATENCIES_MAX, &limit))
+		return;
+	if (place && !gs_api_is_latency_place(place))
+		refuse(call, 400, "Not a place", "place",
+		       "a place is one like everybody, country:DE or cell:DE-BE/52,13");
+	else
+		answer(call, 200, gs_api_latencies(call->api, place, offset, limit));
+}
+
+static void get_capacity(struct call *call)
+{
+	if (knows_parameters(call, NULL, 0))
+		answer(call, 200, gs_api_capacity_list(call->api, NULL));
+}
+
 static void get_status(struct call *call)
 {
 	if (knows_parameters(call, NULL, 0))
@@ -499,7 +582,8 @@ static void get_metrics(struct call *call)
 {
 	call->response->status = 200;
 	call->response->content_type = "text/plain; version=0.0.4; charset=utf-8";
-	call->response->body = gs_metrics_text(call->api, &call->response->length);
+	if (gs_metrics_new(call->api, &call->response->metrics))
+		call->response->metrics = NULL;
 }
 
 /* ---- the table ------------------------------------------------------------------------------- */
@@ -520,10 +604,15 @@ static const struct {
 	{"GET", API "backends", true, get_backends},
 	{"GET", API "overrides", true, get_overrides},
 	{"GET", API "access", true, get_access},
+	{"GET", API "fences", true, get_fences},
 	{"GET", API "breakers", false, get_breakers},
+	{"GET", API "votes", false, get_votes},
+	{"GET", API "overlays", false, get_overlays},
 	{"GET", API "status", false, get_status},
 	{"GET", API "handshakes", false, get_handshakes},
+	{"GET", API "latencies", false, get_latencies},
 	{"GET", API "demand", false, get_demand},
+	{"GET", API "capacity", false, get_capacity},
 };
 
 /* True: the path is this call's; *ret_name: what follows, or NULL. */

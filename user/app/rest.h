@@ -34,6 +34,7 @@ struct gs_rest_response {
 	const char *allow; /* 405: the methods there are; else NULL */
 	char *body;	   /* to free(); NULL: no memory was left for one */
 	size_t length;
+	struct gs_metrics *metrics; /* not NULL: the body is made of its parts; to free */
 };
 
 void gs_rest_handle(const struct gs_api *api, const struct gs_rest_request *request,
@@ -43,5 +44,12 @@ void gs_rest_handle(const struct gs_api *api, const struct gs_rest_request *requ
 void gs_rest_refuse(unsigned int status, const char *title, const char *detail,
 		    struct gs_rest_response *ret_response);
 
-/* metrics.c: Prometheus' text format (version 0.0.4); to free(), NULL: no memory. */
-char *gs_metrics_text(const struct gs_api *api, size_t *ret_length);
+/*
+ * metrics.c: Prometheus' text format (version 0.0.4), in parts, each of them for a turn of the
+ * loop: together they may be megabytes. The api outlives it.
+ */
+struct gs_metrics;
+int gs_metrics_new(const struct gs_api *api, struct gs_metrics **ret_metrics);
+/* 1: a part, to free(); 0: that was all; -ENOMEM. */
+int gs_metrics_next(struct gs_metrics *metrics, char **ret_text, size_t *ret_length);
+void gs_metrics_free(struct gs_metrics *metrics);

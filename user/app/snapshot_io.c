@@ -3,8 +3,15 @@
 
 #include "user/base/cleanup.h"
 #include "user/base/error.h"
+#include "user/core/asn.h"
 #include "user/core/breaker.h"
 #include "user/core/cidr.h"
+#include "user/core/latency.h"
+#include "user/core/override.h"
+#include "user/core/panic.h"
+#include "user/core/place.h"
+#include "user/core/policy.h"
+#include "user/core/probe_spec.h"
 #include "user/core/service_spec.h"
 #include "user/core/snapshot.h"
 
@@ -43,6 +50,9 @@ void gs_snapshot_free(struct gs_snapshot *snapshot)
 	free(snapshot->overrides);
 	free(snapshot->access);
 	free(snapshot->forces);
+	free(snapshot->fences);
+	free(snapshot->latencies);
+	free(snapshot->overlays);
 	free(snapshot);
 }
 
@@ -67,8 +77,12 @@ int gs_snapshot_new(const struct gs_snapshot *counts, struct gs_snapshot **ret_s
 	made->overrides = calloc(counts->override_count + 1u, sizeof(*made->overrides));
 	made->access = calloc(counts->access_count + 1u, sizeof(*made->access));
 	made->forces = calloc(counts->force_count + 1u, sizeof(*made->forces));
+	made->fences = calloc(counts->fence_count + 1u, sizeof(*made->fences));
+	made->latencies = calloc(counts->latency_count + 1u, sizeof(*made->latencies));
+	made->overlays = calloc(counts->overlay_count + 1u, sizeof(*made->overlays));
 	if (!made->regions || !made->policies || !made->services || !made->backends ||
-	    !made->overrides || !made->access || !made->forces)
+	    !made->overrides || !made->access || !made->forces || !made->fences ||
+	    !made->latencies || !made->overlays)
 		return -ENOMEM;
 	*ret_snapshot = gs_take_ptr(made);
 	return 0;
@@ -99,6 +113,15 @@ int gs_snapshot_copy(const struct gs_snapshot *snapshot, uint32_t spare_override
 	if (snapshot->force_count > 0)
 		memcpy(copy->forces, snapshot->forces,
 		       snapshot->force_count * sizeof(*copy->forces));
+	if (snapshot->fence_count > 0)
+		memcpy(copy->fences, snapshot->fences,
+		       snapshot->fence_count * sizeof(*copy->fences));
+	if (snapshot->latency_count > 0)
+		memcpy(copy->latencies, snapshot->latencies,
+		       snapshot->latency_count * sizeof(*copy->latencies));
+	if (snapshot->overlay_count > 0)
+		memcpy(copy->overlays, snapshot->overlays,
+		       snapshot->overlay_count * sizeof(*copy->overlays));
 	*ret_copy = copy;
 	return 0;
 }
@@ -109,24 +132,34 @@ static json_t *region_json(const struct gs_snapshot *snapshot, uint32_t i)
 {
 	const struct gs_region *region = &snapshot->regions[i];
 
-	return json_pack("{s:i,s:s,s:f,s:f,s:f,s:I,s:s,s:I,s:I,s:I}", "id", region->id, "name",
-			 region->name, "latitude", region->coord.lat_deg, "longitude",
+	return json_pack("{s:i,s:s,s:f,s:f,s:f,s:I,s:f,s:s,s:I,s:I,s:I,s:i}", "id", region->id,
+			 "name", region->name, "latitude", region->coord.lat_deg, "longitude",
 			 region->coord.lon_deg, "cost", region->cost, "capacity",
-			 (json_int_t)region->capacity, "admin", gs_admin_name(region->admin),
-			 "drain_until_unix_ms", (json_int_t)region->drain_until_unix_ms,
-			 "limit_packets", (json_int_t)region->limit_packets, "limit_flows",
-			 (json_int_t)region->limit_flows);
+			 (json_int_t)region->capacity, "availability", region->availability,
+			 "admin", gs_admin_name(region->admin), "drain_until_unix_ms",
+			 (json_int_t)region->drain_until_unix_ms, "limit_packets",
+			 (json_int_t)region->limit_packets, "limit_flows",
+			 (json_int_t)region->limit_flows, "target", (int)region->target);
 }
 
 static json_t *policy_json(const struct gs_snapshot *snapshot, uint32_t i)
 {
 	const struct gs_policy *policy = &snapshot->policies[i];
-	json_t *order = json_array();
+	json_t *order = json_array(), *rank = json_array();
+	json_t *bias = json_array(), *weight = json_array();
 
-	for (unsigned place = 0; place < policy->order_count; place++)
+	for (unsigned place = 0; place < policy->order_count; place++) {
 		json_array_append_new(order, json_integer(policy->order[place]));
-	return json_pack("{s:i,s:s,s:s,s:o}", "id", policy->id, "name", policy->name, "kind",
-			 gs_policy_kind_name(policy->kind), "order", order);
+		json_array_append_new(bias, json_integer(policy->bias[place]));
+		json_array_append_new(weight, json_integer(policy->weight[place]));
+	}
+	for (unsigned c = 0; c < policy->rank_count; c++)
+		json_array_append_new(
+			rank, json_string(gs_criterion_name((enum gs_criterion)policy->rank[c])));
+	return json_pack("{s:i,s:s,s:s,s:o,s:o,s:o,s:o,s:i,s:i}", "id", policy->id, "name",
+			 policy->name, "kind", gs_policy_kind_name(policy->kind), "order", order,
+			 "rank", rank, "bias", bias, "weight", weight, "band_ms",
+			 (int)policy->band_ms, "band_percent", (int)policy->band_percent);
 }
 
 static json_t *breaker_json(const struct gs_breaker_spec *spec)
@@ -151,23 +184,41 @@ static json_t *spec_json(const struct gs_service *service)
 	return json;
 }
 
+static json_t *panic_json(const struct gs_panic_spec *panic)
+{
+	return json_pack("{s:i,s:s,s:i}", "percent", panic->percent, "all_down",
+			 gs_all_down_name(panic->all_down), "region", panic->region);
+}
+
+static json_t *probe_json(const struct gs_probe_spec *probe)
+{
+	json_t *json =
+		json_pack("{s:s,s:i,s:s,s:s,s:I,s:I,s:I,s:I,s:i,s:i,s:i}", "kind",
+			  gs_probe_kind_name(probe->kind), "port", probe->port, "path", probe->path,
+			  "host", probe->host, "interval_ms", (json_int_t)probe->interval_ms,
+			  "timeout_ms", (json_int_t)probe->timeout_ms, "fast_interval_ms",
+			  (json_int_t)probe->fast_interval_ms, "down_interval_ms",
+			  (json_int_t)probe->down_interval_ms, "rise", probe->rise, "fall",
+			  probe->fall, "clear", probe->clear);
+
+	for (uint32_t t = 0; json && t < GS_PROBE_TEXTS; t++)
+		json_object_set_new(json, gs_probe_text(t)->member,
+				    json_string(gs_probe_text_get(probe, t)));
+	return json;
+}
+
 static json_t *service_json(const struct gs_snapshot *snapshot, uint32_t i)
 {
 	const struct gs_service *service = &snapshot->services[i];
-	const struct gs_probe_spec *probe = &service->probe;
 	char vip[GS_ADDR_TEXT_MAX];
 
-	return json_pack(
-		"{s:i,s:s,s:s,s:i,s:s,s:i,s:{s:s,s:i,s:s,s:s,s:I,s:I,s:I,s:I,s:i,s:i,s:i},s:o,s:o}",
-		"id", service->id, "name", service->name, "vip", gs_addr_format(&service->vip, vip),
-		"port", service->port, "protocol", gs_protocol_name(service->protocol), "policy",
-		service->policy, "probe", "kind", gs_probe_kind_name(probe->kind), "port",
-		probe->port, "path", probe->path, "host", probe->host, "interval_ms",
-		(json_int_t)probe->interval_ms, "timeout_ms", (json_int_t)probe->timeout_ms,
-		"fast_interval_ms", (json_int_t)probe->fast_interval_ms, "down_interval_ms",
-		(json_int_t)probe->down_interval_ms, "rise", probe->rise, "fall", probe->fall,
-		"clear", probe->clear, "breaker", breaker_json(&service->breaker), "spec",
-		spec_json(service));
+	return json_pack("{s:i,s:s,s:s,s:i,s:s,s:i,s:o,s:I,s:o,s:o,s:o}", "id", service->id, "name",
+			 service->name, "vip", gs_addr_format(&service->vip, vip), "port",
+			 service->port, "protocol", gs_protocol_name(service->protocol), "policy",
+			 service->policy, "probe", probe_json(&service->probe),
+			 "failover_budget_ms", (json_int_t)service->failover_budget_ms, "breaker",
+			 breaker_json(&service->breaker), "spec", spec_json(service), "panic",
+			 panic_json(&service->panic));
 }
 
 static json_t *backend_json(const struct gs_snapshot *snapshot, uint32_t i)
@@ -186,10 +237,46 @@ static json_t *backend_json(const struct gs_snapshot *snapshot, uint32_t i)
 static json_t *override_json(const struct gs_snapshot *snapshot, uint32_t i)
 {
 	const struct gs_override *override = &snapshot->overrides[i];
-	char prefix[GS_PREFIX_TEXT_MAX];
+	char clients[GS_OVERRIDE_TEXT_MAX];
 
-	return json_pack("{s:s,s:i,s:s}", "prefix", gs_prefix_format(&override->prefix, prefix),
-			 "region", override->region, "reason", override->reason);
+	return json_pack("{s:s,s:i,s:s}", gs_override_key(override),
+			 gs_override_format(override, clients), "region", override->region,
+			 "reason", override->reason);
+}
+
+static json_t *fence_json(const struct gs_snapshot *snapshot, uint32_t i)
+{
+	const struct gs_fence *fence = &snapshot->fences[i];
+	char place[GS_PLACE_TEXT_MAX];
+	json_t *regions = json_array();
+
+	for (unsigned r = 0; r < fence->region_count; r++)
+		json_array_append_new(regions, json_integer(fence->regions[r]));
+	return json_pack("{s:s,s:i,s:b,s:o,s:s}", "place", gs_place_format(&fence->place, place),
+			 "service", fence->service, "holds_unknown", fence->holds_unknown,
+			 "regions", regions, "reason", fence->reason);
+}
+
+/* null: there is none. */
+static json_t *estimate_json(int32_t us)
+{
+	return us == GS_LATENCY_NONE ? json_null() : json_integer(us);
+}
+
+static json_t *latency_json(const struct gs_snapshot *snapshot, uint32_t i)
+{
+	const struct gs_latency *latency = &snapshot->latencies[i];
+
+	json_t *json = json_pack("{s:s,s:i,s:I,s:o,s:I}", "place", latency->place, "region",
+				 latency->region, "samples", (json_int_t)latency->samples, "us",
+				 estimate_json(latency->us), "at_unix_ms",
+				 (json_int_t)latency->at_unix_ms);
+
+	if (latency->before_percent) {
+		json_object_set_new(json, "before_us", estimate_json(latency->before_us));
+		json_object_set_new(json, "before_percent", json_integer(latency->before_percent));
+	}
+	return json;
 }
 
 static json_t *access_json(const struct gs_snapshot *snapshot, uint32_t i)
@@ -212,6 +299,19 @@ static json_t *force_json(const struct gs_snapshot *snapshot, uint32_t i)
 			 force->actor);
 }
 
+static json_t *overlay_json(const struct gs_snapshot *snapshot, uint32_t i)
+{
+	const struct gs_overlay *overlay = &snapshot->overlays[i];
+
+	return json_pack(
+		"{s:i,s:i,s:i,s:s,s:s,s:b,s:I,s:I,s:I,s:s,s:s,s:s}", "region", overlay->region,
+		"service", overlay->service, "backend", overlay->backend, "edge", overlay->edge,
+		"admin", gs_admin_name(overlay->admin), "supersedes", overlay->supersedes,
+		"made_unix_ms", (json_int_t)overlay->made_unix_ms, "expires_unix_ms",
+		(json_int_t)overlay->expires_unix_ms, "version", (json_int_t)overlay->version,
+		"reason", overlay->reason, "actor", overlay->actor, "ticket", overlay->ticket);
+}
+
 static json_t *list_json(const struct gs_snapshot *snapshot, uint32_t count,
 			 json_t *(*make)(const struct gs_snapshot *snapshot, uint32_t i))
 {
@@ -231,7 +331,7 @@ static json_t *snapshot_json(const struct gs_snapshot *snapshot)
 	char seed[17];
 
 	snprintf(seed, sizeof(seed), "%016" PRIx64, snapshot->selection_seed);
-	return json_pack("{s:I,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "revision",
+	return json_pack("{s:I,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "revision",
 			 (json_int_t)snapshot->revision, "selection_seed", seed, "actor",
 			 snapshot->actor, "regions",
 			 list_json(snapshot, snapshot->region_count, region_json), "policies",
@@ -240,7 +340,10 @@ static json_t *snapshot_json(const struct gs_snapshot *snapshot)
 			 list_json(snapshot, snapshot->backend_count, backend_json), "overrides",
 			 list_json(snapshot, snapshot->override_count, override_json), "access",
 			 list_json(snapshot, snapshot->access_count, access_json), "forces",
-			 list_json(snapshot, snapshot->force_count, force_json));
+			 list_json(snapshot, snapshot->force_count, force_json), "fences",
+			 list_json(snapshot, snapshot->fence_count, fence_json), "latencies",
+			 list_json(snapshot, snapshot->latency_count, latency_json), "overlays",
+			 list_json(snapshot, snapshot->overlay_count, overlay_json));
 }
 
 /* FNV-1a (Fowler, Noll, Vo): against torn and rotten files, not against forgers. */
@@ -360,21 +463,24 @@ static int read_region(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
 		       struct gs_error *error)
 {
 	struct gs_region *region = &snapshot->regions[i];
-	json_int_t id, capacity, drain = 0, packets = 0, flows = 0;
+	json_int_t id, capacity, drain = 0, packets = 0, flows = 0, target = 0;
+	json_t *availability = NULL;
 	const char *name, *admin;
 	json_error_t why;
 
-	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:I,s:s,s:F,s:F,s:F,s:I,s:s,s?I,s?I,s?I}",
-			   "id", &id, "name", &name, "latitude", &region->coord.lat_deg,
-			   "longitude", &region->coord.lon_deg, "cost", &region->cost, "capacity",
-			   &capacity, "admin", &admin, "drain_until_unix_ms", &drain,
-			   "limit_packets", &packets, "limit_flows", &flows) != 0)
+	if (json_unpack_ex(
+		    json, &why, JSON_STRICT, "{s:I,s:s,s:F,s:F,s:F,s:I,s:s,s?I,s?I,s?I,s?o,s?I}",
+		    "id", &id, "name", &name, "latitude", &region->coord.lat_deg, "longitude",
+		    &region->coord.lon_deg, "cost", &region->cost, "capacity", &capacity, "admin",
+		    &admin, "drain_until_unix_ms", &drain, "limit_packets", &packets, "limit_flows",
+		    &flows, "availability", &availability, "target", &target) != 0)
 		return shape_error("regions", i, &why, error);
 	const struct number numbers[] = {{"id", id, UINT16_MAX},
 					 {"capacity", capacity, INT64_MAX},
 					 {"drain_until_unix_ms", drain, INT64_MAX},
 					 {"limit_packets", packets, UINT32_MAX},
-					 {"limit_flows", flows, UINT32_MAX}};
+					 {"limit_flows", flows, UINT32_MAX},
+					 {"target", target, 100}};
 
 	if (gs_admin_parse(admin, &region->admin) != 0)
 		return gs_error_set(-EINVAL, error, "regions[%u].admin: unknown state", i);
@@ -385,29 +491,39 @@ static int read_region(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
 	region->drain_until_unix_ms = drain;
 	region->limit_packets = (uint32_t)packets;
 	region->limit_flows = (uint32_t)flows;
+	region->target = (uint8_t)target;
+	region->availability = json_number_value(availability);
 	return copy_text(region->name, sizeof(region->name), "regions", i, "name", name, error);
 }
 
-static int read_policy(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
-		       struct gs_error *error)
+/* Of each region of the order a number; a file of an earlier program has none: `otherwise`. */
+static int read_numbers(const json_t *list, uint32_t i, const char *name, json_int_t min,
+			json_int_t max, json_int_t otherwise, size_t count,
+			json_int_t ret_numbers[GS_POLICY_ORDER_MAX], struct gs_error *error)
 {
-	struct gs_policy *policy = &snapshot->policies[i];
-	const char *name, *kind;
-	json_t *order, *region;
-	json_error_t why;
-	json_int_t id;
-	size_t place;
+	for (size_t place = 0; place < count; place++) {
+		const json_t *number = json_array_get(list, place);
 
-	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:I,s:s,s:s,s:o}", "id", &id, "name", &name,
-			   "kind", &kind, "order", &order) != 0)
-		return shape_error("policies", i, &why, error);
-	const struct number numbers[] = {
-		{"id", id, UINT16_MAX},
-		{"order", (json_int_t)json_array_size(order), GS_POLICY_ORDER_MAX}};
+		ret_numbers[place] = list ? json_integer_value(number) : otherwise;
+		if (list && (!json_is_integer(number) || ret_numbers[place] < min ||
+			     ret_numbers[place] > max))
+			return gs_error_set(-EINVAL, error,
+					    "policies[%u].%s[%zu]: missing, or not %lld to %lld", i,
+					    name, place, (long long)min, (long long)max);
+	}
+	return 0;
+}
 
-	if (gs_policy_kind_parse(kind, &policy->kind) != 0)
-		return gs_error_set(-EINVAL, error, "policies[%u].kind: unknown kind", i);
-	if (check_numbers("policies", i, numbers, ARRAY_SIZE(numbers), error) != 0)
+static int read_order(const json_t *order, const json_t *bias, const json_t *weight, uint32_t i,
+		      struct gs_policy *policy, struct gs_error *error)
+{
+	json_int_t biases[GS_POLICY_ORDER_MAX] = {0}, weights[GS_POLICY_ORDER_MAX] = {0};
+	size_t count = json_array_size(order), place;
+	const json_t *region;
+
+	if (read_numbers(bias, i, "bias", -GS_BIAS_MAX, GS_BIAS_MAX, 0, count, biases, error) ||
+	    read_numbers(weight, i, "weight", 0, GS_POLICY_WEIGHT_MAX, GS_POLICY_WEIGHT_DEFAULT,
+			 count, weights, error))
 		return -EINVAL;
 	json_array_foreach (order, place, region) {
 		const struct number number = {"order", json_integer_value(region), UINT16_MAX};
@@ -415,10 +531,84 @@ static int read_policy(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
 		if (check_numbers("policies", i, &number, 1, error) != 0)
 			return -EINVAL;
 		policy->order[place] = (gs_id)number.value;
+		policy->bias[place] = (int8_t)biases[place];
+		policy->weight[place] = (uint16_t)weights[place];
 	}
+	policy->order_count = (uint8_t)count;
+	return 0;
+}
+
+static int read_rank(const json_t *rank, uint32_t i, struct gs_policy *policy,
+		     struct gs_error *error)
+{
+	const json_t *word;
+	size_t c;
+
+	if (json_array_size(rank) > GS_RANK_MAX)
+		return gs_error_set(-EINVAL, error, "policies[%u].rank: more than %d criteria", i,
+				    GS_RANK_MAX);
+	json_array_foreach (rank, c, word) {
+		enum gs_criterion criterion;
+
+		if (!json_is_string(word) ||
+		    gs_criterion_parse(json_string_value(word), &criterion) != 0)
+			return gs_error_set(-EINVAL, error, "policies[%u].rank[%zu]: no criterion",
+					    i, c);
+		policy->rank[c] = (uint8_t)criterion;
+	}
+	policy->rank_count = (uint8_t)json_array_size(rank);
+	return 0;
+}
+
+/* A file of before there were ranks has neither rank nor bands. */
+static int read_policy(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
+		       struct gs_error *error)
+{
+	json_int_t id, band_ms = GS_BAND_MS_DEFAULT, band_percent = GS_BAND_PERCENT_DEFAULT;
+	struct gs_policy *policy = &snapshot->policies[i];
+	json_t *order, *rank = NULL, *bias = NULL, *weight = NULL;
+	const char *name, *kind;
+	json_error_t why;
+
+	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:I,s:s,s:s,s:o,s?o,s?o,s?o,s?I,s?I}", "id",
+			   &id, "name", &name, "kind", &kind, "order", &order, "rank", &rank,
+			   "bias", &bias, "weight", &weight, "band_ms", &band_ms, "band_percent",
+			   &band_percent) != 0)
+		return shape_error("policies", i, &why, error);
+	const struct number numbers[] = {
+		{"id", id, UINT16_MAX},
+		{"order", (json_int_t)json_array_size(order), GS_POLICY_ORDER_MAX},
+		{"band_ms", band_ms, GS_BAND_MS_MAX},
+		{"band_percent", band_percent, GS_BAND_PERCENT_MAX}};
+
+	if (gs_policy_kind_parse(kind, &policy->kind) != 0)
+		return gs_error_set(-EINVAL, error, "policies[%u].kind: unknown kind", i);
+	if (check_numbers("policies", i, numbers, ARRAY_SIZE(numbers), error) != 0 ||
+	    read_rank(rank, i, policy, error) != 0 ||
+	    read_order(order, bias, weight, i, policy, error) != 0)
+		return -EINVAL;
 	policy->id = (gs_id)id;
-	policy->order_count = (uint8_t)json_array_size(order);
+	policy->band_ms = (uint16_t)band_ms;
+	policy->band_percent = (uint8_t)band_percent;
 	return copy_text(policy->name, sizeof(policy->name), "policies", i, "name", name, error);
+}
+
+/* Takes them out of json. What a file of an earlier program does not have is as nobody says. */
+static int take_probe_texts(json_t *json, struct gs_probe_spec *probe, uint32_t i,
+			    struct gs_error *error)
+{
+	for (uint32_t t = 0; t < GS_PROBE_TEXTS; t++) {
+		const struct gs_probe_text *text = gs_probe_text(t);
+		const json_t *value = json_object_get(json, text->member);
+		const char *word = value ? json_string_value(value) : text->otherwise;
+
+		if (!word || !gs_probe_text_set(probe, t, word))
+			return gs_error_set(-EINVAL, error,
+					    "services[%u].probe.%s: no text of up to %zu bytes", i,
+					    text->member, text->size - 1);
+		json_object_del(json, text->member);
+	}
+	return 0;
 }
 
 static int read_probe(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
@@ -429,6 +619,8 @@ static int read_probe(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
 	const char *kind, *path, *host;
 	json_error_t why;
 
+	if (take_probe_texts(json, probe, i, error) != 0)
+		return -EINVAL;
 	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:s,s:I,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I}",
 			   "kind", &kind, "port", &port, "path", &path, "host", &host,
 			   "interval_ms", &interval, "timeout_ms", &timeout, "fast_interval_ms",
@@ -474,13 +666,16 @@ static int read_breaker(const json_t *json, struct gs_snapshot *snapshot, uint32
 	*spec = gs_breaker_spec_default();
 	if (!json)
 		return 0;
-	if (json_object_size(json) != GS_BREAKER_FIELDS)
-		return gs_error_set(-EINVAL, error, "services[%u].breaker: not its %d members", i,
+	if (json_object_size(json) > GS_BREAKER_FIELDS)
+		return gs_error_set(-EINVAL, error,
+				    "services[%u].breaker: more than its %d members", i,
 				    GS_BREAKER_FIELDS);
 	for (uint32_t f = 0; f < GS_BREAKER_FIELDS; f++) {
 		const struct gs_breaker_field *field = gs_breaker_field(f);
 		json_t *value = json_object_get(json, field->name);
 
+		if (!value && f >= GS_BREAKER_OLD_FIELDS)
+			continue; /* a file of before there were these */
 		if (!json_is_integer(value) || json_integer_value(value) < field->min ||
 		    json_integer_value(value) > field->max)
 			return gs_error_set(-EINVAL, error,
@@ -491,7 +686,8 @@ static int read_breaker(const json_t *json, struct gs_snapshot *snapshot, uint32
 	return 0;
 }
 
-/* A file of before there were affinity, limits and stale policy has none. */
+/* A file of before there were affinity, limits and stale policy has none, and one of before there
+ * was a number not that one. */
 static int read_spec(const json_t *json, struct gs_snapshot *snapshot, uint32_t i,
 		     struct gs_error *error)
 {
@@ -502,9 +698,9 @@ static int read_spec(const json_t *json, struct gs_snapshot *snapshot, uint32_t 
 	gs_service_spec_default(service);
 	if (!json)
 		return 0;
-	if (json_object_size(json) != GS_SERVICE_NUMBERS + 2)
-		return gs_error_set(-EINVAL, error, "services[%u].spec: not its %d members", i,
-				    GS_SERVICE_NUMBERS + 2);
+	if (json_object_size(json) > GS_SERVICE_NUMBERS + 2)
+		return gs_error_set(-EINVAL, error, "services[%u].spec: more than its %d members",
+				    i, GS_SERVICE_NUMBERS + 2);
 	if (!affinity || gs_affine_parse(affinity, &service->affinity.kind) != 0)
 		return gs_error_set(-EINVAL, error, "services[%u].spec.affinity: unknown kind", i);
 	if (!stale || gs_stale_parse(stale, &service->stale.kind) != 0)
@@ -513,14 +709,39 @@ static int read_spec(const json_t *json, struct gs_snapshot *snapshot, uint32_t 
 		const struct gs_service_number *number = gs_service_number(n);
 		const json_t *value = json_object_get(json, number->name);
 
+		if (!value)
+			continue;
 		if (!json_is_integer(value) || json_integer_value(value) < 0 ||
 		    json_integer_value(value) > number->max)
-			return gs_error_set(-EINVAL, error,
-					    "services[%u].spec.%s: missing, or out of range", i,
+			return gs_error_set(-EINVAL, error, "services[%u].spec.%s: out of range", i,
 					    number->name);
 		gs_service_number_set(service, n, (uint32_t)json_integer_value(value));
 	}
 	return 0;
+}
+
+/* A file of before there was panic has none. */
+static int read_panic(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
+		      struct gs_error *error)
+{
+	struct gs_panic_spec *panic = &snapshot->services[i].panic;
+	json_int_t percent, region;
+	const char *all_down;
+	json_error_t why;
+
+	if (!json)
+		return 0;
+	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:I,s:s,s:I}", "percent", &percent,
+			   "all_down", &all_down, "region", &region) != 0)
+		return shape_error("services", i, &why, error);
+	const struct number numbers[] = {{"panic.percent", percent, 100},
+					 {"panic.region", region, UINT16_MAX}};
+
+	if (gs_all_down_parse(all_down, &panic->all_down) != 0)
+		return gs_error_set(-EINVAL, error, "services[%u].panic.all_down: unknown kind", i);
+	panic->percent = (uint8_t)percent;
+	panic->region = (gs_id)region;
+	return check_numbers("services", i, numbers, ARRAY_SIZE(numbers), error);
 }
 
 static int read_service(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
@@ -528,18 +749,20 @@ static int read_service(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
 {
 	struct gs_service *service = &snapshot->services[i];
 	const char *name, *vip, *protocol;
-	json_int_t id, port, policy;
+	json_int_t id, port, policy, budget = 0;
 	json_error_t why;
-	json_t *probe, *breaker = NULL, *spec = NULL;
+	json_t *probe, *breaker = NULL, *spec = NULL, *panic = NULL;
 	int ret;
 
-	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:I,s:s,s:s,s:I,s:s,s:I,s:o,s?o,s?o}", "id",
-			   &id, "name", &name, "vip", &vip, "port", &port, "protocol", &protocol,
-			   "policy", &policy, "probe", &probe, "breaker", &breaker, "spec",
-			   &spec) != 0)
+	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:I,s:s,s:s,s:I,s:s,s:I,s:o,s?I,s?o,s?o,s?o}",
+			   "id", &id, "name", &name, "vip", &vip, "port", &port, "protocol",
+			   &protocol, "policy", &policy, "probe", &probe, "failover_budget_ms",
+			   &budget, "breaker", &breaker, "spec", &spec, "panic", &panic) != 0)
 		return shape_error("services", i, &why, error);
-	const struct number numbers[] = {
-		{"id", id, UINT16_MAX}, {"port", port, UINT16_MAX}, {"policy", policy, UINT16_MAX}};
+	const struct number numbers[] = {{"id", id, UINT16_MAX},
+					 {"port", port, UINT16_MAX},
+					 {"policy", policy, UINT16_MAX},
+					 {"failover_budget_ms", budget, GS_FAILOVER_BUDGET_MAX_MS}};
 
 	if (gs_addr_parse(vip, &service->vip) != 0)
 		return gs_error_set(-EINVAL, error, "services[%u].vip: not an address", i);
@@ -551,12 +774,14 @@ static int read_service(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
 	service->id = (gs_id)id;
 	service->port = (uint16_t)port;
 	service->policy = (gs_id)policy;
+	service->failover_budget_ms = (uint32_t)budget;
 	if (copy_text(service->name, sizeof(service->name), "services", i, "name", name, error) !=
 	    0)
 		return -EINVAL;
 	ret = read_probe(probe, snapshot, i, error);
 	ret = ret ? ret : read_breaker(breaker, snapshot, i, error);
-	return ret ? ret : read_spec(spec, snapshot, i, error);
+	ret = ret ? ret : read_spec(spec, snapshot, i, error);
+	return ret ? ret : read_panic(panic, snapshot, i, error);
 }
 
 /* A file of before there were modes says none: ipip; others have neither port nor deadline. */
@@ -599,17 +824,25 @@ static int read_override(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
 			 struct gs_error *error)
 {
 	struct gs_override *override = &snapshot->overrides[i];
-	const char *prefix, *reason;
+	const char *prefix = NULL, *asn = NULL, *place = NULL, *reason;
 	json_error_t why;
 	json_int_t region;
 
-	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:s,s:I,s:s}", "prefix", &prefix, "region",
-			   &region, "reason", &reason) != 0)
+	if (json_unpack_ex(json, &why, JSON_STRICT, "{s?s,s?s,s?s,s:I,s:s}", "prefix", &prefix,
+			   "asn", &asn, "place", &place, "region", &region, "reason", &reason) != 0)
 		return shape_error("overrides", i, &why, error);
 	const struct number number = {"region", region, UINT16_MAX};
 
-	if (gs_prefix_parse(prefix, &override->prefix) != 0)
+	if (!!prefix + !!asn + !!place != 1)
+		return gs_error_set(-EINVAL, error, "overrides[%u]: not a prefix, an AS or a place",
+				    i);
+	if (asn && gs_asn_parse(asn, &override->asn) != 0)
+		return gs_error_set(-EINVAL, error, "overrides[%u].asn: not an AS number", i);
+	if (prefix && gs_prefix_parse(prefix, &override->prefix) != 0)
 		return gs_error_set(-EINVAL, error, "overrides[%u].prefix: not a prefix", i);
+	if (place && (gs_place_parse(place, &override->place) != 0 ||
+		      override->place.kind == GS_PLACE_EVERYBODY))
+		return gs_error_set(-EINVAL, error, "overrides[%u].place: not a place", i);
 	if (check_numbers("overrides", i, &number, 1, error) != 0)
 		return -EINVAL;
 	override->region = (gs_id)region;
@@ -671,15 +904,149 @@ static int read_force(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
 	return copy_text(force->actor, sizeof(force->actor), "forces", i, "actor", actor, error);
 }
 
-/* The lists, in the order of the file. A file of before there were forces or access has none. */
-enum { LIST_COUNT = 7 };
+static int read_fence(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
+		      struct gs_error *error)
+{
+	struct gs_fence *fence = &snapshot->fences[i];
+	const char *place, *reason;
+	json_int_t service;
+	json_t *regions, *region;
+	int holds_unknown;
+	json_error_t why;
+	size_t r;
+
+	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:s,s:I,s:b,s:o,s:s}", "place", &place,
+			   "service", &service, "holds_unknown", &holds_unknown, "regions",
+			   &regions, "reason", &reason) != 0)
+		return shape_error("fences", i, &why, error);
+	const struct number numbers[] = {
+		{"service", service, UINT16_MAX},
+		{"regions", (json_int_t)json_array_size(regions), GS_FENCE_REGIONS_MAX}};
+
+	if (gs_place_parse(place, &fence->place) != 0)
+		return gs_error_set(-EINVAL, error, "fences[%u].place: not a place", i);
+	if (check_numbers("fences", i, numbers, ARRAY_SIZE(numbers), error) != 0)
+		return -EINVAL;
+	json_array_foreach (regions, r, region) {
+		const struct number number = {"regions", json_integer_value(region), UINT16_MAX};
+
+		if (check_numbers("fences", i, &number, 1, error) != 0)
+			return -EINVAL;
+		fence->regions[r] = (gs_id)number.value;
+	}
+	fence->region_count = (uint8_t)json_array_size(regions);
+	fence->service = (gs_id)service;
+	fence->holds_unknown = holds_unknown;
+	return copy_text(fence->reason, sizeof(fence->reason), "fences", i, "reason", reason,
+			 error);
+}
+
+/* Absent or null: there is none. */
+static int read_estimate(const json_t *json, uint32_t i, const char *name, int32_t *ret_us,
+			 struct gs_error *error)
+{
+	json_int_t us = json ? json_integer_value(json) : 0;
+
+	*ret_us = GS_LATENCY_NONE;
+	if (!json || json_is_null(json))
+		return 0;
+	if (!json_is_integer(json))
+		return gs_error_set(-EINVAL, error, "latencies[%u].%s: is no whole number", i,
+				    name);
+	if (us < -GS_LATENCY_US_MAX || us > GS_LATENCY_US_MAX)
+		return gs_error_set(-EINVAL, error, "latencies[%u].%s: %lld is out of range", i,
+				    name, (long long)us);
+	*ret_us = (int32_t)us;
+	return 0;
+}
+
+static int read_latency(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
+			struct gs_error *error)
+{
+	struct gs_latency *latency = &snapshot->latencies[i];
+	json_int_t region, samples, at, before = 0;
+	const json_t *us, *before_us = NULL;
+	const char *place;
+	json_error_t why;
+
+	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:s,s:I,s:I,s:o,s:I,s?o,s?I}", "place",
+			   &place, "region", &region, "samples", &samples, "us", &us, "at_unix_ms",
+			   &at, "before_us", &before_us, "before_percent", &before) != 0)
+		return shape_error("latencies", i, &why, error);
+	const struct number numbers[] = {
+		{"region", region, UINT16_MAX},
+		{"samples", samples, UINT32_MAX},
+		{"at_unix_ms", at, INT64_MAX},
+		{"before_percent", before, 99},
+	};
+
+	if (check_numbers("latencies", i, numbers, ARRAY_SIZE(numbers), error) != 0 ||
+	    read_estimate(us, i, "us", &latency->us, error) != 0 ||
+	    read_estimate(before_us, i, "before_us", &latency->before_us, error) != 0)
+		return -EINVAL;
+	latency->region = (gs_id)region;
+	latency->samples = (uint32_t)samples;
+	latency->at_unix_ms = at;
+	latency->before_percent = (uint8_t)before;
+	if (!before)
+		latency->before_us = 0; /* it says nothing: the same as from the database */
+	return copy_text(latency->place, sizeof(latency->place), "latencies", i, "place", place,
+			 error);
+}
+
+static int read_overlay(json_t *json, struct gs_snapshot *snapshot, uint32_t i,
+			struct gs_error *error)
+{
+	struct gs_overlay *overlay = &snapshot->overlays[i];
+	json_int_t region, service, backend, made, expires, version;
+	const char *edge, *admin, *reason, *actor, *ticket;
+	json_error_t why;
+	int supersedes;
+
+	if (json_unpack_ex(json, &why, JSON_STRICT,
+			   "{s:I,s:I,s:I,s:s,s:s,s:b,s:I,s:I,s:I,s:s,s:s,s:s}", "region", &region,
+			   "service", &service, "backend", &backend, "edge", &edge, "admin", &admin,
+			   "supersedes", &supersedes, "made_unix_ms", &made, "expires_unix_ms",
+			   &expires, "version", &version, "reason", &reason, "actor", &actor,
+			   "ticket", &ticket) != 0)
+		return shape_error("overlays", i, &why, error);
+	const struct number numbers[] = {
+		{"region", region, UINT16_MAX},		 {"service", service, UINT16_MAX},
+		{"backend", backend, UINT16_MAX},	 {"made_unix_ms", made, INT64_MAX},
+		{"expires_unix_ms", expires, INT64_MAX}, {"version", version, INT64_MAX}};
+
+	if (gs_admin_parse(admin, &overlay->admin) != 0)
+		return gs_error_set(-EINVAL, error, "overlays[%u].admin: unknown state", i);
+	if (check_numbers("overlays", i, numbers, ARRAY_SIZE(numbers), error) != 0)
+		return -EINVAL;
+	overlay->region = (gs_id)region;
+	overlay->service = (gs_id)service;
+	overlay->backend = (gs_id)backend;
+	overlay->supersedes = supersedes;
+	overlay->made_unix_ms = made;
+	overlay->expires_unix_ms = expires;
+	overlay->version = (uint64_t)version;
+	if (copy_text(overlay->edge, sizeof(overlay->edge), "overlays", i, "edge", edge, error) !=
+		    0 ||
+	    copy_text(overlay->reason, sizeof(overlay->reason), "overlays", i, "reason", reason,
+		      error) != 0 ||
+	    copy_text(overlay->actor, sizeof(overlay->actor), "overlays", i, "actor", actor,
+		      error) != 0)
+		return -EINVAL;
+	return copy_text(overlay->ticket, sizeof(overlay->ticket), "overlays", i, "ticket", ticket,
+			 error);
+}
+
+/* The lists, in the order of the file. A file of an earlier program may lack the last ones. */
+enum { LIST_COUNT = 10 };
 static const struct {
 	const char *name;
 	int (*read)(json_t *json, struct gs_snapshot *snapshot, uint32_t i, struct gs_error *error);
 } lists[LIST_COUNT] = {
 	{"regions", read_region},   {"policies", read_policy},	  {"services", read_service},
 	{"backends", read_backend}, {"overrides", read_override}, {"forces", read_force},
-	{"access", read_access},
+	{"access", read_access},    {"fences", read_fence},	  {"latencies", read_latency},
+	{"overlays", read_overlay},
 };
 
 static int parse_seed(const char *text, uint64_t *ret_seed)
@@ -700,11 +1067,13 @@ static int read_snapshot(json_t *json, struct gs_snapshot **ret_snapshot, struct
 	json_error_t why;
 	const char *seed, *actor = "";
 
-	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:I,s:s,s?s,s:o,s:o,s:o,s:o,s:o,s?o,s?o}",
-			   "revision", &revision, "selection_seed", &seed, "actor", &actor,
-			   lists[0].name, &arrays[0], lists[1].name, &arrays[1], lists[2].name,
-			   &arrays[2], lists[3].name, &arrays[3], lists[4].name, &arrays[4],
-			   lists[5].name, &arrays[5], lists[6].name, &arrays[6]) != 0)
+	if (json_unpack_ex(json, &why, JSON_STRICT,
+			   "{s:I,s:s,s?s,s:o,s:o,s:o,s:o,s:o,s?o,s?o,s?o,s?o,s?o}", "revision",
+			   &revision, "selection_seed", &seed, "actor", &actor, lists[0].name,
+			   &arrays[0], lists[1].name, &arrays[1], lists[2].name, &arrays[2],
+			   lists[3].name, &arrays[3], lists[4].name, &arrays[4], lists[5].name,
+			   &arrays[5], lists[6].name, &arrays[6], lists[7].name, &arrays[7],
+			   lists[8].name, &arrays[8], lists[9].name, &arrays[9]) != 0)
 		return gs_error_set(-EINVAL, error, "%s", why.text);
 	if (revision < 0 || parse_seed(seed, &counts.selection_seed) != 0)
 		return gs_error_set(-EINVAL, error, "revision or selection_seed is no number");
@@ -725,6 +1094,9 @@ static int read_snapshot(json_t *json, struct gs_snapshot **ret_snapshot, struct
 	counts.override_count = sizes[4];
 	counts.force_count = sizes[5];
 	counts.access_count = sizes[6];
+	counts.fence_count = sizes[7];
+	counts.latency_count = sizes[8];
+	counts.overlay_count = sizes[9];
 	if (gs_snapshot_new(&counts, &snapshot) != 0)
 		return gs_error_set(-ENOMEM, error, "no memory for the snapshot");
 	for (size_t l = 0; l < LIST_COUNT; l++)

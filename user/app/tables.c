@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tables.h"
 
+#include "fencing.h"
+#include "gradual.h"
 #include "maps/gs_hash.h"
 #include "maps/gs_maps.h"
+#include "plan_ids.h"
 #include "user/base/cleanup.h"
 #include "user/core/cidr.h"
 #include "user/core/maglev.h"
+#include "user/core/override.h"
+#include "user/core/place.h"
+#include "user/core/plan_tail.h"
 #include "user/core/service_spec.h"
 #include "user/core/snapshot.h"
 
@@ -31,12 +37,14 @@ struct member {
 struct build {
 	const struct gs_snapshot *snapshot;
 	const struct gs_geodata *geo;
+	const struct gs_asndata *asn;
 	struct gs_tables *tables;
 	struct owner *owner;
 	struct gs_error *error;
 	struct member *members; /* sorted by service, region, backend */
 	uint32_t member_count;
 	struct gs_region_set *served; /* [service id] */
+	struct gs_fencing fencing;
 };
 
 static int refuse(const struct build *build, int result, const char *format, ...)
@@ -133,88 +141,209 @@ static int compare_overrides(const void *left, const void *right)
 
 static int check_override(const struct build *build, const struct gs_override *override)
 {
-	char text[GS_PREFIX_TEXT_MAX];
+	bool is_prefix = gs_override_of(override) == GS_OVERRIDE_OF_PREFIX;
+	char text[GS_OVERRIDE_TEXT_MAX];
 
-	if (override->prefix.length > (override->prefix.is_v4 ? 32 : 128))
+	if (is_prefix && override->prefix.length > (override->prefix.is_v4 ? 32 : 128))
 		return refuse(build, -EINVAL, "override: a prefix length of %u",
 			      override->prefix.length);
 	if (!gs_snapshot_region(build->snapshot, override->region))
 		return refuse(build, -EINVAL, "override %s: no region has id %u",
-			      gs_prefix_format(&override->prefix, text), override->region);
+			      gs_override_format(override, text), override->region);
 	return 0;
 }
 
-/* The trie holds each prefix once and GS_MAX_OVERRIDES of a family. */
-static int check_override_table(const struct build *build)
+static int check_fence(const struct build *build, const struct gs_fence *fence)
 {
-	const struct gs_tables *tables = build->tables;
-	char text[GS_PREFIX_TEXT_MAX];
-	uint32_t count[2] = {0, 0};
+	char place[GS_PLACE_TEXT_MAX];
 
-	for (uint32_t i = 0; i < tables->override_count; i++) {
-		const struct gs_prefix *prefix = &tables->overrides[i].prefix;
-
-		if (i > 0 && gs_prefix_compare(&tables->overrides[i - 1].prefix, prefix) == 0)
-			return refuse(build, -EINVAL, "override %s: there twice",
-				      gs_prefix_format(prefix, text));
-		if (++count[prefix->is_v4] > GS_MAX_OVERRIDES)
-			return refuse(build, -EFBIG, "overrides: more than %u IPv%d prefixes",
-				      GS_MAX_OVERRIDES, prefix->is_v4 ? 4 : 6);
-	}
+	gs_place_format(&fence->place, place);
+	if (fence->service != 0 && !gs_snapshot_service(build->snapshot, fence->service))
+		return refuse(build, -EINVAL, "fence %s: no service has id %u", place,
+			      fence->service);
+	if (fence->region_count == 0 || fence->region_count > GS_FENCE_REGIONS_MAX)
+		return refuse(build, -EINVAL, "fence %s: %u regions", place, fence->region_count);
 	return 0;
 }
 
-/* Only regions some override names get a location: the others would change nothing but digests. */
-static int make_locations(struct build *build)
+static int check_steering(const struct build *build)
 {
 	const struct gs_snapshot *snapshot = build->snapshot;
-	struct gs_tables *tables = build->tables;
-	uint16_t location_of[GS_MAX_REGIONS] = {0};
-	uint32_t count = database_locations(build->geo);
 	int result;
 
-	if (count == 0 || count > GS_MAX_LOCATIONS)
-		return refuse(build, -EFBIG, "GeoIP database: %u locations, the limit is %u", count,
-			      GS_MAX_LOCATIONS);
+	if (snapshot->fence_count > GS_FENCES_MAX)
+		return refuse(build, -EFBIG, "fences: more than %d", GS_FENCES_MAX);
 	for (uint32_t i = 0; i < snapshot->override_count; i++) {
 		result = check_override(build, &snapshot->overrides[i]);
 		if (result)
 			return result;
-		location_of[snapshot->overrides[i].region] = 1;
 	}
-	tables->locations = calloc(count + GS_MAX_REGIONS, sizeof(*tables->locations));
-	tables->overrides = calloc(snapshot->override_count + 1, sizeof(*tables->overrides));
-	if (!tables->locations || !tables->overrides)
+	for (uint32_t i = 0; i < snapshot->fence_count; i++) {
+		result = check_fence(build, &snapshot->fences[i]);
+		if (result)
+			return result;
+	}
+	return 0;
+}
+
+/* Overrides of places are no locations of their own: they act on the database's. */
+static int override_places(struct build *build)
+{
+	const struct gs_snapshot *snapshot = build->snapshot;
+	GS_AUTO_FREE struct gs_override *found =
+		calloc(snapshot->override_count + 1u, sizeof(*found));
+	GS_AUTO_FREE uint32_t *number = calloc(snapshot->override_count + 1u, sizeof(*number));
+	struct gs_snapshot places = {.overrides = found};
+	struct gs_tables *tables = build->tables;
+
+	tables->place_override = calloc(GS_MAX_LOCATIONS, sizeof(*tables->place_override));
+	if (!found || !number || !tables->place_override)
+		return out_of_memory(build, "overrides");
+	for (uint32_t i = 0; i < snapshot->override_count; i++) {
+		if (snapshot->overrides[i].place.kind == GS_PLACE_EVERYBODY)
+			continue;
+		number[places.override_count] = i + 1;
+		found[places.override_count++] = snapshot->overrides[i];
+	}
+	for (uint32_t i = 0; i < tables->location_count && places.override_count; i++) {
+		const struct gs_override *override =
+			gs_snapshot_place_override(&places, &tables->locations[i]);
+
+		if (!override)
+			continue;
+		tables->locations[i].override_region = override->region;
+		tables->place_override[i] = number[override - found];
+	}
+	return 0;
+}
+
+static int make_locations(struct build *build)
+{
+	const struct gs_snapshot *snapshot = build->snapshot;
+	struct gs_tables *tables = build->tables;
+	uint32_t count = database_locations(build->geo);
+	int result = check_steering(build);
+
+	if (result)
+		return result;
+	if (count == 0 || count > GS_MAX_LOCATIONS)
+		return refuse(build, -EFBIG, "GeoIP database: %u locations, the limit is %u", count,
+			      GS_MAX_LOCATIONS);
+	tables->locations = calloc(GS_MAX_LOCATIONS, sizeof(*tables->locations));
+	tables->location_class = calloc(GS_MAX_LOCATIONS, sizeof(*tables->location_class));
+	if (!tables->locations || !tables->location_class ||
+	    gs_fencing_make(snapshot, build->geo, &build->fencing) != 0)
 		return out_of_memory(build, "locations");
 	if (build->geo)
 		memcpy(tables->locations, build->geo->locations,
 		       count * sizeof(*tables->locations));
-	for (uint32_t i = 0; i < snapshot->region_count; i++) {
-		const struct gs_region *region = &snapshot->regions[i];
-
-		if (!location_of[region->id])
-			continue;
-		if (count >= GS_MAX_LOCATIONS)
-			return refuse(build, -EFBIG,
-				      "locations: the GeoIP database's %u and those of overrides "
-				      "are more than %u",
-				      database_locations(build->geo), GS_MAX_LOCATIONS);
-		location_of[region->id] = (uint16_t)count;
-		tables->locations[count].has_coord = true;
-		tables->locations[count].coord = region->coord;
-		tables->locations[count].override_region = region->id;
-		count++;
-	}
+	memcpy(tables->location_class, build->fencing.location_class,
+	       count * sizeof(*tables->location_class));
+	tables->class_count = build->fencing.class_count;
+	tables->classes = build->fencing.classes;
 	tables->location_count = count;
-	tables->location_stride = (count + GS_BLOCK_U16 - 1) / GS_BLOCK_U16 * GS_BLOCK_U16;
-	for (uint32_t i = 0; i < snapshot->override_count; i++) {
-		tables->overrides[i].prefix = snapshot->overrides[i].prefix;
-		tables->overrides[i].location = location_of[snapshot->overrides[i].region];
+	return override_places(build);
+}
+
+/* The location of an override's clients for whom the same fences hold; made if there is none. */
+static int find_or_add_synthetic(struct build *build, gs_id region_id, uint16_t class,
+				 uint16_t *ret_location)
+{
+	const struct gs_region *region = gs_snapshot_region(build->snapshot, region_id);
+	struct gs_tables *tables = build->tables;
+	uint32_t at = database_locations(build->geo);
+
+	for (; at < tables->location_count; at++)
+		if (tables->locations[at].override_region == region_id &&
+		    tables->location_class[at] == class)
+			break;
+	if (at == GS_MAX_LOCATIONS)
+		return refuse(build, -EFBIG,
+			      "locations: the GeoIP database's %u and those of overrides "
+			      "are more than %u",
+			      database_locations(build->geo), GS_MAX_LOCATIONS);
+	if (at == tables->location_count) {
+		tables->locations[at] = (struct gs_location){
+			.has_coord = true, .coord = region->coord, .override_region = region_id};
+		tables->location_class[at] = class;
+		tables->location_count++;
 	}
-	tables->override_count = snapshot->override_count;
-	qsort(tables->overrides, tables->override_count, sizeof(*tables->overrides),
-	      compare_overrides);
-	return check_override_table(build);
+	*ret_location = (uint16_t)at;
+	return 0;
+}
+
+static int compare_pieces(const void *left, const void *right, void *context)
+{
+	const struct gs_cut_piece *a = left, *b = right;
+	const struct gs_override *overrides = context;
+	gs_id a_region = overrides[a->owner].region, b_region = overrides[b->owner].region;
+
+	if (a_region != b_region)
+		return a_region < b_region ? -1 : 1;
+	return (a->class > b->class) - (a->class < b->class);
+}
+
+/* Only regions some override names get locations, by region and class: in this order their ids do
+ * not depend on how many prefixes there are. */
+static int take_pieces(struct build *build, struct gs_cut_piece *pieces, uint32_t count)
+{
+	const struct gs_snapshot *snapshot = build->snapshot;
+	struct gs_tables *tables = build->tables;
+	int result = 0;
+
+	qsort_r(pieces, count, sizeof(*pieces), compare_pieces, snapshot->overrides);
+	for (uint32_t i = 0; i < count && !result; i++) {
+		struct gs_table_override *override = &tables->overrides[i];
+
+		override->prefix = pieces[i].prefix;
+		override->override = pieces[i].owner;
+		if (i > 0 && compare_pieces(&pieces[i - 1], &pieces[i], snapshot->overrides) == 0)
+			override->location = tables->overrides[i - 1].location;
+		else
+			result = find_or_add_synthetic(build,
+						       snapshot->overrides[pieces[i].owner].region,
+						       pieces[i].class, &override->location);
+	}
+	tables->override_count = count;
+	qsort(tables->overrides, count, sizeof(*tables->overrides), compare_overrides);
+	return result;
+}
+
+/* The trie holds each prefix once. */
+static int check_override_table(const struct build *build)
+{
+	const struct gs_tables *tables = build->tables;
+	char text[GS_PREFIX_TEXT_MAX];
+
+	for (uint32_t i = 1; i < tables->override_count; i++) {
+		const struct gs_prefix *prefix = &tables->overrides[i].prefix;
+
+		if (gs_prefix_compare(&tables->overrides[i - 1].prefix, prefix) == 0)
+			return refuse(build, -EINVAL, "override %s: there twice",
+				      gs_prefix_format(prefix, text));
+	}
+	return 0;
+}
+
+static int make_overrides(struct build *build)
+{
+	struct gs_tables *tables = build->tables;
+	GS_AUTO_FREE struct gs_cut_piece *pieces = NULL;
+	struct gs_error ignored;
+	uint32_t count = 0;
+	int result = gs_fencing_cut(&build->fencing, build->snapshot, build->geo, build->asn,
+				    GS_MAX_OVERRIDES, &pieces, &count,
+				    build->error ? build->error : &ignored);
+
+	if (result)
+		return result;
+	tables->overrides = calloc(count + 1u, sizeof(*tables->overrides));
+	if (!tables->overrides)
+		return out_of_memory(build, "overrides");
+	result = take_pieces(build, pieces, count);
+	tables->location_stride =
+		(tables->location_count + GS_BLOCK_U16 - 1) / GS_BLOCK_U16 * GS_BLOCK_U16;
+	return result ? result : check_override_table(build);
 }
 
 /* ---- access rules and limits ----------------------------------------------------------------- */
@@ -260,6 +389,9 @@ static int find_asks(struct build *build)
 	for (uint32_t i = 0; i < snapshot->region_count; i++)
 		if (snapshot->regions[i].limit_packets || snapshot->regions[i].limit_flows)
 			build->tables->asks |= GS_ASK_REGION_LIMITS;
+	for (uint32_t i = 0; i < snapshot->region_count; i++)
+		if (snapshot->regions[i].capacity)
+			build->tables->asks |= GS_ASK_FILL;
 	return 0;
 }
 
@@ -315,19 +447,25 @@ static int find_or_add_row(struct build *build, const struct gs_service *service
 {
 	struct gs_tables *tables = build->tables;
 	const struct gs_region_set *served = &build->served[service->id];
+	struct gs_fence_set fences = gs_fences_of_service(build->snapshot, service->id);
 	uint32_t row;
 
 	for (row = 0; row < tables->row_count; row++)
 		if (tables->row_policy[row] == service->policy &&
-		    memcmp(&tables->row_served[row], served, sizeof(*served)) == 0)
+		    tables->row_priority[row] == service->limit.priority &&
+		    memcmp(&tables->row_served[row], served, sizeof(*served)) == 0 &&
+		    memcmp(&tables->row_fences[row], &fences, sizeof(fences)) == 0)
 			break;
 	if (row == GS_MAX_ROUTE_ROWS)
 		return refuse(build, -EFBIG,
-			      "service %s: more than %u pairs of a policy and a set of regions",
+			      "service %s: more than %u different policies, priorities, sets of "
+			      "regions and sets of fences",
 			      service->name, GS_MAX_ROUTE_ROWS);
 	if (row == tables->row_count) {
 		tables->row_policy[row] = service->policy;
 		tables->row_served[row] = *served;
+		tables->row_fences[row] = fences;
+		tables->row_priority[row] = service->limit.priority;
 		tables->row_count++;
 	}
 	*ret_row = (uint16_t)row;
@@ -343,7 +481,10 @@ static int make_rows(struct build *build)
 	tables->service_row = calloc(GS_MAX_SERVICES, sizeof(*tables->service_row));
 	tables->row_policy = calloc(snapshot->service_count + 1, sizeof(*tables->row_policy));
 	tables->row_served = calloc(snapshot->service_count + 1, sizeof(*tables->row_served));
-	if (!tables->service_row || !tables->row_policy || !tables->row_served)
+	tables->row_fences = calloc(snapshot->service_count + 1, sizeof(*tables->row_fences));
+	tables->row_priority = calloc(snapshot->service_count + 1, sizeof(*tables->row_priority));
+	if (!tables->service_row || !tables->row_policy || !tables->row_served ||
+	    !tables->row_fences || !tables->row_priority)
 		return out_of_memory(build, "routes");
 	for (uint32_t i = 0; i < snapshot->service_count; i++) {
 		const struct gs_service *service = &snapshot->services[i];
@@ -355,74 +496,204 @@ static int make_rows(struct build *build)
 	return 0;
 }
 
-static const struct gs_policy *policy_of(const struct build *build, uint32_t row)
+/* What ranking needs, made once: regions, each row's policy, and what fences leave of a class. */
+struct routing {
+	struct gs_ranker ranker;
+	struct gs_latency_view view;
+	struct gs_gradual gradual;
+	bool is_at_once;		   /* nobody stays with round trips of before */
+	uint32_t *order;		   /* locations, by class */
+	struct gs_ranked_policy *policies; /* [row] */
+	bool *is_fenced;		   /* [row], for the class in hand */
+	struct gs_region_set *allowed;
+	struct gs_plan_ids ids;
+};
+
+static void routing_done(struct routing *routing)
 {
-	return gs_snapshot_policy(build->snapshot, build->tables->row_policy[row]);
+	free(routing->order);
+	free(routing->policies);
+	free(routing->is_fenced);
+	free(routing->allowed);
+	free(routing->ids.places);
+	gs_plan_ids_done(&routing->ids);
 }
 
-/*
- * Geo policies differ in the order for unknown locations only: an earlier row of one that serves
- * the same regions has this row's plans for all others already. NULL: there is none.
- */
-static const uint16_t *find_twin(const struct build *build, uint32_t row)
+/* Counting sort: stable, so that locations of a class stay in order. */
+static int sort_by_class(const struct gs_tables *tables, uint32_t *order)
+{
+	GS_AUTO_FREE uint32_t *next = calloc(tables->class_count + 1u, sizeof(*next));
+
+	if (!next)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < tables->location_count; i++)
+		next[tables->location_class[i] + 1]++;
+	for (uint32_t c = 1; c <= tables->class_count; c++)
+		next[c] += next[c - 1];
+	for (uint32_t i = 0; i < tables->location_count; i++)
+		order[next[tables->location_class[i]]++] = i;
+	return 0;
+}
+
+/* Without rows the model alone speaks. view: the caller's, for as long as the ranker. */
+static void init_ranker(const struct gs_snapshot *snapshot, struct gs_latency_view *view,
+			struct gs_ranker *ranker)
+{
+	struct gs_rank_facts facts = gs_latency_facts(view);
+
+	gs_latency_view_init(view, snapshot->latencies, snapshot->latency_count);
+	gs_ranker_init(ranker, snapshot->regions, snapshot->region_count,
+		       snapshot->latency_count ? &facts : NULL);
+}
+
+/* An id each for as many plans as there may be; the order of their ends. */
+static int ids_init(const struct build *build, struct routing *routing)
+{
+	const struct gs_tables *tables = build->tables;
+	size_t entries = (size_t)tables->row_count * tables->location_stride;
+	struct gs_plan_ids *ids = &routing->ids;
+
+	ids->routes = tables->routes;
+	ids->row_count = tables->row_count;
+	ids->stride = tables->location_stride;
+	ids->places = calloc(tables->row_count + 1u, sizeof(*ids->places));
+	if (!ids->places)
+		return -ENOMEM;
+	for (uint32_t row = 0; row < tables->row_count; row++)
+		gs_plan_tail_places(&routing->ranker, &routing->policies[row], ids->places[row]);
+	return gs_plan_ids_init(ids,
+				entries < GS_MAX_PLANS ? (uint32_t)entries + 1 : GS_MAX_PLANS - 1);
+}
+
+static int routing_init(const struct build *build, struct routing *routing)
+{
+	const struct gs_snapshot *snapshot = build->snapshot;
+	const struct gs_tables *tables = build->tables;
+
+	routing->order = calloc(tables->location_count + 1u, sizeof(*routing->order));
+	routing->policies = calloc(tables->row_count + 1u, sizeof(*routing->policies));
+	routing->is_fenced = calloc(tables->row_count + 1u, sizeof(*routing->is_fenced));
+	routing->allowed = calloc(tables->row_count + 1u, sizeof(*routing->allowed));
+	if (!routing->order || !routing->policies || !routing->is_fenced || !routing->allowed ||
+	    sort_by_class(tables, routing->order) != 0)
+		return out_of_memory(build, "plans");
+	init_ranker(snapshot, &routing->view, &routing->ranker);
+	gs_gradual_init(&routing->gradual, snapshot);
+	if (routing->is_at_once)
+		routing->gradual.percent = 100;
+	build->tables->before_percent = (uint8_t)(100 - routing->gradual.percent);
+	for (uint32_t row = 0; row < tables->row_count; row++)
+		gs_ranked_policy_init(&routing->policies[row], &routing->ranker,
+				      gs_snapshot_policy(snapshot, tables->row_policy[row]),
+				      &tables->row_served[row]);
+	return ids_init(build, routing) ? out_of_memory(build, "plans") : 0;
+}
+
+static void take_class(const struct build *build, struct routing *routing, uint16_t class)
 {
 	const struct gs_tables *tables = build->tables;
 
-	if (policy_of(build, row)->kind != GS_POLICY_GEO)
-		return NULL;
-	for (uint32_t i = 0; i < row; i++)
-		if (policy_of(build, i)->kind == GS_POLICY_GEO &&
-		    memcmp(&tables->row_served[i], &tables->row_served[row],
-			   sizeof(*tables->row_served)) == 0)
-			return &tables->routes[(size_t)i * tables->location_stride];
-	return NULL;
+	for (uint32_t row = 0; row < tables->row_count; row++) {
+		struct gs_fence_set both =
+			gs_fences_both(&tables->classes[class], &tables->row_fences[row]);
+
+		routing->is_fenced[row] = !gs_fences_are_none(&both);
+		if (routing->is_fenced[row])
+			routing->allowed[row] = gs_fences_leave(build->snapshot, &both);
+	}
 }
 
-static int route_row(struct build *build, uint32_t row)
+static int refuse_plans(const struct build *build, int err)
 {
-	struct gs_tables *tables = build->tables;
-	const struct gs_policy *policy = policy_of(build, row);
-	const uint16_t *twin = find_twin(build, row);
-	uint16_t *routes = &tables->routes[(size_t)row * tables->location_stride];
-	struct gs_plan plan;
+	if (err == -ENOMEM)
+		return out_of_memory(build, "plans");
+	return refuse(build, err,
+		      "plans: more than %u different ones, even if only the first %u choices of "
+		      "each are exact",
+		      GS_MAX_PLANS - 1, GS_PLAN_EXACT_LEAST);
+}
 
-	for (uint32_t location = 0; location < tables->location_count; location++) {
-		if (twin && tables->locations[location].has_coord) {
-			routes[location] = twin[location];
+static int route_location(const struct build *build, struct routing *routing, uint32_t at)
+{
+	const struct gs_tables *tables = build->tables;
+	const struct gs_location *location = &tables->locations[at];
+
+	gs_ranker_move(&routing->ranker, (uint16_t)at, location);
+	gs_gradual_move(&routing->gradual, &routing->view, (uint16_t)at, location);
+	for (uint32_t row = 0; row < tables->row_count; row++) {
+		const struct gs_region_set *allowed =
+			routing->is_fenced[row] ? &routing->allowed[row] : NULL;
+		struct gs_ranking ranking;
+		struct gs_plan plan;
+		int err;
+
+		gs_rank(&routing->ranker, &routing->policies[row], allowed,
+			location->override_region, &ranking);
+		if (ranking.count == 0)
 			continue;
-		}
-		gs_plan_make(policy, &tables->locations[location], build->snapshot->regions,
-			     build->snapshot->region_count, &tables->row_served[row], &plan);
-		if (plan.count == 0)
-			continue;
-		routes[location] = gs_plan_set_intern(tables->plans, &plan);
-		if (routes[location] == 0)
-			return refuse(build, -EFBIG, "plans: more than %u different ones",
-				      GS_MAX_PLANS - 1);
+		gs_plan_from_ranking(&routing->ranker, &ranking, &plan);
+		gs_gradual_plan(&routing->gradual, &routing->policies[row], allowed,
+				location->override_region, &plan, NULL);
+		err = gs_plan_ids_route(&routing->ids, row, at, &plan);
+		if (err)
+			return refuse_plans(build, err);
 	}
 	return 0;
 }
 
+static int route_all(const struct build *build, struct routing *routing)
+{
+	const struct gs_tables *tables = build->tables;
+	int result = routing_init(build, routing), class = -1;
+
+	for (uint32_t i = 0; i < tables->location_count && !result; i++) {
+		uint32_t at = routing->order[i];
+
+		if (tables->location_class[at] != class) {
+			class = tables->location_class[at];
+			take_class(build, routing, (uint16_t) class);
+		}
+		result = route_location(build, routing, at);
+	}
+	return result;
+}
+
+static int fill_routes(struct build *build, bool is_at_once)
+{
+	struct gs_tables *tables = build->tables;
+	struct routing *routing = calloc(1, sizeof(*routing));
+	int result;
+
+	if (!routing)
+		return out_of_memory(build, "plans");
+	routing->is_at_once = is_at_once;
+	result = route_all(build, routing);
+	tables->exact_choices = (uint8_t)routing->ids.exact;
+	tables->plans = routing->ids.set;
+	build->owner->plan_memory = gs_take_ptr(routing->ids.memory);
+	routing_done(routing);
+	free(routing);
+	return result;
+}
+
+/* Plans between two are plans more. Where ids do not suffice for them all, the ends of plans would
+ * give way for the sake of some seconds, or a generation: clients go over at once instead. */
 static int make_routes(struct build *build)
 {
 	struct gs_tables *tables = build->tables;
 	size_t entries = (size_t)tables->row_count * tables->location_stride;
-	uint32_t max_plans = entries < GS_MAX_PLANS ? (uint32_t)entries : GS_MAX_PLANS - 1;
 	int result;
 
-	if (max_plans == 0)
-		max_plans = 1;
-	build->owner->plan_memory = malloc(gs_plan_set_size(max_plans));
 	tables->routes = calloc(entries + 1, sizeof(*tables->routes));
-	if (!build->owner->plan_memory || !tables->routes)
+	if (!tables->routes)
 		return out_of_memory(build, "plans");
-	tables->plans = gs_plan_set_init(build->owner->plan_memory, max_plans);
-	for (uint32_t row = 0; row < tables->row_count; row++) {
-		result = route_row(build, row);
-		if (result)
-			return result;
-	}
-	return 0;
+	result = fill_routes(build, false);
+	if (tables->before_percent == 0 ||
+	    (result != -EFBIG && (result || tables->exact_choices == GS_PLAN_REGIONS)))
+		return result;
+	free(gs_take_ptr(build->owner->plan_memory));
+	memset(tables->routes, 0, entries * sizeof(*tables->routes));
+	return fill_routes(build, true);
 }
 
 /* ---- rings ----------------------------------------------------------------------------------- */
@@ -598,12 +869,14 @@ static uint64_t hash_overrides(const struct gs_tables *tables, uint64_t hash)
 	for (uint32_t i = 0; i < tables->override_count; i++) {
 		const struct gs_table_override *override = &tables->overrides[i];
 		gs_id region = tables->locations[override->location].override_region;
+		uint16_t class = tables->location_class[override->location];
 
 		hash = hash_bytes(hash, override->prefix.addr.bytes,
 				  sizeof(override->prefix.addr.bytes));
 		hash = gs_hash_step(hash, (uint64_t) override->prefix.is_v4 << 32 |
 						  (uint64_t) override->prefix.length << 16 |
 						  region);
+		hash = gs_hash_step(hash, class);
 	}
 	return hash;
 }
@@ -674,8 +947,9 @@ static void free_tables_ptr(struct gs_tables **tables)
 
 static int run(struct build *build)
 {
-	int (*const steps[])(struct build *) = {make_locations, find_asks,  find_members, make_rows,
-						make_routes,	make_pools, make_digest};
+	int (*const steps[])(struct build *) = {make_locations, make_overrides, find_asks,
+						find_members,	make_rows,	make_routes,
+						make_pools,	make_digest};
 	int result = check_ids(build);
 
 	for (size_t i = 0; i < ARRAY_SIZE(steps) && result == 0; i++)
@@ -683,28 +957,42 @@ static int run(struct build *build)
 	return result;
 }
 
-int gs_tables_build(const struct gs_snapshot *snapshot, const struct gs_geodata *geo,
-		    struct gs_tables **ret_tables, struct gs_error *error)
+int gs_tables_make(const struct gs_tables_sources *sources, struct gs_tables **ret_tables,
+		   struct gs_error *error)
 {
 	GS_CLEANUP(free_tables_ptr) struct gs_tables *tables = NULL;
 	struct owner *owner = calloc(1, sizeof(*owner));
-	struct build build = {.snapshot = snapshot, .geo = geo, .owner = owner, .error = error};
+	struct build build = {.snapshot = sources->snapshot,
+			      .geo = sources->geo,
+			      .asn = sources->asn,
+			      .owner = owner,
+			      .error = error};
 	int result;
 
 	if (!owner)
 		return out_of_memory(&build, "tables");
 	tables = &owner->tables;
-	tables->snapshot = snapshot;
-	tables->geo = geo;
-	tables->seed = snapshot->selection_seed;
+	tables->snapshot = sources->snapshot;
+	tables->geo = sources->geo;
+	tables->asn = sources->asn;
+	tables->seed = sources->snapshot->selection_seed;
 	build.tables = tables;
 	result = run(&build);
 	free(build.members);
 	free(build.served);
+	free(build.fencing.location_class); /* classes are the tables' */
 	if (result)
 		return result;
 	*ret_tables = gs_take_ptr(tables);
 	return 0;
+}
+
+int gs_tables_build(const struct gs_snapshot *snapshot, const struct gs_geodata *geo,
+		    struct gs_tables **ret_tables, struct gs_error *error)
+{
+	const struct gs_tables_sources sources = {.snapshot = snapshot, .geo = geo};
+
+	return gs_tables_make(&sources, ret_tables, error);
 }
 
 void gs_tables_free(struct gs_tables *tables)
@@ -719,10 +1007,22 @@ void gs_tables_free(struct gs_tables *tables)
 	free(tables->service_row);
 	free(tables->row_policy);
 	free(tables->row_served);
+	free(tables->row_fences);
+	free(tables->row_priority);
+	free(tables->location_class);
+	free(tables->place_override);
+	free(tables->classes);
 	free(tables->pools);
 	free(tables->ring_slots);
 	free(owner->plan_memory);
 	free(owner);
+}
+
+uint64_t gs_tables_geo_digest(const struct gs_tables *tables)
+{
+	uint64_t digest = tables->geo ? tables->geo->digest : 0;
+
+	return tables->asn ? gs_hash_mix(gs_hash_step(digest, tables->asn->digest)) : digest;
 }
 
 /* Longest first, a binary search for each length. */
@@ -743,20 +1043,44 @@ static const struct gs_table_override *find_override(const struct gs_tables *tab
 	return NULL;
 }
 
-uint16_t gs_tables_locate(const struct gs_tables *tables, const struct gs_addr *client,
-			  struct gs_prefix *ret_prefix, bool *ret_is_override)
+/* As the packet path: an override of the IPv6 prefix is nearer to what people wrote. */
+static const struct gs_table_override *find_any_override(const struct gs_tables *tables,
+							 const struct gs_addr *client)
 {
 	const struct gs_table_override *override = find_override(tables, client);
 	struct gs_addr inside;
 
-	/* As the packet path: an override of the IPv6 prefix is nearer to what people wrote. */
 	if (!override && gs_geo_embedded_v4(client, &inside))
 		override = find_override(tables, &inside);
+	return override;
+}
+
+const struct gs_override *gs_tables_override(const struct gs_tables *tables,
+					     const struct gs_addr *client)
+{
+	const struct gs_table_override *override = find_any_override(tables, client);
+	uint32_t number;
+
+	if (override)
+		return &tables->snapshot->overrides[override->override];
+	number = tables->geo ? tables->place_override[gs_geodata_find(tables->geo, client, NULL)]
+			     : 0;
+	return number ? &tables->snapshot->overrides[number - 1] : NULL;
+}
+
+uint16_t gs_tables_locate(const struct gs_tables *tables, const struct gs_addr *client,
+			  struct gs_prefix *ret_prefix, bool *ret_is_override)
+{
+	const struct gs_table_override *override = find_any_override(tables, client);
+
 	if (ret_is_override)
 		*ret_is_override = override != NULL;
 	if (override) {
+		const struct gs_override *whose = &tables->snapshot->overrides[override->override];
+		bool is_asn = gs_override_of(whose) == GS_OVERRIDE_OF_ASN;
+
 		if (ret_prefix)
-			*ret_prefix = override->prefix;
+			*ret_prefix = is_asn ? override->prefix : whose->prefix;
 		return override->location;
 	}
 	if (tables->geo)
@@ -776,6 +1100,100 @@ const struct gs_plan *gs_tables_plan(const struct gs_tables *tables, gs_id servi
 	plan = tables->routes[(size_t)tables->service_row[service] * tables->location_stride +
 			      location];
 	return plan ? gs_plan_set_get(tables->plans, plan) : NULL;
+}
+
+/* Whether the first choices of both are the same regions, in any order. */
+static bool begin_alike(const struct gs_plan *plan, const struct gs_tables_reasons *reasons,
+			uint8_t count)
+{
+	struct gs_region_set first;
+
+	memset(&first, 0, sizeof(first));
+	for (uint8_t i = 0; i < count; i++)
+		gs_region_set_add(&first, plan->region[i]);
+	for (uint8_t i = 0; i < count; i++)
+		if (!gs_region_set_has(&first,
+				       reasons->ranker.regions[reasons->ranking.index[i]].id))
+			return false;
+	return true;
+}
+
+/* What is behind the exact choices stands as the plan has it; but in a plan between two
+ * (gradual.h), which begins with others than the ranking. */
+static void settle_ranking(const struct gs_tables *tables, const struct gs_plan *plan,
+			   struct gs_tables_reasons *reasons)
+{
+	struct gs_ranking *ranking = &reasons->ranking;
+	uint8_t index_of[GS_ID_MAX_REGION + 1], begin;
+
+	reasons->exact_choices = tables->exact_choices;
+	if (!plan || plan->count != ranking->count)
+		return;
+	begin = gs_plan_tail_begin(plan, tables->exact_choices);
+	if (!begin_alike(plan, reasons, begin))
+		return;
+	for (uint8_t i = 0; i < ranking->count; i++)
+		index_of[reasons->ranker.regions[ranking->index[i]].id] = ranking->index[i];
+	for (uint8_t i = begin; i < plan->count; i++) {
+		ranking->index[i] = index_of[plan->region[i]];
+		ranking->behind[i] = GS_BEHIND_SETTLED;
+	}
+}
+
+int gs_tables_explain(const struct gs_tables *tables, gs_id service, uint16_t location,
+		      struct gs_tables_reasons *ret_reasons)
+{
+	const struct gs_snapshot *snapshot = tables->snapshot;
+	GS_AUTO_FREE struct gs_ranked_policy *policy = calloc(1, sizeof(*policy));
+	uint32_t row = tables->service_row[service];
+	struct gs_region_set allowed;
+
+	if (!policy)
+		return -ENOMEM;
+	ret_reasons->fences = gs_fences_both(&tables->classes[tables->location_class[location]],
+					     &tables->row_fences[row]);
+	allowed = gs_fences_leave(snapshot, &ret_reasons->fences);
+	init_ranker(snapshot, &ret_reasons->view, &ret_reasons->ranker);
+	gs_ranker_move(&ret_reasons->ranker, location, &tables->locations[location]);
+	gs_ranked_policy_init(policy, &ret_reasons->ranker,
+			      gs_snapshot_policy(snapshot, tables->row_policy[row]),
+			      &tables->row_served[row]);
+	gs_rank(&ret_reasons->ranker, policy, &allowed, tables->locations[location].override_region,
+		&ret_reasons->ranking);
+	settle_ranking(tables, gs_tables_plan(tables, service, location), ret_reasons);
+	return 0;
+}
+
+bool gs_tables_move(const struct gs_tables *tables, gs_id service, uint16_t location,
+		    struct gs_tables_move *ret_move)
+{
+	GS_AUTO_FREE struct gs_gradual *gradual = NULL;
+	GS_AUTO_FREE struct gs_tables_reasons *reasons = NULL;
+	const struct gs_plan *plan = gs_tables_plan(tables, service, location);
+	const struct gs_location *at = &tables->locations[location];
+	struct gs_ranked_policy policy;
+	struct gs_region_set allowed;
+	struct gs_plan between;
+
+	if (tables->before_percent == 0)
+		return false;
+	gradual = calloc(1, sizeof(*gradual));
+	reasons = calloc(1, sizeof(*reasons));
+	if (!gradual || !reasons || !plan ||
+	    gs_tables_explain(tables, service, location, reasons) != 0)
+		return false;
+	gs_gradual_init(gradual, tables->snapshot);
+	gs_gradual_move(gradual, &reasons->view, location, at);
+	allowed = gs_fences_leave(tables->snapshot, &reasons->fences);
+	gs_ranked_policy_init(&policy, &gradual->ranker,
+			      gs_snapshot_policy(tables->snapshot,
+						 tables->row_policy[tables->service_row[service]]),
+			      &tables->row_served[tables->service_row[service]]);
+	gs_plan_from_ranking(&reasons->ranker, &reasons->ranking, &ret_move->now);
+	between = ret_move->now;
+	ret_move->percent = gradual->percent;
+	return gs_gradual_plan(gradual, &policy, &allowed, at->override_region, &between,
+			       &ret_move->before);
 }
 
 uint64_t gs_tables_draw(const struct gs_tables *tables, const struct gs_service *service,

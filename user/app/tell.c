@@ -9,18 +9,34 @@
 #include <stdio.h>
 #include <string.h>
 
-static void record(const struct gs_telling *t, enum gs_object_kind kind, const char *region,
-		   const char *service, const char *backend, const char *from, const char *to)
+/* What fits: thousands of transitions are made in one turn, and snprintf is slow. */
+static void copy(char *out, size_t room, const char *text)
+{
+	size_t length = strnlen(text, room - 1);
+
+	memcpy(out, text, length);
+	out[length] = '\0';
+}
+
+static void record_why(const struct gs_telling *t, enum gs_object_kind kind, const char *region,
+		       const char *service, const char *backend, const char *from, const char *to,
+		       const char *why)
 {
 	struct gs_transition transition = {.unix_ms = gs_unix_ms(), .kind = kind};
 
-	snprintf(transition.region, sizeof(transition.region), "%s", region);
-	snprintf(transition.service, sizeof(transition.service), "%s", service);
-	snprintf(transition.backend, sizeof(transition.backend), "%s", backend);
-	snprintf(transition.from, sizeof(transition.from), "%s", from);
-	snprintf(transition.to, sizeof(transition.to), "%s", to);
-	snprintf(transition.why, sizeof(transition.why), "%s", t->why);
+	copy(transition.region, sizeof(transition.region), region);
+	copy(transition.service, sizeof(transition.service), service);
+	copy(transition.backend, sizeof(transition.backend), backend);
+	copy(transition.from, sizeof(transition.from), from);
+	copy(transition.to, sizeof(transition.to), to);
+	copy(transition.why, sizeof(transition.why), why);
 	t->store->ops->record_transition(t->store->self, &transition);
+}
+
+static void record(const struct gs_telling *t, enum gs_object_kind kind, const char *region,
+		   const char *service, const char *backend, const char *from, const char *to)
+{
+	record_why(t, kind, region, service, backend, from, to, t->why);
 }
 
 static const char *region_name(const struct gs_snapshot *snapshot, gs_id id)
@@ -90,44 +106,93 @@ static void tell_regions(const struct gs_telling *t)
 	}
 }
 
+/* Of each kind, in one turn of the loop: a line is a write, and a start is thousands of changes. */
+enum { LINES_MOST = 50 };
+
+/* Is there to be a line for one more? The history has them all. */
+static bool has_line(uint32_t *told)
+{
+	return (*told)++ < LINES_MOST;
+}
+
+static void tell_rest(const struct gs_telling *t, const char *what, uint32_t told)
+{
+	if (told > LINES_MOST)
+		gs_log(GS_LOG_WARNING, "states_changed", "of=%s more=%u why=%s", what,
+		       told - LINES_MOST, t->why);
+}
+
 static void tell_pools(const struct gs_telling *t)
 {
+	uint32_t told = 0;
+
 	for (uint32_t i = 0; i < t->after->pool_count; i++) {
 		const struct gs_usable_pool *pool = &t->after->pools[i], *was;
-		const char *region = region_name(t->snapshot, pool->region);
-		const char *service = service_name(t->snapshot, pool->service);
+		const char *region, *service;
 
-		was = t->before ? gs_usable_view_pool(t->before, pool->service, pool->region)
-				: NULL;
+		was = t->before
+			      ? gs_usable_view_pool_near(t->before, i, pool->service, pool->region)
+			      : NULL;
 		if (!changed(was ? &was->word : NULL, pool->word))
 			continue;
-		gs_log(pool->word.state == GS_USABLE_UP ? GS_LOG_INFO : GS_LOG_WARNING,
-		       "pool_state", "service=%s region=%s from=%s to=%s why=%s", service, region,
-		       from_name(was ? &was->word : NULL), gs_usable_name(pool->word), t->why);
+		region = region_name(t->snapshot, pool->region);
+		service = service_name(t->snapshot, pool->service);
+		if (has_line(&told))
+			gs_log(pool->word.state == GS_USABLE_UP ? GS_LOG_INFO : GS_LOG_WARNING,
+			       "pool_state", "service=%s region=%s from=%s to=%s why=%s", service,
+			       region, from_name(was ? &was->word : NULL),
+			       gs_usable_name(pool->word), t->why);
 		record(t, GS_OBJECT_POOL, region, service, "", from_name(was ? &was->word : NULL),
 		       gs_usable_name(pool->word));
 	}
+	tell_rest(t, "pools", told);
+}
+
+enum { WHY_MAX = GS_DAMPING_TEXT_MAX + 128 };
+
+/* Why this one: what has changed, and whether that began or ended its being held. */
+static const char *why_of(const struct gs_telling *t, const struct gs_backend *backend,
+			  bool is_down, char out[WHY_MAX])
+{
+	char damped[GS_DAMPING_TEXT_MAX];
+
+	gs_dampings_why(t->dampings, gs_snapshot_service(t->snapshot, backend->service),
+			backend->id, t->now_ms, damped);
+	if (!damped[0])
+		return t->why;
+	if (is_down)
+		snprintf(out, WHY_MAX, "%.100s; %s", t->why, damped);
+	else
+		snprintf(out, WHY_MAX, "%s", damped);
+	return out;
 }
 
 /* first: the backend whose verdict is its first one; it was unknown, whatever its word said. */
 static void tell_backends(const struct gs_telling *t)
 {
+	uint32_t told = 0;
+
 	for (uint32_t i = 0; i < t->snapshot->backend_count; i++) {
 		const struct gs_backend *backend = &t->snapshot->backends[i];
 		const struct gs_usable *was = t->before ? &t->before->backends[backend->id] : NULL;
 		struct gs_usable now = t->after->backends[backend->id];
 		const char *from = backend->id == t->first ? "unknown" : from_name(was);
+		const char *why;
+		char text[WHY_MAX];
 
 		if (!changed(was, now) && backend->id != t->first)
 			continue;
-		gs_log(now.state == GS_USABLE_UP ? GS_LOG_INFO : GS_LOG_WARNING, "backend_state",
-		       "backend=%s region=%s from=%s to=%s why=%s", backend->name,
-		       region_name(t->snapshot, backend->region), from, gs_usable_name(now),
-		       t->why);
-		record(t, GS_OBJECT_BACKEND, region_name(t->snapshot, backend->region),
-		       service_name(t->snapshot, backend->service), backend->name, from,
-		       gs_usable_name(now));
+		why = why_of(t, backend, now.state == GS_USABLE_DOWN, text);
+		if (has_line(&told))
+			gs_log(now.state == GS_USABLE_UP ? GS_LOG_INFO : GS_LOG_WARNING,
+			       "backend_state", "backend=%s region=%s from=%s to=%s why=%s",
+			       backend->name, region_name(t->snapshot, backend->region), from,
+			       gs_usable_name(now), why);
+		record_why(t, GS_OBJECT_BACKEND, region_name(t->snapshot, backend->region),
+			   service_name(t->snapshot, backend->service), backend->name, from,
+			   gs_usable_name(now), why);
 	}
+	tell_rest(t, "backends", told);
 }
 
 void gs_tell_changes(const struct gs_telling *telling)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "breakers.h"
+#include "dampings.h"
 #include "plan_counts.h"
 #include "usable.h"
 #include "user/ports.h"
@@ -14,6 +15,8 @@ struct gs_telling {
 	const struct gs_usable_view *after;
 	gs_id first; /* a backend whose verdict is its first: it was unknown; 0: none */
 	const char *why;
+	const struct gs_dampings *dampings; /* NULL: nobody is damped */
+	uint64_t now_ms;
 };
 
 /* Backends, pools, regions: those whose state differs. */

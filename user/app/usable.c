@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "usable.h"
 
+#include "dampings.h"
+#include "panic.h"
+#include "usable_global.h"
 #include "user/base/cleanup.h"
 #include "user/core/cidr.h"
 #include "user/core/plan.h"
@@ -29,19 +32,24 @@ const char *gs_usable_name(struct gs_usable word)
 
 /* ---- the rules ------------------------------------------------------------------------------- */
 
-/* What an operator says, now: a drain that has come to its end is a region or backend that is
- * closed, and what is still there moves. */
-static enum gs_admin admin_at(enum gs_admin admin, int64_t drain_until_unix_ms,
-			      const struct gs_usable_health *health)
+struct gs_overlay_set gs_usable_overlays(const struct gs_snapshot *snapshot,
+					 const struct gs_usable_health *health)
 {
-	bool is_over = drain_until_unix_ms != 0 && health->unix_ms >= drain_until_unix_ms;
-
-	return admin == GS_ADMIN_DRAIN && is_over ? GS_ADMIN_FORCE_DOWN : admin;
+	return (struct gs_overlay_set){
+		.shared = snapshot->overlays,
+		.shared_count = snapshot->overlay_count,
+		.local = health->local,
+		.local_count = health->local_count,
+		.edge = health->edge ? health->edge : "",
+		.unix_ms = health->unix_ms,
+	};
 }
 
-int64_t gs_usable_due_unix_ms(const struct gs_snapshot *snapshot, int64_t unix_ms)
+int64_t gs_usable_due_unix_ms(const struct gs_snapshot *snapshot,
+			      const struct gs_usable_health *health)
 {
-	int64_t due = INT64_MAX;
+	const struct gs_overlay_set overlays = gs_usable_overlays(snapshot, health);
+	int64_t due = gs_overlay_due_unix_ms(&overlays), unix_ms = health->unix_ms;
 
 	for (uint32_t i = 0; i < snapshot->region_count; i++)
 		if (snapshot->regions[i].drain_until_unix_ms > unix_ms &&
@@ -54,29 +62,57 @@ int64_t gs_usable_due_unix_ms(const struct gs_snapshot *snapshot, int64_t unix_m
 	return due;
 }
 
-/* unknown_counts: nobody else of the service is up, so one not known to be down will do. */
-static uint16_t backend_state(enum gs_admin admin, enum gs_health_state health, bool unknown_counts)
+/* Of the backend itself, unless its pool or region is forced up and it is left to health. */
+static enum gs_admin backend_admin(const struct gs_admins *admins, const struct gs_backend *backend)
 {
-	bool alive = health == GS_HEALTH_UP || health == GS_HEALTH_SUSPECT ||
-		     (health == GS_HEALTH_UNKNOWN && unknown_counts);
+	enum gs_admin admin = (enum gs_admin)admins->backend[backend->id];
 
+	if (admin == GS_ADMIN_AUTO &&
+	    (admins->region[backend->region] == GS_ADMIN_FORCE_UP ||
+	     gs_admins_pool(admins, backend->service, backend->region) == GS_ADMIN_FORCE_UP))
+		return GS_ADMIN_FORCE_UP;
+	return admin;
+}
+
+/* As far as operators go. */
+static bool takes_new(const struct gs_admins *admins, const struct gs_backend *backend)
+{
+	return gs_admin_takes_new((enum gs_admin)admins->backend[backend->id]) &&
+	       gs_admin_takes_new((enum gs_admin)admins->region[backend->region]) &&
+	       gs_admin_takes_new(gs_admins_pool(admins, backend->service, backend->region));
+}
+
+bool gs_usable_takes_new(const struct gs_usable_view *view, const struct gs_backend *backend)
+{
+	return takes_new(&view->admins, backend);
+}
+
+bool gs_usable_is_for_health(const struct gs_usable_view *view, const struct gs_backend *backend)
+{
+	return takes_new(&view->admins, backend) &&
+	       backend_admin(&view->admins, backend) == GS_ADMIN_AUTO;
+}
+
+/* is_good: as health has it, or nobody cares any more. */
+static uint16_t backend_state(enum gs_admin admin, bool is_good, bool is_unreachable)
+{
 	switch (admin) {
 	case GS_ADMIN_FORCE_UP:
-		return GS_USABLE_UP;
+		return is_unreachable ? GS_USABLE_DOWN : GS_USABLE_UP;
 	case GS_ADMIN_AUTO:
-		return alive ? GS_USABLE_UP : GS_USABLE_DOWN;
+		return is_good ? GS_USABLE_UP : GS_USABLE_DOWN;
 	case GS_ADMIN_DRAIN:
-		return alive ? GS_USABLE_DRAIN : GS_USABLE_DOWN;
+		return is_good ? GS_USABLE_DRAIN : GS_USABLE_DOWN;
 	default:
 		return GS_USABLE_DOWN;
 	}
 }
 
-static uint16_t region_state(enum gs_admin admin, uint16_t best_backend)
+/* Of a region or a pool, from its best backend. */
+static uint16_t group_state(enum gs_admin admin, uint16_t best_backend)
 {
 	switch (admin) {
 	case GS_ADMIN_FORCE_UP:
-		return GS_USABLE_UP;
 	case GS_ADMIN_AUTO:
 		return best_backend;
 	case GS_ADMIN_DRAIN:
@@ -86,26 +122,34 @@ static uint16_t region_state(enum gs_admin admin, uint16_t best_backend)
 	}
 }
 
-static enum gs_health_state health_of(const struct gs_usable_health *health, gs_id backend)
+static bool is_alive(enum gs_health_state state)
 {
-	return health->get(health->context, backend);
+	return state == GS_HEALTH_UP || state == GS_HEALTH_SUSPECT;
+}
+
+static bool is_unreachable(const struct gs_usable_health *health, gs_id backend)
+{
+	return health->is_unreachable && health->is_unreachable(health->context, backend);
+}
+
+bool gs_usable_is_healthy(const struct gs_usable_view *view, const struct gs_backend *backend,
+			  const struct gs_usable_health *health)
+{
+	if (backend_admin(&view->admins, backend) == GS_ADMIN_FORCE_UP)
+		return !is_unreachable(health, backend->id);
+	return is_alive(health->get(health->context, backend->id)) &&
+	       !gs_dampings_hold(health->dampings, backend->id);
 }
 
 /* Services with a backend that is up, or that an operator says is, where clients may go. */
-static void find_services_up(const struct gs_snapshot *snapshot,
+static void find_services_up(const struct gs_usable_view *view, const struct gs_snapshot *snapshot,
 			     const struct gs_usable_health *health, bool up[GS_MAX_SERVICES])
 {
-	bool is_open[GS_MAX_REGIONS] = {false};
-
-	for (uint32_t i = 0; i < snapshot->region_count; i++)
-		is_open[snapshot->regions[i].id] = snapshot->regions[i].admin == GS_ADMIN_AUTO ||
-						   snapshot->regions[i].admin == GS_ADMIN_FORCE_UP;
 	for (uint32_t i = 0; i < snapshot->backend_count; i++) {
 		const struct gs_backend *backend = &snapshot->backends[i];
 
-		if (is_open[backend->region] &&
-		    backend_state(backend->admin, health_of(health, backend->id), false) ==
-			    GS_USABLE_UP)
+		if (!up[backend->service] && takes_new(&view->admins, backend) &&
+		    gs_usable_is_healthy(view, backend, health))
 			up[backend->service] = true;
 	}
 }
@@ -165,23 +209,56 @@ const struct gs_usable_pool *gs_usable_view_pool(const struct gs_usable_view *vi
 	return bsearch(&key, view->pools, view->pool_count, sizeof(key), compare_pools);
 }
 
+const struct gs_usable_pool *gs_usable_view_pool_near(const struct gs_usable_view *view,
+						      uint32_t at, gs_id service, gs_id region)
+{
+	if (at < view->pool_count && view->pools[at].service == service &&
+	    view->pools[at].region == region)
+		return &view->pools[at];
+	return gs_usable_view_pool(view, service, region);
+}
+
 static void judge_backends(struct gs_usable_view *view, const struct gs_snapshot *snapshot,
 			   const struct gs_usable_health *health, const bool up[GS_MAX_SERVICES])
 {
 	for (uint32_t i = 0; i < snapshot->backend_count; i++) {
 		const struct gs_backend *backend = &snapshot->backends[i];
 		struct gs_usable_pool *pool = &view->pools[view->pool_of[i]];
-		uint16_t state = backend_state(
-			admin_at(backend->admin, backend->drain_until_unix_ms, health),
-			health_of(health, backend->id), !up[backend->service]);
+		enum gs_health_state seen = health->get(health->context, backend->id);
+		/* Unknown: nobody else of the service is up, so one not known to be down will do.
+		 */
+		bool is_good =
+			(is_alive(seen) && !gs_dampings_hold(health->dampings, backend->id)) ||
+			(seen == GS_HEALTH_UNKNOWN && !up[backend->service]) ||
+			gs_panics_let(health->panics, backend->id);
+		uint16_t state = backend_state(backend_admin(&view->admins, backend), is_good,
+					       is_unreachable(health, backend->id));
 
 		view->backends[backend->id].state = state;
 		if (state > pool->word.state)
 			pool->word.state = state;
 		if (state == GS_USABLE_UP && pool->word.fallback == 0)
 			pool->word.fallback = backend->id;
-		if (state > view->regions[backend->region].state)
-			view->regions[backend->region].state = state;
+	}
+}
+
+/* Operators' words for pools, then regions by the best of their pools, and theirs. */
+static void judge_groups(struct gs_usable_view *view, const struct gs_snapshot *snapshot)
+{
+	for (uint32_t i = 0; i < view->pool_count; i++) {
+		struct gs_usable_pool *pool = &view->pools[i];
+
+		pool->word.state =
+			group_state(gs_admins_pool(&view->admins, pool->service, pool->region),
+				    pool->word.state);
+		if (pool->word.state > view->regions[pool->region].state)
+			view->regions[pool->region].state = pool->word.state;
+	}
+	for (uint32_t i = 0; i < snapshot->region_count; i++) {
+		gs_id id = snapshot->regions[i].id;
+
+		view->regions[id].state = group_state((enum gs_admin)view->admins.region[id],
+						      view->regions[id].state);
 	}
 }
 
@@ -265,21 +342,23 @@ static struct gs_usable_view *allocate_view(uint32_t pools, uint32_t backends)
 static void judge(struct gs_usable_view *view, const struct gs_snapshot *snapshot,
 		  const struct gs_usable_health *health)
 {
+	const struct gs_overlay_set overlays = gs_usable_overlays(snapshot, health);
 	bool up[GS_MAX_SERVICES] = {false};
 
+	gs_admins_resolve(snapshot, &overlays, &view->admins);
+	if (health->steps) {
+		gs_dampings_step(health->dampings, view, snapshot, health);
+		gs_panics_step(health->panics, view, snapshot, health);
+	}
 	for (uint32_t i = 0; i < GS_MAX_REGIONS; i++)
 		view->regions[i] = DOWN;
 	for (uint32_t i = 0; i < GS_MAX_BACKENDS; i++)
 		view->backends[i] = DOWN;
-	find_services_up(snapshot, health, up);
+	find_services_up(view, snapshot, health, up);
 	judge_backends(view, snapshot, health, up);
-	for (uint32_t i = 0; i < snapshot->region_count; i++) {
-		const struct gs_region *region = &snapshot->regions[i];
-
-		view->regions[region->id].state =
-			region_state(admin_at(region->admin, region->drain_until_unix_ms, health),
-				     view->regions[region->id].state);
-	}
+	judge_groups(view, snapshot);
+	if (health->global && view->pool_count > 0)
+		gs_usable_limit_global(view, snapshot, health);
 	if (health->permit && view->pool_count > 0)
 		limit_pools(view, health);
 }
@@ -346,7 +425,8 @@ static void write_pools(const struct gs_dataplane *dataplane, const struct gs_us
 		const struct gs_usable_pool *pool = &after->pools[i], *was;
 		bool raises;
 
-		was = before ? gs_usable_view_pool(before, pool->service, pool->region) : NULL;
+		was = before ? gs_usable_view_pool_near(before, i, pool->service, pool->region)
+			     : NULL;
 		raises = !was || pool->word.state >= was->word.state;
 		if (raises == raise && (!was || differs(was->word, pool->word)))
 			dataplane->ops->set_usable(dataplane->self, GS_OBJECT_POOL,
@@ -362,7 +442,7 @@ static void close_pools(const struct gs_dataplane *dataplane, const struct gs_us
 	for (uint32_t i = 0; before && i < before->pool_count; i++) {
 		const struct gs_usable_pool *pool = &before->pools[i];
 
-		if (!gs_usable_view_pool(after, pool->service, pool->region))
+		if (!gs_usable_view_pool_near(after, i, pool->service, pool->region))
 			dataplane->ops->set_usable(dataplane->self, GS_OBJECT_POOL,
 						   gs_pool_index(pool->service, pool->region),
 						   DOWN);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One line an event, logfmt or JSON, on standard error. Only app and main log. */
+/* One line an event, logfmt or JSON, on standard error. core is silent. */
 #pragma once
 
 #include <stdarg.h>

@@ -7,7 +7,9 @@
 #include "loop.h"
 
 #include "cleanup.h"
+#include "log.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -20,7 +22,8 @@
 
 _Static_assert(GS_LOOP_READABLE == EPOLLIN, "the kernel's word");
 
-enum { TURN_EVENTS = 64, SIGNALS_MAX = 8 };
+/* TIMERS_US: thousands of timers may be due at once; descriptors have a turn between them. */
+enum { TURN_EVENTS = 64, SIGNALS_MAX = 8, TIMERS_US = 10000 };
 
 struct signal_handler {
 	int signal;
@@ -33,6 +36,7 @@ struct gs_loop {
 	bool stopping;
 	uint64_t now_ms;
 	uint32_t lag_ms;
+	struct gs_loop_calls calls;
 
 	struct epoll_event turn[TURN_EVENTS];
 	int turn_count, turn_at;
@@ -83,6 +87,69 @@ uint32_t gs_loop_take_lag_ms(struct gs_loop *loop)
 
 	loop->lag_ms = 0;
 	return lag_ms;
+}
+
+/* ---- how long callbacks take ----------------------------------------------------------------- */
+
+const uint32_t gs_loop_took_ms[GS_LOOP_TOOK_BUCKETS] = {1, 2, 5, 10, 20, 50, 100, 0};
+
+struct call {
+	uint64_t began_us, cpu_us;
+};
+
+static uint64_t thread_cpu_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static struct call begin_call(void)
+{
+	return (struct call){.began_us = gs_now_us(), .cpu_us = thread_cpu_us()};
+}
+
+static uint32_t clip(uint64_t us)
+{
+	return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
+}
+
+/* callback: which function, for addr2line; where it is in the program, not in this run's memory. */
+static void tell_stall(const void *callback, uint32_t us, uint32_t cpu_us)
+{
+	Dl_info place = {0};
+
+	dladdr(callback, &place);
+	gs_log_limited(GS_LOG_WARNING, "loop_stalled", "ms=%u cpu_ms=%u callback=%#lx", us / 1000,
+		       cpu_us / 1000,
+		       (unsigned long)((uintptr_t)callback - (uintptr_t)place.dli_fbase));
+}
+
+static void end_call(struct gs_loop *loop, const struct call *call, const void *callback)
+{
+	struct gs_loop_calls *calls = &loop->calls;
+	uint32_t us = clip(gs_now_us() - call->began_us);
+	uint32_t cpu_us = clip(thread_cpu_us() - call->cpu_us);
+	uint32_t bucket = 0;
+
+	while (gs_loop_took_ms[bucket] && us > gs_loop_took_ms[bucket] * 1000)
+		bucket++;
+	calls->took[bucket]++;
+	calls->total_us += us;
+	if (us > calls->worst_us)
+		calls->worst_us = us;
+	if (cpu_us > calls->worst_cpu_us)
+		calls->worst_cpu_us = cpu_us;
+	if (us > GS_LOOP_STALL_MS * 1000) {
+		calls->stalls++;
+		tell_stall(callback, us, cpu_us);
+	}
+}
+
+const struct gs_loop_calls *gs_loop_calls(const struct gs_loop *loop)
+{
+	return &loop->calls;
 }
 
 /* ---- descriptors ----------------------------------------------------------------------------- */
@@ -193,16 +260,22 @@ static void arm(struct gs_loop *loop)
 
 static void run_timers(struct gs_loop *loop)
 {
-	uint64_t due_ms = loop->now_ms;
+	uint64_t due_ms = loop->now_ms, until_us = gs_now_us() + TIMERS_US;
 
-	while (!loop->stopping && loop->timer_count > 0 && loop->heap[1]->due_ms_ <= due_ms) {
+	while (!loop->stopping && gs_now_us() < until_us && loop->timer_count > 0 &&
+	       loop->heap[1]->due_ms_ <= due_ms) {
 		struct gs_timer *timer = loop->heap[1];
+		void (*on_due)(struct gs_timer * timer);
+		struct call call;
 		uint64_t late_ms = gs_now_us() / 1000 - timer->due_ms_;
 
 		if (late_ms > loop->lag_ms)
 			loop->lag_ms = late_ms < UINT32_MAX ? (uint32_t)late_ms : UINT32_MAX;
+		on_due = timer->on_due; /* the timer may be gone after it */
 		gs_loop_timer_clear(loop, timer);
-		timer->on_due(timer);
+		call = begin_call();
+		on_due(timer);
+		end_call(loop, &call, (const void *)on_due);
 	}
 }
 
@@ -309,14 +382,19 @@ static void on_done(struct gs_io *io, uint32_t epoll_events)
 	if (read(io->fd, &count, sizeof(count)) < 0)
 		return;
 	for (;;) {
+		void (*done)(struct gs_job * job);
 		struct gs_job *job;
+		struct call call;
 
 		pthread_mutex_lock(&loop->lock);
 		job = take_first(&loop->finished);
 		pthread_mutex_unlock(&loop->lock);
 		if (!job)
 			return;
-		job->done(job);
+		done = job->done;
+		call = begin_call();
+		done(job);
+		end_call(loop, &call, (const void *)done);
 	}
 }
 
@@ -429,6 +507,21 @@ void gs_loop_stop(struct gs_loop *loop)
 	loop->stopping = true;
 }
 
+static void call_ready(struct gs_loop *loop, struct gs_io *io, uint32_t epoll_events)
+{
+	void (*on_ready)(struct gs_io * io, uint32_t epoll_events) = io->on_ready;
+	struct call call;
+
+	/* The jobs that are done are measured one by one. */
+	if (io == &loop->done_io) {
+		on_ready(io, epoll_events);
+		return;
+	}
+	call = begin_call();
+	on_ready(io, epoll_events);
+	end_call(loop, &call, (const void *)on_ready);
+}
+
 int gs_loop_run(struct gs_loop *loop)
 {
 	loop->stopping = false;
@@ -446,7 +539,7 @@ int gs_loop_run(struct gs_loop *loop)
 			struct gs_io *io = event->data.ptr;
 
 			if (io)
-				io->on_ready(io, event->events);
+				call_ready(loop, io, event->events);
 		}
 		loop->turn_count = 0;
 		run_timers(loop);

@@ -41,7 +41,8 @@ int gs_loop_new(struct gs_loop **ret_loop);
 void gs_loop_end_worker(struct gs_loop *loop);
 /* Ends the worker first. NULL is fine. */
 void gs_loop_free(struct gs_loop *loop);
-/* Until gs_loop_stop. 0 or -errno. */
+/* Until gs_loop_stop. 0 or -errno. Of timers that are due at once descriptors wait for 10 ms at
+ * most, and for the one that runs then. */
 int gs_loop_run(struct gs_loop *loop);
 void gs_loop_stop(struct gs_loop *loop);
 
@@ -53,6 +54,24 @@ uint64_t gs_now_us(void);
 int64_t gs_unix_ms(void);
 /* Worst delay between a timer's due time and its call since last asked, ms: the loop's own lag. */
 uint32_t gs_loop_take_lag_ms(struct gs_loop *loop);
+
+/*
+ * How long callbacks kept the loop from everything else, since it began. A stall is one that took
+ * more than GS_LOOP_STALL_MS of time; its cpu_us says whether it computed or waited (for a disk, or
+ * for a processor that others had).
+ */
+enum { GS_LOOP_STALL_MS = 20, GS_LOOP_TOOK_BUCKETS = 8 };
+extern const uint32_t
+	gs_loop_took_ms[GS_LOOP_TOOK_BUCKETS]; /* upper bounds; the last has none: 0 */
+
+struct gs_loop_calls {
+	uint64_t took[GS_LOOP_TOOK_BUCKETS]; /* how many took so long */
+	uint64_t total_us;
+	uint32_t worst_us, worst_cpu_us; /* not of the same call, as a rule */
+	uint64_t stalls;
+};
+/* Lives as long as the loop. */
+const struct gs_loop_calls *gs_loop_calls(const struct gs_loop *loop);
 
 /* EPOLLIN, for those who have no business with epoll. */
 #define GS_LOOP_READABLE 0x001u

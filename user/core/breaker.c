@@ -34,6 +34,7 @@ static const struct {
 	FIELD(enabled, 0, 1),	    FIELD(min_volume, 1, 1000000), FIELD(failure_percent, 1, 100),
 	FIELD(consecutive, 0, 100), FIELD(open_ms, 100, 3600000),  FIELD(open_max_ms, 100, 3600000),
 	FIELD(trials, 1, 10000),    FIELD(successes, 1, 100),	   FIELD(ramp_ms, 0, 3600000),
+	FIELD(slow_ms, 0, 60000),   FIELD(slow_percent, 1, 100),
 #undef FIELD
 };
 
@@ -89,6 +90,7 @@ struct gs_breaker_spec gs_breaker_spec_default(void)
 		.trials = GS_BREAKER_TRIALS,
 		.successes = GS_BREAKER_SUCCESSES,
 		.ramp_ms = GS_BREAKER_RAMP_MS,
+		.slow_percent = GS_BREAKER_SLOW_PERCENT,
 	};
 }
 
@@ -98,6 +100,9 @@ static void clear_window(struct gs_breaker *breaker, uint64_t now_ms)
 {
 	memset(breaker->ok, 0, sizeof(breaker->ok));
 	memset(breaker->failed, 0, sizeof(breaker->failed));
+	memset(breaker->slow, 0, sizeof(breaker->slow));
+	memset(breaker->handshakes, 0, sizeof(breaker->handshakes));
+	memset(breaker->slow_handshakes, 0, sizeof(breaker->slow_handshakes));
 	breaker->bucket = 0;
 	breaker->bucket_start_ms = now_ms;
 	breaker->consecutive = 0;
@@ -122,6 +127,9 @@ static void turn_window(struct gs_breaker *breaker, uint64_t now_ms)
 		breaker->bucket = (breaker->bucket + 1) % GS_BREAKER_BUCKETS;
 		breaker->ok[breaker->bucket] = 0;
 		breaker->failed[breaker->bucket] = 0;
+		breaker->slow[breaker->bucket] = 0;
+		breaker->handshakes[breaker->bucket] = 0;
+		breaker->slow_handshakes[breaker->bucket] = 0;
 	}
 	if (over > 0)
 		breaker->bucket_start_ms =
@@ -154,6 +162,8 @@ static void enter(struct gs_breaker *breaker, enum gs_breaker_state state, uint6
 	breaker->until_ms = UINT64_MAX;
 	breaker->good = 0;
 	breaker->trials_left = 0;
+	breaker->leases = breaker->completed = breaker->returned = 0;
+	breaker->waits_for_trials = false;
 	breaker->decay_ms = now_ms;
 	clear_window(breaker, now_ms);
 }
@@ -222,14 +232,47 @@ static void decay(struct gs_breaker *breaker, uint64_t now_ms)
 static void count(struct gs_breaker *breaker, enum gs_breaker_result result, uint64_t now_ms)
 {
 	turn_window(breaker, now_ms);
-	if (result == GS_BREAKER_OK)
+	if (result == GS_BREAKER_OK || result == GS_BREAKER_SLOW)
 		breaker->ok[breaker->bucket]++;
 	else
 		breaker->failed[breaker->bucket]++;
+	if (result == GS_BREAKER_SLOW)
+		breaker->slow[breaker->bucket]++;
 	if (result == GS_BREAKER_FAILED_CONNECT)
 		breaker->consecutive++;
 	else
 		breaker->consecutive = 0;
+}
+
+static uint32_t sum(const uint32_t counts[GS_BREAKER_BUCKETS])
+{
+	uint32_t total = 0;
+
+	for (uint32_t i = 0; i < GS_BREAKER_BUCKETS; i++)
+		total += counts[i];
+	return total;
+}
+
+/* At least `percent` of all, which are enough to tell. */
+static bool is_share(const struct gs_breaker_spec *spec, uint32_t count, uint32_t all,
+		     uint32_t percent)
+{
+	return all >= (spec->min_volume ? spec->min_volume : 1) && count > 0 &&
+	       (uint64_t)count * 100 >= (uint64_t)percent * all;
+}
+
+/* The window has just been turned. */
+static bool is_slow(const struct gs_breaker *breaker, const struct gs_breaker_spec *spec)
+{
+	uint32_t probes = sum(breaker->ok) + sum(breaker->failed), slow = sum(breaker->slow);
+
+	if (spec->slow_ms == 0)
+		return false;
+	if (is_share(spec, slow, probes, spec->slow_percent))
+		return true;
+	return slow > 0 && slow * 2 >= probes &&
+	       is_share(spec, sum(breaker->slow_handshakes), sum(breaker->handshakes),
+			spec->slow_percent);
 }
 
 static bool has_failed(const struct gs_breaker *breaker, const struct gs_breaker_spec *spec,
@@ -240,8 +283,7 @@ static bool has_failed(const struct gs_breaker *breaker, const struct gs_breaker
 	if (spec->consecutive > 0 && breaker->consecutive >= spec->consecutive)
 		return true;
 	gs_breaker_window(breaker, now_ms, &ok, &failed);
-	return ok + failed >= (spec->min_volume ? spec->min_volume : 1) && failed > 0 &&
-	       (uint64_t)failed * 100 >= (uint64_t)spec->failure_percent * (ok + failed);
+	return is_share(spec, failed, ok + failed, spec->failure_percent) || is_slow(breaker, spec);
 }
 
 static bool disable(struct gs_breaker *breaker, uint64_t now_ms)
@@ -253,17 +295,77 @@ static bool disable(struct gs_breaker *breaker, uint64_t now_ms)
 	return true;
 }
 
+/* Enough probes are good; and enough trials, unless there is nothing to wait for. */
+static bool may_close(const struct gs_breaker *breaker, const struct gs_breaker_spec *spec,
+		      uint64_t now_ms)
+{
+	uint32_t successes = spec->successes ? spec->successes : 1;
+	uint32_t trials = successes < spec->trials ? successes : spec->trials;
+
+	return breaker->good >= successes &&
+	       (breaker->completed >= trials || breaker->leases == 0 ||
+		now_ms >= breaker->since_ms + GS_LEASE_MS);
+}
+
+static bool close_if(struct gs_breaker *breaker, const struct gs_breaker_spec *spec,
+		     uint64_t now_ms)
+{
+	if (may_close(breaker, spec, now_ms)) {
+		close_up(breaker, spec, now_ms);
+		return true;
+	}
+	breaker->waits_for_trials = breaker->good >= (spec->successes ? spec->successes : 1);
+	return false;
+}
+
 static bool on_trial(struct gs_breaker *breaker, const struct gs_breaker_spec *spec,
 		     enum gs_breaker_result result, uint64_t now_ms)
 {
+	if (result == GS_BREAKER_SLOW) /* neither well nor broken */
+		return false;
 	if (result != GS_BREAKER_OK) {
 		trip(breaker, spec, now_ms);
 		return true;
 	}
 	breaker->good++;
-	if (breaker->good < (spec->successes ? spec->successes : 1))
+	return close_if(breaker, spec, now_ms);
+}
+
+bool gs_breaker_on_lease(struct gs_breaker *breaker, const struct gs_breaker_spec *spec,
+			 enum gs_lease_fate fate, uint64_t now_ms)
+{
+	if (!spec->enabled || breaker->state != GS_BREAKER_HALF_OPEN)
 		return false;
-	close_up(breaker, spec, now_ms);
+	breaker->returned += gs_lease_gives_back(fate);
+	if (fate == GS_LEASE_FAILED) {
+		trip(breaker, spec, now_ms);
+		return true;
+	}
+	breaker->completed += fate == GS_LEASE_DONE;
+	return close_if(breaker, spec, now_ms);
+}
+
+bool gs_breaker_set_leases(struct gs_breaker *breaker, const struct gs_breaker_spec *spec,
+			   uint32_t leases, uint64_t now_ms)
+{
+	if (!spec->enabled || breaker->state != GS_BREAKER_HALF_OPEN)
+		return false;
+	breaker->leases = leases;
+	return close_if(breaker, spec, now_ms);
+}
+
+bool gs_breaker_on_handshake(struct gs_breaker *breaker, const struct gs_breaker_spec *spec,
+			     uint32_t rtt_us, uint64_t now_ms)
+{
+	if (!spec->enabled || spec->slow_ms == 0 ||
+	    (breaker->state != GS_BREAKER_CLOSED && breaker->state != GS_BREAKER_CLOSING))
+		return false;
+	turn_window(breaker, now_ms);
+	breaker->handshakes[breaker->bucket]++;
+	breaker->slow_handshakes[breaker->bucket] += rtt_us > spec->slow_ms * 1000u;
+	if (!is_slow(breaker, spec))
+		return false;
+	trip(breaker, spec, now_ms);
 	return true;
 }
 
@@ -313,6 +415,8 @@ static bool step_state(struct gs_breaker *breaker, const struct gs_breaker_spec 
 		return disable(breaker, now_ms);
 	if (breaker->state == GS_BREAKER_CLOSED)
 		decay(breaker, now_ms);
+	if (breaker->state == GS_BREAKER_HALF_OPEN && close_if(breaker, spec, now_ms))
+		return true;
 	if (now_ms < breaker->until_ms)
 		return false;
 	switch (breaker->state) {
@@ -344,6 +448,10 @@ bool gs_breaker_step(struct gs_breaker *breaker, const struct gs_breaker_spec *s
 uint64_t gs_breaker_due_ms(const struct gs_breaker *breaker)
 {
 	uint64_t due_ms = breaker->state == GS_BREAKER_CLOSED ? UINT64_MAX : breaker->until_ms;
+
+	/* Its probes are good enough: it waits for trials, but no longer. */
+	if (breaker->state == GS_BREAKER_HALF_OPEN && breaker->waits_for_trials)
+		due_ms = breaker->since_ms + GS_LEASE_MS;
 
 	if (breaker->force != GS_BREAKER_AUTO && breaker->force_until_ms < due_ms)
 		due_ms = breaker->force_until_ms;

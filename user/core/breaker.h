@@ -7,14 +7,17 @@
  *   CLOSED     all new flows. Opens on a failure ratio (with a minimum volume) over a window of
  *		GS_BREAKER_BUCKETS seconds, or on connection failures in a row.
  *   OPEN	no new flows, until a time drawn from 1 .. min(open_max, open * 2^exponent).
- *   HALF_OPEN  `trials` new flows, counted in the data plane. Closes after `successes` good
- *results, opens again on a bad one; without either it ends after GS_BREAKER_HALF_OPEN_MS. CLOSING
- *a rising share of new flows (10, 25, 50, 100 % over ramp_ms), judged like CLOSED.
+ *   HALF_OPEN  `trials` new flows, counted in the data plane and lent (lease.h). Closes after
+ *		`successes` good probes and as many completed trials; on probes alone when no trial
+ *		is out, or after GS_LEASE_MS, since nobody may be there to try. Opens again on a bad
+ *		result; without either it ends after GS_BREAKER_HALF_OPEN_MS.
+ *   CLOSING	a rising share of new flows (10, 25, 50, 100 % over ramp_ms), judged like CLOSED.
  *
  * Each change begins a new epoch; results of an earlier one change nothing.
  */
 #pragma once
 
+#include "lease.h"
 #include "types.h"
 
 enum gs_breaker_state {
@@ -28,6 +31,7 @@ enum gs_breaker_state {
 /* What one attempt came to. CONNECT: refused, reset or silent before anything was said. */
 enum gs_breaker_result {
 	GS_BREAKER_OK,
+	GS_BREAKER_SLOW, /* good, but slower than the spec's slow_ms */
 	GS_BREAKER_FAILED,
 	GS_BREAKER_FAILED_CONNECT,
 };
@@ -45,9 +49,10 @@ enum gs_breaker_force { GS_BREAKER_AUTO, GS_BREAKER_FORCED_OPEN, GS_BREAKER_FORC
 #define GS_BREAKER_TRIALS 10u
 #define GS_BREAKER_SUCCESSES 4u
 #define GS_BREAKER_RAMP_MS 4000u
+#define GS_BREAKER_SLOW_PERCENT 80u
 
 /* One number of a spec by name: documents, SQL and checks go through these. enabled: 0 or 1. */
-enum { GS_BREAKER_FIELDS = 9 };
+enum { GS_BREAKER_FIELDS = 11, GS_BREAKER_OLD_FIELDS = 9 };
 struct gs_breaker_field {
 	const char *name;
 	int64_t min, max;
@@ -73,10 +78,17 @@ struct gs_breaker {
 	uint32_t bucket;	  /* its index */
 	uint32_t ok[GS_BREAKER_BUCKETS];
 	uint32_t failed[GS_BREAKER_BUCKETS];
-	uint32_t consecutive; /* connection failures in a row */
-	uint32_t good;	      /* HALF_OPEN: results */
-	uint32_t trials_left; /* HALF_OPEN: of gs_breaker_take_trial */
-	uint64_t decay_ms;    /* CLOSED: when the exponent was last lowered, or the state began */
+	uint32_t slow[GS_BREAKER_BUCKETS];	      /* of ok */
+	uint32_t handshakes[GS_BREAKER_BUCKETS];      /* of clients */
+	uint32_t slow_handshakes[GS_BREAKER_BUCKETS]; /* of these */
+	uint32_t consecutive;			      /* connection failures in a row */
+	uint32_t good;				      /* HALF_OPEN: results */
+	uint32_t trials_left;			      /* HALF_OPEN: of gs_breaker_take_trial */
+	uint32_t leases;       /* HALF_OPEN: trials that nothing has come of yet */
+	uint32_t completed;    /* HALF_OPEN: trials that became connections */
+	uint32_t returned;     /* HALF_OPEN: trials given back */
+	bool waits_for_trials; /* HALF_OPEN: its probes are good enough */
+	uint64_t decay_ms;     /* CLOSED: when the exponent was last lowered, or the state began */
 
 	enum gs_breaker_force force;
 	uint64_t force_until_ms;
@@ -106,6 +118,18 @@ void gs_breaker_init(struct gs_breaker *breaker, uint64_t now_ms, uint64_t seed)
  */
 bool gs_breaker_on_result(struct gs_breaker *breaker, const struct gs_breaker_spec *spec,
 			  uint32_t epoch, enum gs_breaker_result result, uint64_t now_ms);
+/*
+ * A client's handshake took so long. Anybody can send slow ones: they open it only where half of
+ * the probes were slow, too. True: the state has changed.
+ */
+bool gs_breaker_on_handshake(struct gs_breaker *breaker, const struct gs_breaker_spec *spec,
+			     uint32_t rtt_us, uint64_t now_ms);
+/* HALF_OPEN: something has become of a lease of this epoch. True: the state has changed. */
+bool gs_breaker_on_lease(struct gs_breaker *breaker, const struct gs_breaker_spec *spec,
+			 enum gs_lease_fate fate, uint64_t now_ms);
+/* HALF_OPEN: so many leases are out. True: the state has changed. */
+bool gs_breaker_set_leases(struct gs_breaker *breaker, const struct gs_breaker_spec *spec,
+			   uint32_t leases, uint64_t now_ms);
 /* What time alone changes. True: state, permit or force has changed. */
 bool gs_breaker_step(struct gs_breaker *breaker, const struct gs_breaker_spec *spec,
 		     uint64_t now_ms);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "health.h"
 
+#include "probe_spec.h"
 #include "retry.h"
 
 #include <string.h>
@@ -17,7 +18,9 @@ static const char *const CLASS_NAMES[] = {
 	[GS_PROBE_REFUSED] = "refused",
 	[GS_PROBE_TIMEOUT] = "timeout",
 	[GS_PROBE_RESET] = "reset",
-	[GS_PROBE_HTTP_STATUS] = "http_status",
+	[GS_PROBE_TLS] = "tls",
+	[GS_PROBE_STATUS] = "status",
+	[GS_PROBE_BODY] = "body",
 	[GS_PROBE_BAD_REPLY] = "bad_reply",
 	[GS_PROBE_NO_ROUTE] = "no_route",
 	[GS_PROBE_LOCAL] = "local",
@@ -27,7 +30,7 @@ _Static_assert(sizeof(CLASS_NAMES) / sizeof(CLASS_NAMES[0]) == GS_PROBE_CLASS__C
 
 struct gs_probe_spec gs_probe_spec_default(void)
 {
-	return (struct gs_probe_spec){
+	struct gs_probe_spec spec = {
 		.kind = GS_PROBE_TCP,
 		.interval_ms = GS_HEALTH_INTERVAL_MS,
 		.timeout_ms = GS_HEALTH_TIMEOUT_MS,
@@ -37,6 +40,9 @@ struct gs_probe_spec gs_probe_spec_default(void)
 		.fall = GS_HEALTH_FALL,
 		.clear = GS_HEALTH_CLEAR,
 	};
+
+	gs_probe_texts_default(&spec);
+	return spec;
 }
 
 /* ---- the state machine ----------------------------------------------------------------------- */
@@ -227,6 +233,11 @@ uint32_t gs_health_worst_case_ms(const struct gs_probe_spec *spec)
 			start_ms[i] = start_ms[i - GS_HEALTH_PIPELINE_MAX] + spec->timeout_ms;
 	}
 	return at_most(start_ms[fall - 1] + spec->timeout_ms, UINT32_MAX);
+}
+
+uint32_t gs_health_failover_bound_ms(const struct gs_probe_spec *spec)
+{
+	return at_most((uint64_t)gs_health_worst_case_ms(spec) + GS_HEALTH_PUBLISH_MS, UINT32_MAX);
 }
 
 /* ---- names ----------------------------------------------------------------------------------- */

@@ -26,7 +26,9 @@ enum gs_probe_class {
 	GS_PROBE_REFUSED,
 	GS_PROBE_TIMEOUT,
 	GS_PROBE_RESET,
-	GS_PROBE_HTTP_STATUS,
+	GS_PROBE_TLS,	 /* no TLS, or a certificate that is not trusted */
+	GS_PROBE_STATUS, /* HTTP status, DNS rcode, gRPC not serving, exit code */
+	GS_PROBE_BODY,	 /* the text that is expected is not there */
 	GS_PROBE_BAD_REPLY,
 	GS_PROBE_NO_ROUTE,
 	GS_PROBE_LOCAL,
@@ -42,6 +44,8 @@ enum gs_probe_class {
 #define GS_HEALTH_FALL 3u
 #define GS_HEALTH_CLEAR 10u
 #define GS_HEALTH_FAILOVER_BUDGET_MS 1000u
+/* From the verdict to words that packets read: the same turn of the loop, and then some. */
+#define GS_HEALTH_PUBLISH_MS 10u
 /* Probes of one target that may be unanswered at the same time. */
 #define GS_HEALTH_PIPELINE_MAX 16u
 
@@ -82,8 +86,10 @@ uint32_t gs_health_next_ms(const struct gs_health *health, const struct gs_probe
 uint32_t gs_health_missing(const struct gs_health *health, const struct gs_probe_spec *spec);
 /* How long a probe may be silent before the next one is sent beside it (pipelining). */
 uint32_t gs_health_soft_deadline_ms(const struct gs_probe_spec *spec);
-/* Worst case from the target's last answer to the verdict, in ms: what the checker compares. */
+/* Worst case from the target's last answer to the verdict, in ms. */
 uint32_t gs_health_worst_case_ms(const struct gs_probe_spec *spec);
+/* And until packets go elsewhere: the bound of a failover. Compared with a budget, and a metric. */
+uint32_t gs_health_failover_bound_ms(const struct gs_probe_spec *spec);
 
 const char *gs_health_state_name(enum gs_health_state state);
 const char *gs_probe_class_name(enum gs_probe_class class);

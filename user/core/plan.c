@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "plan.h"
 
-#include "geo.h"
 #include "maps/gs_hash.h"
 
 #include <math.h>
@@ -17,172 +16,203 @@ bool gs_plan_region_allowed(const struct gs_region *region)
 
 /* ---- making ---------------------------------------------------------------------------------- */
 
-static bool is_candidate(const struct gs_region *region, const struct gs_region_set *served)
+/* What the tied ones take of the clients, and the sum: weights that are all 0 count alike. */
+static uint32_t take_weights(const struct gs_ranking *ranking, uint32_t weight[GS_PLAN_REGIONS])
 {
-	if (region->id == 0 || region->id >= GS_MAX_REGIONS || !gs_plan_region_allowed(region))
-		return false;
-	return !served || (served->words[region->id / 64] >> (region->id % 64) & 1);
+	uint32_t total = 0;
+
+	for (uint8_t i = 0; i < ranking->tied; i++)
+		total += weight[i] = ranking->weight[i];
+	for (uint8_t i = 0; i < ranking->tied && total == 0; i++)
+		weight[i] = 1;
+	return total ? total : ranking->tied;
 }
 
-static const struct gs_region *find_region(const struct gs_region *regions, uint32_t count,
-					   gs_id id)
+static void set_shares(const struct gs_ranking *ranking, const uint32_t *weight, uint32_t total,
+		       struct gs_plan *plan)
 {
-	for (uint32_t i = 0; i < count; i++)
-		if (regions[i].id == id)
-			return &regions[i];
-	return NULL;
-}
+	uint32_t sum = 0;
 
-static bool holds(const struct gs_plan *plan, gs_id region)
-{
 	for (uint8_t i = 0; i < plan->count; i++)
-		if (plan->region[i] == region)
-			return true;
-	return false;
-}
-
-static void append(struct gs_plan *plan, gs_id region, double distance_km)
-{
-	if (plan->count == GS_PLAN_REGIONS || holds(plan, region))
-		return;
-	plan->region[plan->count] = region;
-	plan->distance_km[plan->count] = distance_km;
-	plan->count++;
-}
-
-static double distance_from(const struct gs_coord *from, const struct gs_region *region)
-{
-	return from ? gs_geo_distance_km(from, &region->coord) : -1.0;
-}
-
-/* Candidates behind the first `fixed` entries, nearest first, ties by id; the farthest fall out. */
-static void add_nearest(struct gs_plan *plan, const struct gs_region *regions, uint32_t count,
-			const struct gs_region_set *served, const struct gs_coord *from)
-{
-	uint8_t fixed = plan->count;
-
-	for (uint32_t i = 0; i < count; i++) {
-		double km;
-		uint8_t at;
-
-		if (!is_candidate(&regions[i], served) || holds(plan, regions[i].id))
-			continue;
-		km = gs_geo_distance_km(from, &regions[i].coord);
-		at = plan->count;
-		while (at > fixed &&
-		       (plan->distance_km[at - 1] > km ||
-			(plan->distance_km[at - 1] == km && plan->region[at - 1] > regions[i].id)))
-			at--;
-		if (at == GS_PLAN_REGIONS)
-			continue;
-		if (plan->count < GS_PLAN_REGIONS)
-			plan->count++;
-		for (uint8_t j = (uint8_t)(plan->count - 1); j > at; j--) {
-			plan->region[j] = plan->region[j - 1];
-			plan->distance_km[j] = plan->distance_km[j - 1];
-		}
-		plan->region[at] = regions[i].id;
-		plan->distance_km[at] = km;
+		plan->share[i] = FULL_SHARE;
+	for (uint8_t i = 0; i + 1 < ranking->tied; i++) {
+		sum += weight[i];
+		plan->share[i] = (uint16_t)((FULL_SHARE + 1ULL) * sum / total - 1);
 	}
 }
 
-static void add_default_order(struct gs_plan *plan, const struct gs_policy *policy,
-			      const struct gs_region *regions, uint32_t count,
-			      const struct gs_region_set *served, const struct gs_coord *from)
+static void scale_spare(struct gs_plan *plan, const double *weight, uint8_t count)
 {
-	for (uint8_t i = 0; i < policy->order_count && i < GS_POLICY_ORDER_MAX; i++) {
-		const struct gs_region *region = find_region(regions, count, policy->order[i]);
+	double top = 0;
 
-		if (region && is_candidate(region, served))
-			append(plan, region->id, distance_from(from, region));
+	for (uint8_t i = 0; i < count; i++)
+		top = weight[i] > top ? weight[i] : top;
+	for (uint8_t i = 0; i < count; i++) {
+		double scaled = weight[i] / top * FULL_SHARE;
+
+		/* Whoever has a weight, however small, is drawn now and then. */
+		plan->spare[i] = scaled < 1.0 ? 1 : (uint16_t)lround(scaled);
 	}
-	/* Regions are sorted by id. */
-	for (uint32_t i = 0; i < count; i++)
-		if (is_candidate(&regions[i], served))
-			append(plan, regions[i].id, distance_from(from, &regions[i]));
 }
 
-static void set_shares(struct gs_plan *plan, const struct gs_region *regions, uint32_t count)
+static void set_spare(const struct gs_ranker *ranker, const struct gs_ranking *ranking,
+		      const uint32_t *share_weight, struct gs_plan *plan)
 {
-	uint64_t capacity[GS_PLAN_REGIONS], top = 0;
+	double weight[GS_PLAN_REGIONS];
 	bool all_stated = true;
 
 	for (uint8_t i = 0; i < plan->count; i++) {
-		plan->share[i] = FULL_SHARE;
-		capacity[i] = find_region(regions, count, plan->region[i])->capacity;
-		all_stated = all_stated && capacity[i] > 0;
-		if (capacity[i] > top)
-			top = capacity[i];
+		weight[i] = (double)ranker->regions[ranking->index[i]].capacity;
+		all_stated = all_stated && weight[i] > 0;
 	}
-	if (plan->count == 0)
+	if (all_stated) {
+		scale_spare(plan, weight, plan->count);
 		return;
-	if (!all_stated) {
+	}
+	if (ranking->tied < 2) {
 		plan->spare[plan->count > 1 ? 1 : 0] = FULL_SHARE;
 		return;
 	}
-	for (uint8_t i = 0; i < plan->count; i++) {
-		double weight = (double)capacity[i] / (double)top * FULL_SHARE;
+	for (uint8_t i = 0; i < ranking->tied; i++)
+		weight[i] = share_weight[i];
+	scale_spare(plan, weight, ranking->tied);
+}
 
-		/* Whoever states a capacity, however small, is drawn now and then. */
-		plan->spare[i] = weight < 1.0 ? 1 : (uint16_t)lround(weight);
-	}
+void gs_plan_from_ranking(const struct gs_ranker *ranker, const struct gs_ranking *ranking,
+			  struct gs_plan *ret_plan)
+{
+	uint32_t weight[GS_PLAN_REGIONS], total;
+
+	memset(ret_plan, 0, sizeof(*ret_plan));
+	ret_plan->count = ranking->count;
+	for (uint8_t i = 0; i < ranking->count; i++)
+		ret_plan->region[i] = ranker->regions[ranking->index[i]].id;
+	if (ranking->count == 0)
+		return;
+	total = take_weights(ranking, weight);
+	set_shares(ranking, weight, total, ret_plan);
+	set_spare(ranker, ranking, weight, ret_plan);
 }
 
 void gs_plan_make(const struct gs_policy *policy, const struct gs_location *location,
 		  const struct gs_region *regions, uint32_t region_count,
 		  const struct gs_region_set *served, struct gs_plan *ret_plan)
 {
-	const struct gs_region *target = NULL;
-	const struct gs_coord *from = location->has_coord ? &location->coord : NULL;
+	struct gs_ranked_policy ranked;
+	struct gs_ranking ranking;
+	struct gs_ranker ranker;
 
-	memset(ret_plan, 0, sizeof(*ret_plan));
-	if (location->override_region)
-		target = find_region(regions, region_count, location->override_region);
-	if (target) {
-		if (is_candidate(target, served))
-			append(ret_plan, target->id, 0.0);
-		add_nearest(ret_plan, regions, region_count, served, &target->coord);
-	} else if (policy->kind == GS_POLICY_GEO && from) {
-		add_nearest(ret_plan, regions, region_count, served, from);
-	} else {
-		add_default_order(ret_plan, policy, regions, region_count, served, from);
-	}
-	set_shares(ret_plan, regions, region_count);
+	gs_ranker_init(&ranker, regions, region_count, NULL);
+	gs_ranker_move(&ranker, 0, location);
+	gs_ranked_policy_init(&ranked, &ranker, policy, served);
+	gs_rank(&ranker, &ranked, NULL, location->override_region, &ranking);
+	gs_plan_from_ranking(&ranker, &ranking, ret_plan);
 }
 
 /* ---- picking --------------------------------------------------------------------------------- */
 
-int gs_plan_pick(const struct gs_plan *plan, const bool *usable, uint64_t draw)
+gs_id gs_plan_largest(const struct gs_plan *plan)
+{
+	gs_id largest = 0;
+	uint32_t most = 0, before = 0;
+
+	for (uint8_t i = 0; i < plan->count && before <= UINT16_MAX; i++) {
+		uint32_t end = plan->share[i] + 1u;
+
+		if (end - before > most) {
+			most = end - before;
+			largest = plan->region[i];
+		}
+		before = end;
+	}
+	return largest;
+}
+
+int gs_plan_home(const struct gs_plan *plan, uint64_t draw)
 {
 	uint16_t slot = draw & 0xffff;
-	uint64_t total = 0, point;
-	int first_usable = -1;
 
-	for (int i = 0; i < plan->count; i++) {
-		if (slot > plan->share[i])
-			continue;
-		if (usable[i])
+	for (int i = 0; i < plan->count; i++)
+		if (slot <= plan->share[i])
 			return i;
-		break;
-	}
-	for (int i = 0; i < plan->count; i++) {
-		if (!usable[i])
-			continue;
-		total += plan->spare[i];
-		if (first_usable < 0)
-			first_usable = i;
-	}
+	return -1;
+}
+
+/* The second one: by these weights, over usable regions but `but`. -1: none weighs anything. */
+static int second_draw(const struct gs_plan *plan, const bool *usable, int but,
+		       const uint16_t *weight, uint64_t draw)
+{
+	uint64_t total = 0, point;
+
+	for (int i = 0; i < plan->count; i++)
+		if (usable[i] && i != but)
+			total += weight[i];
 	if (total == 0)
-		return first_usable;
+		return -1;
 	point = (((draw >> 16) & 0xffffffff) * total) >> 32;
 	for (int i = 0; i < plan->count; i++) {
-		if (!usable[i])
+		if (!usable[i] || i == but)
 			continue;
-		if (point < plan->spare[i])
+		if (point < weight[i])
 			return i;
-		point -= plan->spare[i];
+		point -= weight[i];
 	}
-	return first_usable; /* not reached: point < total */
+	return -1; /* not reached: point < total */
+}
+
+static int first_usable(const struct gs_plan *plan, const bool *usable)
+{
+	for (int i = 0; i < plan->count; i++)
+		if (usable[i])
+			return i;
+	return -1;
+}
+
+/* Of a client whose own region is not usable. */
+static int pick_spare(const struct gs_plan *plan, const bool *usable, const struct gs_fill *fill,
+		      uint64_t draw)
+{
+	uint16_t spare[GS_PLAN_REGIONS];
+	int at = -1;
+
+	for (int i = 0; i < plan->count; i++)
+		spare[i] = fill ? fill[i].spare : 0;
+	at = second_draw(plan, usable, -1, spare, draw);
+	if (at < 0)
+		at = second_draw(plan, usable, -1, plan->spare, draw);
+	return at < 0 ? first_usable(plan, usable) : at;
+}
+
+int gs_plan_pick_filled(const struct gs_plan *plan, const bool *usable, const struct gs_fill *fill,
+			uint8_t priority, uint64_t draw, enum gs_plan_way *ret_way)
+{
+	int home = gs_plan_home(plan, draw), at = -1;
+	uint16_t room[GS_PLAN_REGIONS];
+
+	*ret_way = GS_WAY_SHED;
+	if (home >= 0 && fill && gs_fill_sheds(draw, fill[home].shed, priority))
+		return -1;
+	if (home >= 0 && fill && gs_fill_leaves(draw, fill[home].away)) {
+		for (int i = 0; i < plan->count; i++)
+			room[i] = fill[i].room;
+		at = second_draw(plan, usable, home, room, draw);
+	}
+	*ret_way = GS_WAY_ROOM;
+	if (at >= 0)
+		return at;
+	*ret_way = GS_WAY_HOME;
+	if (home >= 0 && usable[home])
+		return home;
+	at = pick_spare(plan, usable, fill, draw);
+	*ret_way = at < 0 ? GS_WAY_NONE : GS_WAY_SPARE;
+	return at;
+}
+
+int gs_plan_pick(const struct gs_plan *plan, const bool *usable, uint64_t draw)
+{
+	enum gs_plan_way way;
+
+	return gs_plan_pick_filled(plan, usable, NULL, 0, draw, &way);
 }
 
 /* ---- interning ------------------------------------------------------------------------------- */

@@ -2,6 +2,8 @@
 #include "service_spec.h"
 
 #include "cidr.h"
+#include "damping.h"
+#include "panic.h"
 
 #include <errno.h>
 #include <string.h>
@@ -73,7 +75,16 @@ static const struct {
 	NUMBER("limit_flows", "limits", "flows", limit.flows, 0, GS_LIMIT_MAX, 0),
 	NUMBER("limit_prefix4", "limits", "prefix4", limit.prefix4, 8, 32, 32),
 	NUMBER("limit_prefix6", "limits", "prefix6", limit.prefix6, 16, 128, 64),
+	NUMBER("limit_priority", "limits", "priority", limit.priority, 0, 7, 4),
 	NUMBER("stale_after_s", "stale", "after_s", stale.after_s, 10, 86400, 300),
+	NUMBER("damping_suppress", "damping", "suppress", damping.suppress, 0,
+	       GS_DAMPING_PENALTY_MAX, GS_DAMPING_SUPPRESS),
+	NUMBER("damping_reuse", "damping", "reuse", damping.reuse, 1, GS_DAMPING_PENALTY_MAX - 1,
+	       GS_DAMPING_REUSE),
+	NUMBER("damping_half_life_s", "damping", "half_life_s", damping.half_life_s, 1, 3600,
+	       GS_DAMPING_HALF_LIFE_S),
+	NUMBER("damping_ceiling_s", "damping", "ceiling_s", damping.ceiling_s, 1, 86400,
+	       GS_DAMPING_CEILING_S),
 #undef NUMBER
 };
 
@@ -113,6 +124,8 @@ static bool uses_group(const struct gs_service *service, const char *group)
 		return service->affinity.kind == GS_AFFINE_PREFIX;
 	if (strcmp(group, "stale") == 0)
 		return service->stale.kind != GS_STALE_IS_KEPT;
+	if (strcmp(group, "damping") == 0)
+		return service->damping.suppress > 0;
 	return service->limit.client_packets > 0 || service->limit.client_flows > 0;
 }
 
@@ -130,6 +143,7 @@ void gs_service_spec_default(struct gs_service *service)
 {
 	service->affinity.kind = GS_AFFINE_FLOW;
 	service->stale.kind = GS_STALE_IS_KEPT;
+	service->panic = (struct gs_panic_spec){.percent = GS_PANIC_PERCENT};
 	for (uint32_t i = 0; i < GS_SERVICE_NUMBERS; i++)
 		gs_service_number_set(service, i, NUMBERS[i].number.otherwise);
 }

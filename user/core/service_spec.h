@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A service's affinity, limits and stale policy: the words for their kinds, and their numbers as
- * one list, so that columns, documents, files and checks say the same. Pure.
+ * A service's affinity, limits, stale policy and damping: the words for their kinds, and their
+ * numbers as one list, so that columns, documents, files and checks say the same. Pure.
  */
 #pragma once
 
@@ -13,7 +13,7 @@ const char *gs_stale_name(enum gs_stale_kind kind); /* keep pass drop */
 int gs_affine_parse(const char *text, enum gs_affine *ret_affine);
 int gs_stale_parse(const char *text, enum gs_stale_kind *ret_kind);
 
-enum { GS_SERVICE_NUMBERS = 9 };
+enum { GS_SERVICE_NUMBERS = 14 };
 
 struct gs_service_number {
 	const char *name;   /* of the column and field: "limit_client_flows" */
@@ -30,7 +30,8 @@ void gs_service_number_set(struct gs_service *service, uint32_t index, uint32_t 
 /* In its range; or 0 where the service's kinds and limits do not use it. */
 bool gs_service_number_is_valid(const struct gs_service *service, uint32_t index);
 
-/* Each flow for itself, no limit, stale tables kept. */
+/* Each flow for itself, no limit, stale tables kept, panic below 50 %, and then anything serves;
+ * what flaps is damped. */
 void gs_service_spec_default(struct gs_service *service);
 
 /*

@@ -2,6 +2,7 @@
 #include "snapshot.h"
 
 #include "cidr.h"
+#include "place.h"
 
 #include <errno.h>
 #include <string.h>
@@ -27,22 +28,24 @@ ASSERT_OBJECT(gs_policy);
 ASSERT_OBJECT(gs_service);
 ASSERT_OBJECT(gs_backend);
 
+/* Ids begin with 1 and have few gaps: the first look is where it would be without any. */
 static const void *find_id(const void *array, uint32_t count, size_t size, gs_id id)
 {
-	uint32_t low = 0, high = count;
+	uint32_t low = 0, high = count, next = id > 0 ? id - 1u : 0;
 
 	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
-		const void *at = (const char *)array + middle * size;
+		uint32_t look = next < high ? next : low + (high - low) / 2;
+		const void *at = (const char *)array + look * size;
 		gs_id found;
 
 		memcpy(&found, at, sizeof(found));
 		if (found == id)
 			return at;
 		if (found < id)
-			low = middle + 1;
+			low = look + 1;
 		else
-			high = middle;
+			high = look;
+		next = UINT32_MAX;
 	}
 	return NULL;
 }
@@ -105,6 +108,22 @@ const struct gs_backend *gs_snapshot_backend_named(const struct gs_snapshot *sna
 			 name);
 }
 
+const struct gs_override *gs_snapshot_place_override(const struct gs_snapshot *snapshot,
+						     const struct gs_location *location)
+{
+	const struct gs_override *best = NULL;
+
+	for (uint32_t i = 0; i < snapshot->override_count; i++) {
+		const struct gs_override *override = &snapshot->overrides[i];
+
+		if (override->place.kind != GS_PLACE_EVERYBODY &&
+		    (!best || override->place.kind > best->place.kind) &&
+		    gs_place_holds(&override->place, location) == GS_PLACE_YES)
+			best = override;
+	}
+	return best;
+}
+
 /* ---- words -----------------------------------------------------------------------------------*/
 
 static const char *const admin_names[] = {
@@ -117,11 +136,17 @@ static const char *const admin_names[] = {
 static const char *const policy_kind_names[] = {
 	[GS_POLICY_GEO] = "geo",
 	[GS_POLICY_FAILOVER] = "failover",
+	[GS_POLICY_LATENCY] = "latency",
+	[GS_POLICY_COST] = "cost",
+	[GS_POLICY_AVAILABILITY] = "availability",
+	[GS_POLICY_WEIGHTED] = "weighted",
+	[GS_POLICY_RANKED] = "ranked",
 };
 static const char *const probe_kind_names[] = {
-	[GS_PROBE_NONE] = "none",
-	[GS_PROBE_TCP] = "tcp",
-	[GS_PROBE_HTTP] = "http",
+	[GS_PROBE_NONE] = "none",   [GS_PROBE_TCP] = "tcp",	[GS_PROBE_HTTP] = "http",
+	[GS_PROBE_HTTPS] = "https", [GS_PROBE_UDP] = "udp",	[GS_PROBE_DNS] = "dns",
+	[GS_PROBE_GRPC] = "grpc",   [GS_PROBE_GRPCS] = "grpcs", [GS_PROBE_ICMP] = "icmp",
+	[GS_PROBE_EXEC] = "exec",
 };
 static const char *const forward_names[] = {
 	[GS_FORWARD_AS_IPIP] = "ipip",
@@ -220,6 +245,22 @@ int gs_forward_parse(const char *text, enum gs_forward *ret_forward)
 int gs_access_compare(const struct gs_access *a, const struct gs_access *b)
 {
 	int order = gs_prefix_compare(&a->prefix, &b->prefix);
+
+	return order ? order : (int)a->service - (int)b->service;
+}
+
+int gs_override_compare(const struct gs_override *a, const struct gs_override *b)
+{
+	int order = gs_place_compare(&a->place, &b->place);
+
+	if (!order && a->asn != b->asn)
+		order = a->asn < b->asn ? -1 : 1;
+	return order ? order : gs_prefix_compare(&a->prefix, &b->prefix);
+}
+
+int gs_fence_compare(const struct gs_fence *a, const struct gs_fence *b)
+{
+	int order = gs_place_compare(&a->place, &b->place);
 
 	return order ? order : (int)a->service - (int)b->service;
 }

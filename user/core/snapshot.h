@@ -20,11 +20,15 @@ const struct gs_service *gs_snapshot_service_named(const struct gs_snapshot *sna
 const struct gs_backend *gs_snapshot_backend_named(const struct gs_snapshot *snapshot,
 						   const char *name);
 
+/* The override of the smallest place the location is in: subdivision, country, continent. NULL. */
+const struct gs_override *gs_snapshot_place_override(const struct gs_snapshot *snapshot,
+						     const struct gs_location *location);
+
 const char *gs_admin_name(enum gs_admin admin); /* auto force_up drain maintenance force_down */
 int gs_admin_parse(const char *text, enum gs_admin *ret_admin); /* -EINVAL */
 const char *gs_protocol_name(enum gs_protocol protocol);	/* tcp udp */
-const char *gs_policy_kind_name(enum gs_policy_kind kind);	/* geo failover */
-const char *gs_probe_kind_name(enum gs_probe_kind kind);	/* none tcp http */
+const char *gs_policy_kind_name(enum gs_policy_kind kind);	/* geo failover latency ... */
+const char *gs_probe_kind_name(enum gs_probe_kind kind);	/* none tcp http https ... */
 const char *gs_forward_name(enum gs_forward forward);		/* ipip gue l2 nat */
 /* -EINVAL */
 int gs_protocol_parse(const char *text, enum gs_protocol *ret_protocol);
@@ -34,6 +38,12 @@ int gs_forward_parse(const char *text, enum gs_forward *ret_forward);
 
 /* Order of gs_snapshot.access: prefix, then service, that of every service (0) first. */
 int gs_access_compare(const struct gs_access *a, const struct gs_access *b);
+
+/* What an override is of: prefixes, then systems, then places. Two that compare equal are of one.
+ */
+int gs_override_compare(const struct gs_override *a, const struct gs_override *b);
+/* Order of gs_snapshot.fences: place, then service, that of every service (0) first. */
+int gs_fence_compare(const struct gs_fence *a, const struct gs_fence *b);
 
 /* [a-z0-9][a-z0-9-]*, 1 to 63 characters */
 bool gs_name_is_valid(const char *name);
@@ -49,7 +59,7 @@ bool gs_addr_is_host(const struct gs_addr *addr);
  * What the database's constraints say as well, checked again because rows and files are hostile:
  * sorted by id, ids in range, names, references, ports, coordinates, VIPs that are no backend's
  * address, families that L2 and NAT forwarding can serve, deadlines of drains only, a default order
- * that names each region at most once, access rules sorted. 0 or -EINVAL, *error names the place:
- * "services[0].port: ...", counted in the snapshot's arrays. Needs 80 kB of stack.
+ * that names each region at most once, access rules and fences sorted. 0 or -EINVAL, *error names
+ * the place: "services[0].port: ...", counted in the snapshot's arrays. Needs 80 kB of stack.
  */
 int gs_snapshot_check(const struct gs_snapshot *snapshot, struct gs_error *error);

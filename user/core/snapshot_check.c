@@ -3,8 +3,14 @@
 #include "breaker.h"
 #include "cidr.h"
 #include "geo.h"
+#include "latency.h"
 #include "maps/gs_maps.h"
 #include "moment.h"
+#include "overlay.h"
+#include "override.h"
+#include "place.h"
+#include "policy.h"
+#include "probe_spec.h"
 #include "service_spec.h"
 #include "snapshot.h"
 
@@ -21,6 +27,8 @@ enum {
 	WEIGHT_MAX = 1000,
 	FORCES_MAX = 4096,
 	ACCESS_MAX = 65536, /* of a family */
+	PLACES_MAX = 1024,  /* overrides of places */
+	ASNS_MAX = 1024,    /* overrides of autonomous systems */
 };
 
 _Static_assert(GS_ID_MAX_REGION == GS_MAX_REGIONS - 1 && GS_ID_MAX_POLICY == GS_MAX_POLICIES - 1 &&
@@ -138,12 +146,22 @@ static struct key backend_name(const struct gs_snapshot *snapshot, uint32_t i)
 	return name_key(snapshot->backends[i].name);
 }
 
-static struct key override_prefix(const struct gs_snapshot *snapshot, uint32_t i)
+static struct key override_match(const struct gs_snapshot *snapshot, uint32_t i)
 {
-	const struct gs_prefix *prefix = &snapshot->overrides[i].prefix;
+	const struct gs_override *override = &snapshot->overrides[i];
+	const struct gs_prefix *prefix = &override->prefix;
+	const struct gs_place *place = &override->place;
 
-	return (struct key){{prefix->addr.bytes, &prefix->length},
-			    {sizeof(prefix->addr.bytes), sizeof(prefix->length)}};
+	switch (gs_override_of(override)) {
+	case GS_OVERRIDE_OF_PLACE:
+		return (struct key){{&place->kind, place->code},
+				    {sizeof(place->kind), strlen(place->code)}};
+	case GS_OVERRIDE_OF_ASN:
+		return (struct key){{&override->asn, NULL}, {sizeof(override->asn), 0}};
+	default:
+		return (struct key){{prefix->addr.bytes, &prefix->length},
+				    {sizeof(prefix->addr.bytes), sizeof(prefix->length)}};
+	}
 }
 
 static struct key backend_place(const struct gs_snapshot *snapshot, uint32_t i)
@@ -236,6 +254,12 @@ static int check_region(const struct gs_snapshot *snapshot, uint32_t i, struct g
 			      region->cost);
 	if (region->capacity > INT64_MAX)
 		return refuse(error, "regions[%u].capacity: more than the database can hold", i);
+	if (!(region->availability >= 0 && region->availability <= 100))
+		return refuse(error, "regions[%u].availability: %g is not 0 to 100 percent", i,
+			      region->availability);
+	if (region->target > 100)
+		return refuse(error, "regions[%u].target: %u is not 0 to 100 percent", i,
+			      region->target);
 	if (region->admin >= GS_ADMIN__COUNT)
 		return refuse(error, "regions[%u].admin: unknown state %u", i,
 			      (unsigned)region->admin);
@@ -243,6 +267,53 @@ static int check_region(const struct gs_snapshot *snapshot, uint32_t i, struct g
 		return refuse(error, "regions[%u].limits: %u packets, %u flows: up to %d", i,
 			      region->limit_packets, region->limit_flows, GS_LIMIT_MAX);
 	return check_drain("regions", i, region->admin, region->drain_until_unix_ms, error);
+}
+
+static int check_order(const struct gs_snapshot *snapshot, uint32_t i, struct gs_error *error)
+{
+	const struct gs_policy *policy = &snapshot->policies[i];
+
+	if (policy->order_count < 1 || policy->order_count > GS_POLICY_ORDER_MAX)
+		return refuse(error, "policies[%u].order: %u regions, not 1 to %d", i,
+			      policy->order_count, GS_POLICY_ORDER_MAX);
+	for (unsigned place = 0; place < policy->order_count; place++) {
+		if (!gs_snapshot_region(snapshot, policy->order[place]))
+			return refuse(error, "policies[%u].order[%u]: no region has id %u", i,
+				      place, policy->order[place]);
+		if (gs_policy_place(policy, policy->order[place]) != (int)place)
+			return refuse(error, "policies[%u].order[%u]: names a region twice", i,
+				      place);
+		if (policy->bias[place] < -GS_BIAS_MAX || policy->bias[place] > GS_BIAS_MAX)
+			return refuse(error, "policies[%u].bias: %d is not -99 to 99 percent", i,
+				      policy->bias[place]);
+		if (policy->weight[place] > GS_POLICY_WEIGHT_MAX)
+			return refuse(error, "policies[%u].weight: %u is not 0 to %d", i,
+				      policy->weight[place], GS_POLICY_WEIGHT_MAX);
+	}
+	return 0;
+}
+
+static int check_rank(const struct gs_policy *policy, uint32_t i, struct gs_error *error)
+{
+	const char *wrong;
+
+	if (policy->kind >= GS_POLICY__COUNT)
+		return refuse(error, "policies[%u].kind: unknown kind %u", i,
+			      (unsigned)policy->kind);
+	if (policy->kind != GS_POLICY_RANKED && policy->rank_count != 0)
+		return refuse(error, "policies[%u].rank: only of kind ranked, it is %s", i,
+			      gs_policy_kind_name(policy->kind));
+	wrong = policy->kind == GS_POLICY_RANKED ? gs_rank_error(policy->rank, policy->rank_count)
+						 : NULL;
+	if (wrong)
+		return refuse(error, "policies[%u].rank: %s", i, wrong);
+	if (policy->band_ms > GS_BAND_MS_MAX)
+		return refuse(error, "policies[%u].band_ms: %u is not 0 to %d", i, policy->band_ms,
+			      GS_BAND_MS_MAX);
+	if (policy->band_percent > GS_BAND_PERCENT_MAX)
+		return refuse(error, "policies[%u].band_percent: %u is not 0 to %d", i,
+			      policy->band_percent, GS_BAND_PERCENT_MAX);
+	return 0;
 }
 
 static int check_policy(const struct gs_snapshot *snapshot, uint32_t i, struct gs_error *error)
@@ -253,22 +324,8 @@ static int check_policy(const struct gs_snapshot *snapshot, uint32_t i, struct g
 
 	if (ret)
 		return ret;
-	if (policy->kind >= GS_POLICY__COUNT)
-		return refuse(error, "policies[%u].kind: unknown kind %u", i,
-			      (unsigned)policy->kind);
-	if (policy->order_count < 1 || policy->order_count > GS_POLICY_ORDER_MAX)
-		return refuse(error, "policies[%u].order: %u regions, not 1 to %d", i,
-			      policy->order_count, GS_POLICY_ORDER_MAX);
-	for (unsigned place = 0; place < policy->order_count; place++) {
-		if (!gs_snapshot_region(snapshot, policy->order[place]))
-			return refuse(error, "policies[%u].order[%u]: no region has id %u", i,
-				      place, policy->order[place]);
-		for (unsigned before = 0; before < place; before++)
-			if (policy->order[before] == policy->order[place])
-				return refuse(error, "policies[%u].order[%u]: names a region twice",
-					      i, place);
-	}
-	return 0;
+	ret = check_rank(policy, i, error);
+	return ret ? ret : check_order(snapshot, i, error);
 }
 
 static bool is_http_path(const char *path)
@@ -316,26 +373,38 @@ static int check_probe_times(const struct gs_probe_spec *probe, uint32_t i, stru
 	return 0;
 }
 
+static int check_probe_texts(const struct gs_probe_spec *probe, uint32_t i, struct gs_error *error)
+{
+	for (uint32_t t = 0; t < GS_PROBE_TEXTS; t++)
+		if (!gs_probe_text_is_valid(probe, t))
+			return refuse(error, "services[%u].probe.%s: %s", i,
+				      gs_probe_text(t)->member, gs_probe_text(t)->what);
+	return 0;
+}
+
 static int check_probe(const struct gs_service *service, uint32_t i, struct gs_error *error)
 {
 	const struct gs_probe_spec *probe = &service->probe;
+	bool is_http = probe->kind == GS_PROBE_HTTP || probe->kind == GS_PROBE_HTTPS;
 
 	if (probe->kind >= GS_PROBE__COUNT)
 		return refuse(error, "services[%u].probe.kind: unknown kind %u", i,
 			      (unsigned)probe->kind);
-	if (!is_http_path(probe->path) && (probe->path[0] != '\0' || probe->kind == GS_PROBE_HTTP))
+	if (!is_http_path(probe->path) && (probe->path[0] != '\0' || is_http))
 		return refuse(error,
 			      "services[%u].probe.path: not / and up to 254 printable ASCII "
 			      "characters without blanks",
 			      i);
 	if (!is_http_host(probe->host, sizeof(probe->host)))
 		return refuse(error, "services[%u].probe.host: not a host name or address", i);
+	if (check_probe_texts(probe, i, error) != 0)
+		return -EINVAL;
 	if (probe->kind == GS_PROBE_NONE)
 		return 0;
-	if (probe->port == 0 && service->port == 0)
+	if (gs_probe_needs_port(probe->kind) && probe->port == 0 && service->port == 0)
 		return refuse(error,
 			      "services[%u].probe.port: a service of every port (0) needs one, or "
-			      "probe kind none",
+			      "probe kind none, icmp or exec",
 			      i);
 	return check_probe_times(probe, i, error);
 }
@@ -358,6 +427,25 @@ static int check_breaker(const struct gs_service *service, uint32_t i, struct gs
 	return 0;
 }
 
+static int check_panic(const struct gs_snapshot *snapshot, uint32_t i, struct gs_error *error)
+{
+	const struct gs_panic_spec *panic = &snapshot->services[i].panic;
+
+	if (panic->percent > 100)
+		return refuse(error, "services[%u].panic.percent: %u is not 0 to 100", i,
+			      panic->percent);
+	if (panic->all_down >= GS_ALL_DOWN__COUNT)
+		return refuse(error, "services[%u].panic.all_down: unknown kind %u", i,
+			      (unsigned)panic->all_down);
+	if (panic->all_down == GS_ALL_DOWN_SERVES_FIXED &&
+	    !gs_snapshot_region(snapshot, panic->region))
+		return refuse(error, "services[%u].panic.all_down: no region has id %u", i,
+			      panic->region);
+	if (panic->all_down != GS_ALL_DOWN_SERVES_FIXED && panic->region != 0)
+		return refuse(error, "services[%u].panic.all_down: a region, and not \"fixed\"", i);
+	return 0;
+}
+
 static int check_spec(const struct gs_service *service, uint32_t i, struct gs_error *error)
 {
 	if (service->affinity.kind >= GS_AFFINE__COUNT)
@@ -374,6 +462,10 @@ static int check_spec(const struct gs_service *service, uint32_t i, struct gs_er
 				      number->group, number->member,
 				      gs_service_number_get(service, n), number->min, number->max);
 	}
+	if (service->damping.suppress > 0 && service->damping.reuse >= service->damping.suppress)
+		return refuse(error,
+			      "services[%u].damping.reuse: %u is not less than suppress (%u)", i,
+			      service->damping.reuse, service->damping.suppress);
 	return 0;
 }
 
@@ -403,9 +495,13 @@ static int check_service(const struct gs_snapshot *snapshot, uint32_t i, struct 
 			return refuse(error, "services[%u]: same VIP, port and protocol as %s", i,
 				      other->name);
 	}
+	if (service->failover_budget_ms > GS_FAILOVER_BUDGET_MAX_MS)
+		return refuse(error, "services[%u].failover_budget_ms: %u is not 0 to %u", i,
+			      service->failover_budget_ms, GS_FAILOVER_BUDGET_MAX_MS);
 	ret = check_probe(service, i, error);
 	ret = ret ? ret : check_breaker(service, i, error);
-	return ret ? ret : check_spec(service, i, error);
+	ret = ret ? ret : check_spec(service, i, error);
+	return ret ? ret : check_panic(snapshot, i, error);
 }
 
 /* Without an outer header the packet itself is addressed to the VIP, and nothing but that. */
@@ -492,7 +588,12 @@ static int check_override(const struct gs_snapshot *snapshot, uint32_t i, struct
 {
 	const struct gs_override *override = &snapshot->overrides[i];
 
-	if (check_prefix("overrides", i, &override->prefix, error) != 0)
+	if (!gs_place_is_valid(&override->place))
+		return refuse(error, "overrides[%u].place: not a place", i);
+	if (override->asn && override->place.kind != GS_PLACE_EVERYBODY)
+		return refuse(error, "overrides[%u]: of a place and of an AS", i);
+	if (gs_override_of(override) == GS_OVERRIDE_OF_PREFIX &&
+	    check_prefix("overrides", i, &override->prefix, error) != 0)
 		return -EINVAL;
 	if (!gs_snapshot_region(snapshot, override->region))
 		return refuse(error, "overrides[%u].region: no region has id %u", i,
@@ -512,6 +613,31 @@ static int check_access(const struct gs_snapshot *snapshot, uint32_t i, struct g
 	if (i > 0 && gs_access_compare(access - 1, access) >= 0)
 		return refuse(error, "access[%u]: not sorted, or twice", i);
 	return check_reason("access", i, access->reason, sizeof(access->reason), error);
+}
+
+static int check_fence(const struct gs_snapshot *snapshot, uint32_t i, struct gs_error *error)
+{
+	const struct gs_fence *fence = &snapshot->fences[i];
+
+	if (!gs_place_is_valid(&fence->place))
+		return refuse(error, "fences[%u].place: not a place", i);
+	if (fence->service != 0 && !gs_snapshot_service(snapshot, fence->service))
+		return refuse(error, "fences[%u].service: no service has id %u", i, fence->service);
+	if (fence->region_count < 1 || fence->region_count > GS_FENCE_REGIONS_MAX)
+		return refuse(error, "fences[%u].regions: %u of them, not 1 to %d", i,
+			      fence->region_count, GS_FENCE_REGIONS_MAX);
+	for (unsigned r = 0; r < fence->region_count; r++) {
+		if (!gs_snapshot_region(snapshot, fence->regions[r]))
+			return refuse(error, "fences[%u].regions[%u]: no region has id %u", i, r,
+				      fence->regions[r]);
+		for (unsigned before = 0; before < r; before++)
+			if (fence->regions[before] == fence->regions[r])
+				return refuse(error, "fences[%u].regions[%u]: names a region twice",
+					      i, r);
+	}
+	if (i > 0 && gs_fence_compare(fence - 1, fence) >= 0)
+		return refuse(error, "fences[%u]: not sorted, or twice", i);
+	return check_reason("fences", i, fence->reason, sizeof(fence->reason), error);
 }
 
 /* Sorted by service, region and edge, each once. */
@@ -541,7 +667,94 @@ static int check_force(const struct gs_snapshot *snapshot, uint32_t i, struct gs
 	return 0;
 }
 
+static bool is_estimate(int32_t us)
+{
+	return us >= -GS_LATENCY_US_MAX && us <= GS_LATENCY_US_MAX;
+}
+
+static int check_latency(const struct gs_snapshot *snapshot, uint32_t i, struct gs_error *error)
+{
+	const struct gs_latency *latency = &snapshot->latencies[i];
+
+	if (!gs_latency_place_is_valid(latency->place))
+		return refuse(error, "latencies[%u].place: not a place", i);
+	if (!gs_snapshot_region(snapshot, latency->region))
+		return refuse(error, "latencies[%u].region: no region has id %u", i,
+			      latency->region);
+	if (!is_estimate(latency->us) &&
+	    (latency->us != GS_LATENCY_NONE || !latency->before_percent))
+		return refuse(error, "latencies[%u].us: %d is out of range", i, latency->us);
+	if (latency->before_percent > 99)
+		return refuse(error, "latencies[%u].before_percent: %u is more than 99", i,
+			      latency->before_percent);
+	if (latency->before_percent && !is_estimate(latency->before_us) &&
+	    (latency->before_us != GS_LATENCY_NONE || latency->us == GS_LATENCY_NONE))
+		return refuse(error, "latencies[%u].before_us: %d is out of range", i,
+			      latency->before_us);
+	if (i > 0 && gs_latency_compare(latency - 1, latency) >= 0)
+		return refuse(error, "latencies[%u]: not sorted, or twice", i);
+	return 0;
+}
+
+static int check_overlay(const struct gs_snapshot *snapshot, uint32_t i, struct gs_error *error)
+{
+	const struct gs_overlay *overlay = &snapshot->overlays[i];
+
+	if (overlay->admin >= GS_ADMIN__COUNT)
+		return refuse(error, "overlays[%u].admin: unknown state %u", i,
+			      (unsigned)overlay->admin);
+	if (overlay->backend && (overlay->service || overlay->region))
+		return refuse(error, "overlays[%u]: of a backend, and of more", i);
+	if (overlay->backend && !gs_snapshot_backend(snapshot, overlay->backend))
+		return refuse(error, "overlays[%u].backend: no backend has id %u", i,
+			      overlay->backend);
+	if (!overlay->backend && !gs_snapshot_region(snapshot, overlay->region))
+		return refuse(error, "overlays[%u].region: no region has id %u", i,
+			      overlay->region);
+	if (overlay->service && !gs_snapshot_service(snapshot, overlay->service))
+		return refuse(error, "overlays[%u].service: no service has id %u", i,
+			      overlay->service);
+	if (gs_admin_must_expire(overlay->admin) && overlay->expires_unix_ms == 0)
+		return refuse(error, "overlays[%u].expires: %s has to expire", i,
+			      gs_admin_name(overlay->admin));
+	if (overlay->made_unix_ms < 0 || overlay->expires_unix_ms < 0)
+		return refuse(error, "overlays[%u]: made or expires before 1970", i);
+	if (!gs_text_is_valid(overlay->edge, sizeof(overlay->edge) - 1) ||
+	    !gs_text_is_valid(overlay->reason, sizeof(overlay->reason) - 1) ||
+	    !gs_text_is_valid(overlay->actor, sizeof(overlay->actor) - 1) ||
+	    !gs_text_is_valid(overlay->ticket, sizeof(overlay->ticket) - 1))
+		return refuse(error, "overlays[%u]: edge, reason, actor or ticket is no clean text",
+			      i);
+	if (i > 0 && gs_overlay_compare(overlay - 1, overlay) >= 0)
+		return refuse(error, "overlays[%u]: not sorted, or twice", i);
+	return 0;
+}
+
 /* ---- whole lists -----------------------------------------------------------------------------*/
+
+static int check_override_counts(const struct gs_snapshot *snapshot, struct gs_error *error)
+{
+	uint32_t of[GS_OVERRIDE_OF__COUNT] = {0}, of_v4 = 0, of_v6;
+
+	for (uint32_t i = 0; i < snapshot->override_count; i++) {
+		const struct gs_override *override = &snapshot->overrides[i];
+		enum gs_override_of what = gs_override_of(override);
+
+		of[what]++;
+		of_v4 += what == GS_OVERRIDE_OF_PREFIX && override->prefix.is_v4;
+	}
+	of_v6 = of[GS_OVERRIDE_OF_PREFIX] - of_v4;
+	if (of[GS_OVERRIDE_OF_PLACE] > PLACES_MAX)
+		return refuse(error, "overrides: %u of places, %d at most",
+			      of[GS_OVERRIDE_OF_PLACE], PLACES_MAX);
+	if (of[GS_OVERRIDE_OF_ASN] > ASNS_MAX)
+		return refuse(error, "overrides: %u of autonomous systems, %d at most",
+			      of[GS_OVERRIDE_OF_ASN], ASNS_MAX);
+	if (of_v4 > GS_MAX_OVERRIDES || of_v6 > GS_MAX_OVERRIDES)
+		return refuse(error, "overrides: %u for IPv4 and %u for IPv6, %u of each at most",
+			      of_v4, of_v6, GS_MAX_OVERRIDES);
+	return 0;
+}
 
 static int check_counts(const struct gs_snapshot *snapshot, struct gs_error *error)
 {
@@ -553,22 +766,22 @@ static int check_counts(const struct gs_snapshot *snapshot, struct gs_error *err
 		{"policies", snapshot->policy_count, GS_MAX_POLICIES - 1},
 		{"services", snapshot->service_count, GS_MAX_SERVICES - 1},
 		{"backends", snapshot->backend_count, GS_MAX_BACKENDS - 1},
-		{"overrides", snapshot->override_count, 2 * GS_MAX_OVERRIDES},
+		{"overrides", snapshot->override_count,
+		 2 * GS_MAX_OVERRIDES + PLACES_MAX + ASNS_MAX},
 		{"access", snapshot->access_count, 2 * ACCESS_MAX},
 		{"forces", snapshot->force_count, FORCES_MAX},
+		{"fences", snapshot->fence_count, GS_FENCES_MAX},
+		{"latencies", snapshot->latency_count, GS_LATENCIES_MAX},
+		{"overlays", snapshot->overlay_count, GS_OVERLAYS_MAX},
 	};
-	uint32_t overrides4 = 0, access4 = 0;
+	uint32_t access4 = 0;
 
 	for (size_t l = 0; l < sizeof(lists) / sizeof(lists[0]); l++)
 		if (lists[l].count > lists[l].limit)
 			return refuse(error, "%s: %u of them, %u at most", lists[l].what,
 				      lists[l].count, lists[l].limit);
-	for (uint32_t i = 0; i < snapshot->override_count; i++)
-		overrides4 += snapshot->overrides[i].prefix.is_v4;
-	if (overrides4 > GS_MAX_OVERRIDES ||
-	    snapshot->override_count - overrides4 > GS_MAX_OVERRIDES)
-		return refuse(error, "overrides: %u for IPv4 and %u for IPv6, %u of each at most",
-			      overrides4, snapshot->override_count - overrides4, GS_MAX_OVERRIDES);
+	if (check_override_counts(snapshot, error) != 0)
+		return -EINVAL;
 	for (uint32_t i = 0; i < snapshot->access_count; i++)
 		access4 += snapshot->access[i].prefix.is_v4;
 	if (access4 > ACCESS_MAX || snapshot->access_count - access4 > ACCESS_MAX)
@@ -592,6 +805,9 @@ static int check_objects(const struct gs_snapshot *snapshot, struct gs_error *er
 		{snapshot->override_count, check_override},
 		{snapshot->access_count, check_access},
 		{snapshot->force_count, check_force},
+		{snapshot->fence_count, check_fence},
+		{snapshot->latency_count, check_latency},
+		{snapshot->overlay_count, check_overlay},
 	};
 
 	for (size_t l = 0; l < sizeof(lists) / sizeof(lists[0]); l++)
@@ -638,17 +854,19 @@ static int check_loops(const struct gs_snapshot *snapshot, struct gs_error *erro
 static int check_pairs(const struct gs_snapshot *snapshot, struct gs_error *error)
 {
 	const struct keys places = {snapshot->backend_count, backend_place};
-	const struct keys prefixes = {snapshot->override_count, override_prefix};
+	const struct keys overrides = {snapshot->override_count, override_match};
 	uint32_t earlier, later;
 
 	if (find_duplicate(snapshot, &places, &earlier, &later))
 		return refuse(error, "backends[%u].address: backend %s of the service has it too",
 			      later, snapshot->backends[earlier].name);
-	if (find_duplicate(snapshot, &prefixes, &earlier, &later)) {
-		char text[GS_PREFIX_TEXT_MAX];
+	if (find_duplicate(snapshot, &overrides, &earlier, &later)) {
+		const struct gs_override *override = &snapshot->overrides[later];
+		char text[GS_OVERRIDE_TEXT_MAX];
 
-		return refuse(error, "overrides[%u].prefix: %s is also overrides[%u]", later,
-			      gs_prefix_format(&snapshot->overrides[later].prefix, text), earlier);
+		return refuse(error, "overrides[%u].%s: %s is also overrides[%u]", later,
+			      gs_override_key(override), gs_override_format(override, text),
+			      earlier);
 	}
 	return 0;
 }

@@ -43,10 +43,15 @@ extern const struct gs_ctl_command
 extern const struct gs_ctl_command gs_ctl_monitor_commands[]; /* ctl_monitor.c: verdicts, live */
 extern const struct gs_ctl_command gs_ctl_flow_commands[];    /* ctl_flow.c: the flow table */
 extern const struct gs_ctl_command
-	gs_ctl_handshake_commands[];			     /* ctl_handshake.c: what clients see */
-extern const struct gs_ctl_command gs_ctl_demand_commands[]; /* ctl_demand.c: new flows */
-extern const struct gs_ctl_command gs_ctl_file_commands[];   /* ctl_file.c: files only */
-extern const struct gs_ctl_command *const gs_ctl_tables[];   /* all of them; ends with NULL */
+	gs_ctl_handshake_commands[]; /* ctl_handshake.c: what clients see */
+extern const struct gs_ctl_command gs_ctl_capacity_commands[]; /* ctl_capacity.c: full regions */
+extern const struct gs_ctl_command gs_ctl_demand_commands[];   /* ctl_demand.c: new flows */
+extern const struct gs_ctl_command gs_ctl_latency_commands[];  /* ctl_latency.c: round trips */
+extern const struct gs_ctl_command gs_ctl_votes_commands[];    /* ctl_votes.c: many vantages */
+extern const struct gs_ctl_command gs_ctl_quorum_commands[];   /* ctl_quorum.c: their rule */
+extern const struct gs_ctl_command gs_ctl_overlay_commands[];  /* ctl_overlay.c: drain, ... */
+extern const struct gs_ctl_command gs_ctl_file_commands[];     /* ctl_file.c: files only */
+extern const struct gs_ctl_command *const gs_ctl_tables[];     /* all of them; ends with NULL */
 
 /* "geostreamctl: <format>" and a newline; returns GS_CTL_FAILED. */
 int gs_ctl_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -24,6 +24,8 @@ int gs_ctl_print_as(const json_t *json, size_t flags);
  */
 void gs_ctl_put_json(const char *text, FILE *file);
 
+/* ctl_daemon.c: the daemon's status, whole; NULL: why is printed. */
+json_t *gs_ctl_ask_status(const struct gs_ctl *ctl);
 /* ctl_daemon.c: the answer of route.get, for people. */
 void gs_ctl_print_route(const json_t *reply);
 /* ctl_offline.c: route get ADDRESS --offline -f CONFIG --geo FILE. */

@@ -27,6 +27,7 @@ int gs_ctl_no_object(const struct gs_snapshot *snapshot, enum gs_kind kind, cons
 
 /* "90s", "10m", "2h", "7d" in seconds; 0: none of these (7 days at most). ctl_history.c */
 uint32_t gs_ctl_span_s(const char *text);
+uint32_t gs_ctl_span_within(const char *text, uint32_t max_s);
 
 /* Prints and frees; GS_CTL_DONE. */
 int gs_ctl_print_json(json_t *json);
@@ -38,12 +39,14 @@ int gs_ctl_service_list(const struct gs_ctl *ctl, int argc, char **argv);
 int gs_ctl_backend_list(const struct gs_ctl *ctl, int argc, char **argv);
 int gs_ctl_override_list(const struct gs_ctl *ctl, int argc, char **argv);
 int gs_ctl_access_list(const struct gs_ctl *ctl, int argc, char **argv);
+int gs_ctl_fence_list(const struct gs_ctl *ctl, int argc, char **argv);
 int gs_ctl_region_show(const struct gs_ctl *ctl, int argc, char **argv);
 int gs_ctl_policy_show(const struct gs_ctl *ctl, int argc, char **argv);
 int gs_ctl_service_show(const struct gs_ctl *ctl, int argc, char **argv);
 int gs_ctl_backend_show(const struct gs_ctl *ctl, int argc, char **argv);
 int gs_ctl_override_show(const struct gs_ctl *ctl, int argc, char **argv);
 int gs_ctl_access_show(const struct gs_ctl *ctl, int argc, char **argv);
+int gs_ctl_fence_show(const struct gs_ctl *ctl, int argc, char **argv);
 
 /* ctl_edit.c */
 #define GS_CTL_EDITS(object)                                                        \
@@ -56,3 +59,4 @@ GS_CTL_EDITS(service);
 GS_CTL_EDITS(backend);
 GS_CTL_EDITS(override);
 GS_CTL_EDITS(access);
+GS_CTL_EDITS(fence);

@@ -4,6 +4,7 @@
 #include "user/base/cleanup.h"
 #include "user/ctl/ctl_ask.h"
 #include "user/ctl/ctl_db.h"
+#include "user/ctl/ctl_overlay.h"
 
 #include <string.h>
 
@@ -68,6 +69,35 @@ static void print_row(const struct gs_fields *fields, const size_t *widths, bool
 	putchar('\n');
 }
 
+/* The object's fields, and in one more what operators have laid over it. */
+static void get_fields(const struct gs_snapshot *snapshot, enum gs_kind kind, uint32_t index,
+		       struct gs_fields *fields)
+{
+	struct gs_field *field;
+
+	gs_fields_get(snapshot, kind, index, fields);
+	if ((kind != GS_KIND_REGION && kind != GS_KIND_SERVICE && kind != GS_KIND_BACKEND) ||
+	    fields->count == GS_FIELDS_MAX)
+		return;
+	field = &fields->field[fields->count++];
+	*field = (struct gs_field){.name = "overlay", .type = GS_FIELD_TEXT};
+	gs_ctl_overlay_text(snapshot, kind, index, field->text, sizeof(field->text));
+	field->is_unset = !field->text[0];
+}
+
+static json_t *object_json(const struct gs_snapshot *snapshot, enum gs_kind kind, uint32_t index,
+			   struct gs_fields *fields)
+{
+	json_t *json, *overlays = gs_ctl_overlay_json(snapshot, kind, index);
+
+	gs_fields_get(snapshot, kind, index, fields);
+	json = gs_fields_json(fields);
+	if (json_array_size(overlays) > 0)
+		json_object_set(json, "overlays", overlays);
+	json_decref(overlays);
+	return json;
+}
+
 static int print_list(const struct gs_snapshot *snapshot, enum gs_kind kind, bool as_json)
 {
 	GS_AUTO_FREE struct gs_fields *fields = calloc(1, sizeof(*fields));
@@ -78,17 +108,22 @@ static int print_list(const struct gs_snapshot *snapshot, enum gs_kind kind, boo
 	if (!fields)
 		return gs_ctl_fail("no memory");
 	for (uint32_t i = 0; i < count; i++) {
-		gs_fields_get(snapshot, kind, i, fields);
+		get_fields(snapshot, kind, i, fields);
 		measure(fields, widths);
 		if (as_json)
-			json_array_append_new(list, gs_fields_json(fields));
+			json_array_append_new(list, object_json(snapshot, kind, i, fields));
 	}
 	if (as_json)
 		return gs_ctl_print_json(list);
+	/* Prefixes, systems and places stand in one column. */
+	if (kind == GS_KIND_OVERRIDE && count > 0) {
+		fields->field[0].name = "clients";
+		widths[0] = widths[0] < strlen("clients") ? strlen("clients") : widths[0];
+	}
 	if (count > 0)
 		print_row(fields, widths, true);
 	for (uint32_t i = 0; i < count; i++) {
-		gs_fields_get(snapshot, kind, i, fields);
+		get_fields(snapshot, kind, i, fields);
 		print_row(fields, widths, false);
 	}
 	return GS_CTL_DONE;
@@ -147,11 +182,11 @@ static void print_health(const struct gs_pg_health *row)
 }
 
 static int print_object(const struct gs_fields *fields, enum gs_kind kind, uint64_t revision,
-			const struct gs_pg_health *rows, size_t count, bool as_json)
+			const struct gs_pg_health *rows, size_t count, json_t *object)
 {
 	char name[GS_OBJECT_NAME_MAX];
+	bool as_json = object != NULL;
 	json_t *health = as_json ? json_array() : NULL;
-	json_t *object;
 
 	gs_fields_name(fields, kind, name);
 	for (int f = 0; !as_json && f < fields->count; f++)
@@ -169,7 +204,6 @@ static int print_object(const struct gs_fields *fields, enum gs_kind kind, uint6
 	}
 	if (!as_json)
 		return GS_CTL_DONE;
-	object = gs_fields_json(fields);
 	json_object_set_new(object, "revision", json_integer((json_int_t)revision));
 	json_object_set_new(object, "health", health);
 	return gs_ctl_print_json(object);
@@ -194,10 +228,11 @@ static int show(const struct gs_ctl *ctl, enum gs_kind kind, int argc, char **ar
 	    gs_pg_admin_health(admin, &rows, &count, &error) != 0)
 		return gs_ctl_fail("%s", error.text);
 	for (uint32_t i = 0; i < gs_kind_count(snapshot, kind); i++) {
-		gs_fields_get(snapshot, kind, i, fields);
+		get_fields(snapshot, kind, i, fields);
 		if (strcmp(gs_fields_name(fields, kind, name), argv[0]) == 0)
 			return print_object(fields, kind, snapshot->revision, rows, count,
-					    ctl->json);
+					    ctl->json ? object_json(snapshot, kind, i, fields)
+						      : NULL);
 	}
 	gs_ctl_no_object(snapshot, kind, argv[0], &error);
 	return gs_ctl_fail("%s", error.text);
@@ -217,9 +252,11 @@ COMMAND(service, list, GS_KIND_SERVICE)
 COMMAND(backend, list, GS_KIND_BACKEND)
 COMMAND(override, list, GS_KIND_OVERRIDE)
 COMMAND(access, list, GS_KIND_ACCESS)
+COMMAND(fence, list, GS_KIND_FENCE)
 COMMAND(region, show, GS_KIND_REGION)
 COMMAND(policy, show, GS_KIND_POLICY)
 COMMAND(service, show, GS_KIND_SERVICE)
 COMMAND(backend, show, GS_KIND_BACKEND)
 COMMAND(override, show, GS_KIND_OVERRIDE)
 COMMAND(access, show, GS_KIND_ACCESS)
+COMMAND(fence, show, GS_KIND_FENCE)

@@ -39,10 +39,27 @@ static void print_ready(const json_t *reply)
 		gs_ctl_printf("not ready: %s\n", json_string_value(why));
 }
 
+/* What is laid over objects on this edge alone. */
+static void print_overlays(const json_t *overlays)
+{
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach (overlays, i, row)
+		if (json_is_true(json_object_get(row, "local")))
+			gs_ctl_printf("alone       %s %s: %s until %s by %s%s%s\n",
+				      gs_ctl_text(row, "kind"), gs_ctl_text(row, "name"),
+				      gs_ctl_text(row, "admin"), gs_ctl_text(row, "expires"),
+				      gs_ctl_text(row, "actor"),
+				      *gs_ctl_text(row, "reason") ? ": " : "",
+				      gs_ctl_text(row, "reason"));
+}
+
 static void print_edge(const json_t *reply)
 {
 	gs_ctl_printf("edge        %s\n", gs_ctl_text(reply, "edge"));
 	print_reach(json_object_get(reply, "reach"));
+	print_overlays(json_object_get(reply, "overlays"));
 	print_ready(reply);
 }
 

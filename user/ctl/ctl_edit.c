@@ -7,13 +7,18 @@
 #include "user/app/snapshot_io.h"
 #include "user/base/cleanup.h"
 #include "user/base/error.h"
+#include "user/core/asn.h"
 #include "user/core/cidr.h"
 #include "user/core/moment.h"
+#include "user/core/override.h"
+#include "user/core/place.h"
+#include "user/core/probe_spec.h"
 #include "user/ctl/ctl_ask.h"
 #include "user/ctl/ctl_db.h"
 
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 enum verb { ADD, SET, REMOVE };
@@ -29,16 +34,25 @@ struct edit {
 
 /* ---- one value -------------------------------------------------------------------------------*/
 
+static bool is_list_field(const char *key)
+{
+	return strcmp(key, "order") == 0 || strcmp(key, "rank") == 0 ||
+	       strcmp(key, "regions") == 0 || strcmp(key, "probe_arguments") == 0;
+}
+
 static bool is_text_field(const char *key)
 {
-	static const char *const keys[] = {"name",	 "admin",   "kind",	  "vip",
-					   "protocol",	 "policy",  "probe_kind", "probe_path",
-					   "probe_host", "service", "region",	  "address",
-					   "forward",	 "prefix",  "reason",	  "affinity",
-					   "stale",	 "action",  "drain_until"};
+	static const char *const keys[] = {
+		"name",	       "admin",	     "kind",	   "vip",      "protocol", "policy",
+		"probe_kind",  "probe_path", "probe_host", "service",  "region",   "address",
+		"forward",     "prefix",     "reason",	   "affinity", "stale",	   "action",
+		"drain_until", "place",	     "unknown"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		if (strcmp(keys[i], key) == 0)
+			return true;
+	for (uint32_t t = 0; t < GS_PROBE_TEXTS; t++)
+		if (strcmp(gs_probe_text(t)->name, key) == 0)
 			return true;
 	return false;
 }
@@ -56,14 +70,38 @@ static json_t *list_of(const char *text)
 	return list;
 }
 
+/* "eu:70,us:30"; a number that is none stays text, which the checks judge. */
+static json_t *map_of(const char *text)
+{
+	json_t *map = json_object();
+
+	while (*text) {
+		size_t length = strcspn(text, ","), name = strcspn(text, ":,");
+		char key[GS_NAME_MAX + 1], number[16] = "";
+		json_t *value;
+
+		if (name < length)
+			snprintf(number, sizeof(number), "%.*s", (int)(length - name - 1),
+				 text + name + 1);
+		snprintf(key, sizeof(key), "%.*s", (int)name, text);
+		value = json_loads(number, JSON_DECODE_ANY, NULL);
+		json_object_set_new(map, key, value ? value : json_string(number));
+		text += length + (text[length] == ',');
+	}
+	return map;
+}
+
 /* A number or true and false if it is one and may be; else text, which the checks judge. NULL: it
  * is no UTF-8. */
-static json_t *value_of(const char *key, const char *text)
+static json_t *value_of(const struct edit *edit, const char *key, const char *text)
 {
 	json_t *value = NULL;
 
-	if (strcmp(key, "order") == 0)
+	if (is_list_field(key))
 		return list_of(text);
+	if (edit->kind == GS_KIND_POLICY &&
+	    (strcmp(key, "bias") == 0 || strcmp(key, "weight") == 0))
+		return map_of(text);
 	if (!is_text_field(key))
 		value = json_loads(text, JSON_DECODE_ANY, NULL);
 	if (value && (json_is_number(value) || json_is_boolean(value)))
@@ -120,7 +158,29 @@ static bool is_assigned(const struct edit *edit, const char *key)
 	return false;
 }
 
-/* A deadline goes with the drain it is of, a port with NAT, unless somebody says otherwise. */
+/* Numbers of regions that are in the order no more. */
+static void drop_strangers(json_t *object, const char *key)
+{
+	const json_t *order = json_object_get(object, "order"), *region;
+	json_t *map = json_object_get(object, key), *value;
+	const char *name;
+	void *next;
+	size_t i;
+
+	json_object_foreach_safe(map, next, name, value)
+	{
+		bool is_there = false;
+
+		json_array_foreach (order, i, region)
+			is_there = is_there || (json_is_string(region) &&
+						strcmp(json_string_value(region), name) == 0);
+		if (!is_there)
+			json_object_del(map, name);
+	}
+}
+
+/* A deadline goes with the drain it is of, a port with NAT, a rank with the kind ranked, numbers of
+ * regions with the order, unless somebody says otherwise. */
 static void drop_dependants(json_t *object, const struct edit *edit)
 {
 	if (is_assigned(edit, "admin") && !is_assigned(edit, "drain_until") &&
@@ -129,6 +189,17 @@ static void drop_dependants(json_t *object, const struct edit *edit)
 	if (is_assigned(edit, "forward") && !is_assigned(edit, "port") &&
 	    strcmp(gs_ctl_text(object, "forward"), "nat") != 0)
 		json_object_del(object, "port");
+	if (edit->kind != GS_KIND_POLICY)
+		return;
+	if (is_assigned(edit, "kind") && !is_assigned(edit, "rank") &&
+	    strcmp(gs_ctl_text(object, "kind"), "ranked") != 0)
+		json_object_del(object, "rank");
+	if (is_assigned(edit, "rank") && !is_assigned(edit, "kind"))
+		json_object_del(object, "kind");
+	if (is_assigned(edit, "order")) {
+		drop_strangers(object, "bias");
+		drop_strangers(object, "weight");
+	}
 }
 
 static int assign(json_t *object, const struct edit *edit, struct gs_error *error)
@@ -145,13 +216,14 @@ static int assign(json_t *object, const struct edit *edit, struct gs_error *erro
 			 edit->assignments[i]);
 		gs_field_flat(place, key, sizeof(key));
 		if (strcmp(key, "name") == 0 || strcmp(key, "prefix") == 0 ||
+		    strcmp(key, "place") == 0 || strcmp(key, "asn") == 0 ||
 		    strcmp(key, "id") == 0 ||
-		    (edit->kind == GS_KIND_ACCESS && strcmp(key, "service") == 0))
+		    (edit->kind > GS_KIND_OVERRIDE && strcmp(key, "service") == 0))
 			return gs_error_set(-EINVAL, error,
 					    "%s: cannot be set: it is what the object is known by",
 					    key);
 		value = strcmp(key, "drain_until") == 0 ? drain_value(equals + 1)
-							: value_of(key, equals + 1);
+							: value_of(edit, key, equals + 1);
 		if (!value || put(object, key, value) != 0)
 			return gs_error_set(-EINVAL, error, "%s: the value is no UTF-8 text", key);
 		if (strcmp(key, "drain_until") == 0 && is_past(value))
@@ -170,10 +242,13 @@ static int assign(json_t *object, const struct edit *edit, struct gs_error *erro
 static const char *object_name(const json_t *object, enum gs_kind kind,
 			       char out[GS_OBJECT_NAME_MAX])
 {
-	const char *service = kind == GS_KIND_ACCESS ? gs_ctl_text(object, "service") : "";
+	const char *service = kind > GS_KIND_OVERRIDE ? gs_ctl_text(object, "service") : "";
+	const char *key = kind < GS_KIND_OVERRIDE	     ? "name"
+			  : json_object_get(object, "place") ? "place"
+			  : json_object_get(object, "asn")   ? "asn"
+							     : "prefix";
 
-	snprintf(out, GS_OBJECT_NAME_MAX, "%.63s%s%.63s",
-		 gs_ctl_text(object, kind < GS_KIND_OVERRIDE ? "name" : "prefix"),
+	snprintf(out, GS_OBJECT_NAME_MAX, "%.63s%s%.63s", gs_ctl_text(object, key),
 		 *service ? "@" : "", service);
 	return out;
 }
@@ -190,15 +265,28 @@ static size_t find_object(const json_t *list, const struct edit *edit)
 	return i;
 }
 
-/* A new object of the edit's name: prefix and service of an access rule. NULL: no UTF-8. */
+/* What an object of the edit's name is known by. */
+static const char *key_of(const struct edit *edit)
+{
+	struct gs_override override;
+
+	if (edit->kind < GS_KIND_OVERRIDE)
+		return "name";
+	if (edit->kind == GS_KIND_OVERRIDE && gs_override_parse(edit->name, &override) == 0)
+		return gs_override_key(&override);
+	return edit->kind == GS_KIND_ACCESS ? "prefix" : "place";
+}
+
+/* A new object of the edit's name: prefix, AS or place, and service. NULL: no UTF-8. */
 static json_t *new_object(const struct edit *edit)
 {
-	const char *at = edit->kind == GS_KIND_ACCESS ? strchr(edit->name, '@') : NULL;
+	const char *at = edit->kind > GS_KIND_OVERRIDE ? strchr(edit->name, '@') : NULL;
+	const char *key = key_of(edit);
 
 	if (at)
-		return json_pack("{s:s%, s:s}", "prefix", edit->name, (size_t)(at - edit->name),
+		return json_pack("{s:s%, s:s}", key, edit->name, (size_t)(at - edit->name),
 				 "service", at + 1);
-	return json_pack("{s:s}", edit->kind < GS_KIND_OVERRIDE ? "name" : "prefix", edit->name);
+	return json_pack("{s:s}", key, edit->name);
 }
 
 /* "regions[3].latitude: ..." as people know it: "region eu.latitude: ..." */
@@ -275,7 +363,9 @@ static void find_users(const struct gs_snapshot *have, const struct edit *edit, 
 						      {GS_KIND_REGION, GS_KIND_OVERRIDE, "region"},
 						      {GS_KIND_POLICY, GS_KIND_SERVICE, "policy"},
 						      {GS_KIND_SERVICE, GS_KIND_BACKEND, "service"},
-						      {GS_KIND_SERVICE, GS_KIND_ACCESS, "service"}};
+						      {GS_KIND_REGION, GS_KIND_FENCE, "regions"},
+						      {GS_KIND_SERVICE, GS_KIND_ACCESS, "service"},
+						      {GS_KIND_SERVICE, GS_KIND_FENCE, "service"}};
 	size_t length = 0;
 
 	out[0] = '\0';
@@ -292,7 +382,7 @@ static int change_list(json_t *list, const struct gs_snapshot *have, const struc
 	json_t *object;
 
 	if (edit->verb == ADD) {
-		/* Whoever says what becomes of a prefix says what it is now, not that it is new. */
+		/* Whoever says what becomes of clients says what it is now, not that it is new. */
 		if (at < json_array_size(list) && edit->kind >= GS_KIND_OVERRIDE)
 			return assign(json_array_get(list, at), edit, error);
 		if (at < json_array_size(list))
@@ -397,7 +487,8 @@ EDITS(policy, GS_KIND_POLICY)
 EDITS(service, GS_KIND_SERVICE)
 EDITS(backend, GS_KIND_BACKEND)
 
-/* ---- overrides and access: known by a prefix, which may be spelled in many ways --------------*/
+/* ---- overrides, access, fences: known by a prefix, which may be spelled in many ways, an AS or a
+ * place */
 
 static int parse_prefix(const char *text, char out[GS_PREFIX_TEXT_MAX])
 {
@@ -413,6 +504,43 @@ static int parse_prefix(const char *text, char out[GS_PREFIX_TEXT_MAX])
 		   : 0;
 }
 
+static int parse_place(const char *text, char out[GS_PREFIX_TEXT_MAX])
+{
+	char place_text[GS_PLACE_TEXT_MAX];
+	struct gs_place place;
+
+	if (gs_place_parse(text, &place) != 0)
+		return gs_ctl_fail("%.80s: not a place (everybody, continent:EU, country:DE, "
+				   "subdivision:US-CA)",
+				   text);
+	snprintf(out, GS_PREFIX_TEXT_MAX, "%s", gs_place_format(&place, place_text));
+	return 0;
+}
+
+static int parse_asn(const char *text, char out[GS_PREFIX_TEXT_MAX])
+{
+	uint32_t asn;
+
+	if (gs_asn_parse(text, &asn) != 0)
+		return gs_ctl_fail("%.80s: not an AS number (AS1 to AS4294967295)", text);
+	gs_asn_format(asn, out);
+	return 0;
+}
+
+/* Of an override a prefix, or a place or an AS if it begins as one. */
+static int parse_clients(enum gs_kind kind, const char *text, char out[GS_PREFIX_TEXT_MAX])
+{
+	static const char *const words[] = {"everybody", "continent", "country", "subdivision"};
+	size_t length = strcspn(text, ":");
+
+	for (size_t w = 0; kind == GS_KIND_OVERRIDE && w < ARRAY_SIZE(words); w++)
+		if (strlen(words[w]) == length && strncmp(words[w], text, length) == 0)
+			return parse_place(text, out);
+	if (kind == GS_KIND_OVERRIDE && strncasecmp(text, "as", 2) == 0)
+		return parse_asn(text, out);
+	return kind == GS_KIND_FENCE ? parse_place(text, out) : parse_prefix(text, out);
+}
+
 /* The rest of the arguments is the reason, quoted or not. */
 static int join_reason(int argc, char **argv, char *out, size_t room)
 {
@@ -426,34 +554,37 @@ static int join_reason(int argc, char **argv, char *out, size_t room)
 		       : gs_ctl_fail("reason: longer than %zu bytes", room - 1 - strlen("reason="));
 }
 
-/* "PREFIX" or, of an access rule, "PREFIX@SERVICE". Told what is wrong: not 0. */
+/* "PREFIX", "ASN" or "PLACE"; of access rules and fences with "@SERVICE". Told what is wrong: not
+ * 0. */
 static int parse_name(enum gs_kind kind, const char *text, char out[GS_OBJECT_NAME_MAX])
 {
-	const char *at = kind == GS_KIND_ACCESS ? strchr(text, '@') : NULL;
+	const char *at = kind > GS_KIND_OVERRIDE ? strchr(text, '@') : NULL;
 	char prefix[GS_PREFIX_TEXT_MAX], before[GS_PREFIX_TEXT_MAX];
 
 	if (!at)
-		return parse_prefix(text, out);
+		return parse_clients(kind, text, out);
 	if (strlen(at + 1) >= GS_NAME_MAX || !at[1])
 		return gs_ctl_fail("%.80s: no service's name after the @", text);
 	snprintf(before, sizeof(before), "%.*s", (int)(at - text), text);
-	if (parse_prefix(before, prefix) != 0)
+	if (parse_clients(kind, before, prefix) != 0)
 		return GS_CTL_FAILED;
 	snprintf(out, GS_OBJECT_NAME_MAX, "%s%.64s", prefix, at);
 	return 0;
 }
 
-/* PREFIX, a word for `field` and a reason. what: what is asked for if they are missing. */
-static int add_prefix(const struct gs_ctl *ctl, enum gs_kind kind, const char *field,
-		      const char *what, int argc, char **argv)
+/* PREFIX, ASN or PLACE, a word for `field`, of a fence unknown=..., and a reason. what: what is
+ * asked for if they are missing. */
+static int add_clients(const struct gs_ctl *ctl, enum gs_kind kind, const char *field,
+		       const char *what, int argc, char **argv)
 {
 	struct edit edit = {.kind = kind, .verb = ADD};
 	struct gs_pg_change change = {.make = make, .context = &edit};
 	const char *object = gs_kind_name(kind);
-	char name[GS_OBJECT_NAME_MAX], word[GS_NAME_MAX + 8];
+	char name[GS_OBJECT_NAME_MAX], word[GS_FIELD_TEXT_MAX];
 	char reason[sizeof("reason=") + sizeof(((struct gs_override *)0)->reason) - 1];
-	char *assignments[2] = {word, reason};
-	int first = 2, ret = gs_ctl_take_change(object, "add", &argc, argv, &change);
+	char *assignments[3] = {word, reason};
+	size_t room = kind == GS_KIND_FENCE ? sizeof(word) - 16 : GS_NAME_MAX;
+	int after = 2, first, ret = gs_ctl_take_change(object, "add", &argc, argv, &change);
 
 	if (ret)
 		return ret;
@@ -461,24 +592,29 @@ static int add_prefix(const struct gs_ctl *ctl, enum gs_kind kind, const char *f
 		return gs_ctl_usage(object, "add", "%s", what);
 	if (parse_name(kind, argv[0], name) != 0)
 		return GS_CTL_FAILED;
-	if (argc > 2 && strcmp(argv[2], "--reason") == 0)
-		first = 3;
-	if (argc > 2 && (first == argc || strncmp(argv[first], "--", 2) == 0))
+	edit.count = 2;
+	if (argc > 2 && kind == GS_KIND_FENCE && strncmp(argv[2], "unknown=", 8) == 0) {
+		assignments[edit.count++] = argv[2];
+		after = 3;
+	}
+	first = argc > after && strcmp(argv[after], "--reason") == 0 ? after + 1 : after;
+	if (argc > after && (first == argc || strncmp(argv[first], "--", 2) == 0))
 		return gs_ctl_usage(object, "add", "%s: a reason expected", argv[first - 1]);
 	if (join_reason(argc - first, argv + first, reason, sizeof(reason)) != 0)
 		return GS_CTL_FAILED;
-	if (strlen(argv[1]) >= GS_NAME_MAX)
+	if (strlen(argv[1]) >= room)
 		return gs_ctl_fail("%.40s...: longer than %s", argv[1],
-				   kind == GS_KIND_OVERRIDE ? "a region's name" : "an action");
-	snprintf(word, sizeof(word), "%s=%.63s", field, argv[1]);
+				   kind == GS_KIND_OVERRIDE ? "a region's name"
+				   : kind == GS_KIND_FENCE  ? "a list of regions"
+							    : "an action");
+	snprintf(word, sizeof(word), "%s=%.*s", field, (int)room, argv[1]);
 	edit.name = name;
-	edit.count = 2;
 	edit.assignments = assignments;
 	return gs_ctl_db_edit(ctl, &change);
 }
 
-static int edit_prefix(const struct gs_ctl *ctl, enum gs_kind kind, enum verb verb, int argc,
-		       char **argv)
+static int edit_clients(const struct gs_ctl *ctl, enum gs_kind kind, enum verb verb, int argc,
+			char **argv)
 {
 	char name[GS_OBJECT_NAME_MAX];
 
@@ -497,22 +633,30 @@ static int edit_prefix(const struct gs_ctl *ctl, enum gs_kind kind, enum verb ve
 
 int gs_ctl_override_add(const struct gs_ctl *ctl, int argc, char **argv)
 {
-	return add_prefix(ctl, GS_KIND_OVERRIDE, "region", "which prefix, and to which region?",
-			  argc, argv);
+	return add_clients(ctl, GS_KIND_OVERRIDE, "region",
+			   "which prefix, AS or place, and to which region?", argc, argv);
 }
 
 int gs_ctl_access_add(const struct gs_ctl *ctl, int argc, char **argv)
 {
-	return add_prefix(ctl, GS_KIND_ACCESS, "action", "which prefix, and allow or deny?", argc,
-			  argv);
+	return add_clients(ctl, GS_KIND_ACCESS, "action", "which prefix, and allow or deny?", argc,
+			   argv);
 }
 
-#define EDIT_PREFIX(object, word, verb, kind)                                         \
+int gs_ctl_fence_add(const struct gs_ctl *ctl, int argc, char **argv)
+{
+	return add_clients(ctl, GS_KIND_FENCE, "regions", "which place, and which regions?", argc,
+			   argv);
+}
+
+#define EDIT_CLIENTS(object, word, verb, kind)                                        \
 	int gs_ctl_##object##_##word(const struct gs_ctl *ctl, int argc, char **argv) \
 	{                                                                             \
-		return edit_prefix(ctl, kind, verb, argc, argv);                      \
+		return edit_clients(ctl, kind, verb, argc, argv);                     \
 	}
-EDIT_PREFIX(override, set, SET, GS_KIND_OVERRIDE)
-EDIT_PREFIX(override, remove, REMOVE, GS_KIND_OVERRIDE)
-EDIT_PREFIX(access, set, SET, GS_KIND_ACCESS)
-EDIT_PREFIX(access, remove, REMOVE, GS_KIND_ACCESS)
+EDIT_CLIENTS(override, set, SET, GS_KIND_OVERRIDE)
+EDIT_CLIENTS(override, remove, REMOVE, GS_KIND_OVERRIDE)
+EDIT_CLIENTS(access, set, SET, GS_KIND_ACCESS)
+EDIT_CLIENTS(access, remove, REMOVE, GS_KIND_ACCESS)
+EDIT_CLIENTS(fence, set, SET, GS_KIND_FENCE)
+EDIT_CLIENTS(fence, remove, REMOVE, GS_KIND_FENCE)

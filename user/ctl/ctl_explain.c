@@ -6,6 +6,7 @@
 #include "user/ctl/ctl_explain.h"
 #include "user/adapters/twin.h"
 #include "user/base/cleanup.h"
+#include "user/base/installed.h"
 #include "user/core/cidr.h"
 #include "user/core/frame.h"
 #include "user/ctl/ctl_ask.h"
@@ -15,7 +16,6 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define OBJECT_FILE "gs_xdp.bpf.o"
 
@@ -127,25 +127,12 @@ static int take_arguments(struct question *q, int argc, char **argv)
 	return GS_CTL_DONE;
 }
 
-/* The object beside this program (a build), or where it is installed. */
 static void find_object(const struct question *q, char out[PATH_MAX])
 {
-	static const char installed[] = GS_PREFIX "/lib/geostream/bpf/" OBJECT_FILE;
-	char self[PATH_MAX - sizeof("/bpf/" OBJECT_FILE)];
-	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	char *slash;
-
-	if (q->object) {
+	if (q->object)
 		snprintf(out, PATH_MAX, "%s", q->object);
-		return;
-	}
-	self[length > 0 ? length : 0] = '\0';
-	slash = strrchr(self, '/');
-	if (slash)
-		*slash = '\0';
-	snprintf(out, PATH_MAX, "%s/bpf/" OBJECT_FILE, self);
-	if (access(out, F_OK) != 0)
-		snprintf(out, PATH_MAX, "%s", installed);
+	else
+		gs_installed_bpf(OBJECT_FILE, out);
 }
 
 /* ---- the command ----------------------------------------------------------------------------- */

@@ -2,10 +2,16 @@
 /* What was, and who did it: history, audit, edges; and what operators force. From PostgreSQL. */
 #include "user/adapters/pg_history.h"
 #include "user/base/cleanup.h"
+#include "user/core/accord.h"
+#include "user/core/quorum.h"
 #include "user/ctl/ctl_ask.h"
 #include "user/ctl/ctl_db.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+
+enum { EDGE_GONE_S = 30 }; /* its row is written every 10 s */
 
 /* ---- options ---------------------------------------------------------------------------------*/
 
@@ -187,6 +193,70 @@ static int audit(const struct gs_ctl *ctl, int argc, char **argv)
 
 /* ---- edges -----------------------------------------------------------------------------------*/
 
+/* How old its votes are, if it votes and trusts itself; else why not. */
+static void print_voting(const json_t *row)
+{
+	const json_t *age = json_object_get(row, "vote_age_ms");
+	const char *why = gs_ctl_text(row, "self_why");
+	char text[32];
+
+	if (!json_is_integer(age))
+		snprintf(text, sizeof(text), "none");
+	else
+		snprintf(text, sizeof(text), "%.1f s%s", (double)json_integer_value(age) / 1000,
+			 json_integer_value(age) < GS_VOTE_FRESH_MS ? "" : " stale");
+	gs_ctl_printf("%-14s", text);
+	if (*gs_ctl_text(row, "differs_in"))
+		gs_ctl_printf(" DIFFERS in %s;", gs_ctl_text(row, "differs_in"));
+	if (*why)
+		gs_ctl_printf(" doubts itself: %s;", why);
+}
+
+static void print_edge(const json_t *row)
+{
+	const char *site = gs_ctl_text(row, "site");
+
+	gs_ctl_printf("%-20s %-12s %-8s %10lld %10lld  %s %s %6lld s  ", gs_ctl_text(row, "name"),
+		      *site ? site : "-", gs_ctl_text(row, "version"),
+		      gs_ctl_number(row, "revision"), gs_ctl_number(row, "generation"),
+		      gs_ctl_text(row, "digest"), gs_ctl_text(row, "geo_digest"),
+		      gs_ctl_number(row, "age_s"));
+	print_voting(row);
+	gs_ctl_printf(" %s\n", gs_ctl_text(row, "geo_path"));
+}
+
+/* "differs_in" into each row: in what it decides otherwise than most edges that are there. */
+static int compare_edges(json_t *rows)
+{
+	size_t count = json_array_size(rows);
+	struct gs_accord_edge *edges = calloc(count + 1, sizeof(*edges));
+	char words[GS_DIFFERS_TEXT_MAX];
+
+	if (!edges)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++) {
+		const json_t *row = json_array_get(rows, i);
+
+		edges[i] = (struct gs_accord_edge){
+			.revision = (uint64_t)gs_ctl_number(row, "revision"),
+			.digest = strtoull(gs_ctl_text(row, "digest"), NULL, 16),
+			.geo_digest = strtoull(gs_ctl_text(row, "geo_digest"), NULL, 16),
+			.selection_seed =
+				(uint64_t)strtoll(gs_ctl_text(row, "selection_seed"), NULL, 10),
+			.version = gs_ctl_text(row, "version"),
+			.is_compared = gs_ctl_number(row, "age_s") <= EDGE_GONE_S &&
+				       gs_ctl_number(row, "generation") > 0,
+		};
+	}
+	gs_accord_judge(edges, (uint32_t)count);
+	for (size_t i = 0; i < count; i++)
+		json_object_set_new(
+			json_array_get(rows, i), "differs_in",
+			json_string(gs_differs_words(edges[i].differs, words, sizeof(words))));
+	free(edges);
+	return 0;
+}
+
 static int edge_list(const struct gs_ctl *ctl, int argc, char **argv)
 {
 	GS_AUTO_ADMIN struct gs_pg_admin *admin = NULL;
@@ -202,23 +272,22 @@ static int edge_list(const struct gs_ctl *ctl, int argc, char **argv)
 		return GS_CTL_FAILED;
 	if (gs_pg_admin_edges(admin, &rows, &error) != 0)
 		return gs_ctl_fail("%s", error.text);
+	if (compare_edges(rows) != 0)
+		return gs_ctl_fail("out of memory");
 	if (ctl->json)
 		return gs_ctl_print(rows);
 	if (json_array_size(rows) > 0)
-		gs_ctl_printf("%-20s %-8s %10s %10s  %-16s %8s  %s\n", "EDGE", "VERSION",
-			      "REVISION", "GENERATION", "DIGEST", "SEEN", "GEOIP");
+		gs_ctl_printf("%-20s %-12s %-8s %10s %10s  %-16s %-16s %8s  %-14s %s\n", "EDGE",
+			      "SITE", "VERSION", "REVISION", "GENERATION", "DIGEST", "GEO DIGEST",
+			      "SEEN", "VOTES", "GEOIP");
 	json_array_foreach (rows, i, row)
-		gs_ctl_printf("%-20s %-8s %10lld %10lld  %s %6lld s  %s\n",
-			      gs_ctl_text(row, "name"), gs_ctl_text(row, "version"),
-			      gs_ctl_number(row, "revision"), gs_ctl_number(row, "generation"),
-			      gs_ctl_text(row, "digest"), gs_ctl_number(row, "age_s"),
-			      gs_ctl_text(row, "geo_path"));
+		print_edge(row);
 	return GS_CTL_DONE;
 }
 
 /* ---- breakers --------------------------------------------------------------------------------*/
 
-uint32_t gs_ctl_span_s(const char *text)
+uint32_t gs_ctl_span_within(const char *text, uint32_t max_s)
 {
 	static const struct {
 		char letter;
@@ -229,10 +298,15 @@ uint32_t gs_ctl_span_s(const char *text)
 
 	for (size_t u = 0; digits > 0 && digits < 8 && u < ARRAY_SIZE(units); u++)
 		if (text[digits] == units[u].letter && !text[digits + 1])
-			return number * units[u].seconds <= 604800
+			return number * units[u].seconds <= max_s
 				       ? (uint32_t)(number * units[u].seconds)
 				       : 0;
 	return 0;
+}
+
+uint32_t gs_ctl_span_s(const char *text)
+{
+	return gs_ctl_span_within(text, 7 * 86400);
 }
 
 static int breaker_force(const struct gs_ctl *ctl, int argc, char **argv)
@@ -311,6 +385,7 @@ const struct gs_ctl_command gs_ctl_history_commands[] = {
 	 "what has changed of health, breakers, plans and generations", history},
 	{"audit", "", "[--kind KIND] [--name NAME] [--by ACTOR] [--since SPAN|TIME] [--limit N]",
 	 "who changed what of the configuration", audit},
-	{"edge", "list", "", "the edges, and what each runs on", edge_list},
+	{"edge", "list", "", "the edges, what each runs on, who decides otherwise, who votes",
+	 edge_list},
 	{NULL, NULL, NULL, NULL, NULL},
 };

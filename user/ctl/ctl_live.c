@@ -26,8 +26,11 @@ static void print_breaker(const json_t *row)
 	if (json_object_get(row, "half_open_in_ms"))
 		gs_ctl_printf(" trials in %lld ms", gs_ctl_number(row, "half_open_in_ms"));
 	if (json_object_get(row, "trials"))
-		gs_ctl_printf(" %lld of %lld trials left", gs_ctl_number(row, "trials_left"),
-			      gs_ctl_number(row, "trials"));
+		gs_ctl_printf(" %lld of %lld trials left, %lld out, %lld completed, %lld returned",
+			      gs_ctl_number(row, "trials_left"), gs_ctl_number(row, "trials"),
+			      gs_ctl_number(row, "trials_out"),
+			      gs_ctl_number(row, "trials_completed"),
+			      gs_ctl_number(row, "trials_returned"));
 	if (json_object_get(row, "accept_percent"))
 		gs_ctl_printf(" takes %lld %% of new flows", gs_ctl_number(row, "accept_percent"));
 	if (forced)
@@ -102,8 +105,14 @@ static void print_backend(const json_t *row)
 		      gs_ctl_text(row, "drain_until"),
 		      *gs_ctl_text(row, "last_failure") ? ", last failure: " : "",
 		      gs_ctl_text(row, "last_failure"));
+	if (*gs_ctl_text(row, "damped"))
+		gs_ctl_printf(", %s", gs_ctl_text(row, "damped"));
 	if (gs_ctl_number(row, "tunnel_mtu"))
 		gs_ctl_printf(", its path takes %lld bytes", gs_ctl_number(row, "tunnel_mtu"));
+	if (strcmp(gs_ctl_text(row, "probe_path"), "tunnel") == 0)
+		gs_ctl_printf(", probed through the tunnel");
+	else if (*gs_ctl_text(row, "probe_path"))
+		gs_ctl_printf(", probed directly: %s", gs_ctl_text(row, "probe_direct_why"));
 	gs_ctl_printf("\n");
 }
 
@@ -146,6 +155,7 @@ static int health_of_edges(const struct gs_ctl *ctl)
 static bool is_same(const json_t *a, const json_t *b)
 {
 	return strcmp(gs_ctl_text(a, "health"), gs_ctl_text(b, "health")) == 0 &&
+	       !*gs_ctl_text(a, "damped") == !*gs_ctl_text(b, "damped") &&
 	       strcmp(gs_ctl_text(a, "state"), gs_ctl_text(b, "state")) == 0;
 }
 
@@ -207,8 +217,7 @@ static void show_backends(const struct gs_ctl *ctl, const json_t *before, const 
 
 static json_t *ask_backends(const struct gs_ctl *ctl)
 {
-	GS_AUTO_JSON json_t *reply =
-		gs_ctl_ask(ctl, json_pack("{s:s}", "command", "status"), GS_CTL_ASK_MS);
+	GS_AUTO_JSON json_t *reply = gs_ctl_ask_status(ctl);
 	json_t *backends = json_object_get(reply, "backends");
 
 	return reply ? (backends ? json_incref(backends) : json_array()) : NULL;
@@ -289,9 +298,34 @@ static int health_list(const struct gs_ctl *ctl, int argc, char **argv)
 	return GS_CTL_DONE;
 }
 
+static void print_cleared(const json_t *reply)
+{
+	gs_ctl_printf("%lld of %lld backends had flapped of late: as if they had not\n",
+		      gs_ctl_number(reply, "cleared"), gs_ctl_number(reply, "backends"));
+}
+
+/* Of this edge alone: each edge damps what it sees itself. */
+static int health_clear(const struct gs_ctl *ctl, int argc, char **argv)
+{
+	json_t *names = json_array(), *request;
+
+	for (int i = 0; i < argc; i++)
+		json_array_append_new(names, json_string(argv[i]));
+	if (argc < 1 || argv[0][0] == '-' || json_array_size(names) != (size_t)argc) {
+		json_decref(names);
+		return gs_ctl_usage("health", "clear", "which backends?");
+	}
+	request = json_pack("{s:s, s:o, s:s}", "command", "damping.clear", "names", names, "actor",
+			    ctl->actor ? ctl->actor : "");
+	return gs_ctl_show(ctl, request, print_cleared);
+}
+
 const struct gs_ctl_command gs_ctl_live_commands[] = {
 	{"health", "list", "[--watch] [--edges]",
 	 "how the backends are (--edges: as every edge told)", health_list},
+	{"health", "clear", "BACKEND...",
+	 "let backends go that this edge holds down because they flap (web-* is a pattern)",
+	 health_clear},
 	{"breaker", "list", "[--edges]", "the circuit breakers (--edges: as every edge told)",
 	 breaker_list},
 	{NULL, NULL, NULL, NULL, NULL},

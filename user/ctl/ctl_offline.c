@@ -17,12 +17,13 @@
 enum { DOWN_MAX = 32 };
 
 struct desk {
-	const char *address, *service, *config, *geo_path;
+	const char *address, *service, *config, *geo_path, *asn_path;
 	const char *down[DOWN_MAX];
 	int down_count;
 	struct gs_snapshot *snapshot;
 	struct gs_geodb geodb;
 	struct gs_geodata *geo;
+	struct gs_asndata *asn;
 	struct gs_tables *tables;
 	struct gs_usable_view *view;
 };
@@ -38,6 +39,8 @@ static int take_arguments(struct desk *desk, int argc, char **argv)
 			value = &desk->config;
 		else if (strcmp(argv[i], "--geo") == 0)
 			value = &desk->geo_path;
+		else if (strcmp(argv[i], "--asn") == 0)
+			value = &desk->asn_path;
 		else if (strcmp(argv[i], "--service") == 0)
 			value = &desk->service;
 		else if (strcmp(argv[i], "--down") == 0 && desk->down_count < DOWN_MAX)
@@ -86,7 +89,15 @@ static int build(struct desk *desk, struct gs_error *error)
 	ret = ret ? ret : gs_mmdb_open(&desk->geodb);
 	ret = ret ? ret
 		  : desk->geodb.ops->load(desk->geodb.self, desk->geo_path, &desk->geo, error);
-	ret = ret ? ret : gs_tables_build(desk->snapshot, desk->geo, &desk->tables, error);
+	if (ret == 0 && desk->asn_path)
+		ret = desk->geodb.ops->load_asn(desk->geodb.self, desk->asn_path, &desk->asn,
+						error);
+	if (ret == 0) {
+		const struct gs_tables_sources sources = {
+			.snapshot = desk->snapshot, .geo = desk->geo, .asn = desk->asn};
+
+		ret = gs_tables_make(&sources, &desk->tables, error);
+	}
 	return ret ? ret : gs_usable_view_new(desk->snapshot, &health, &desk->view);
 }
 
@@ -95,6 +106,7 @@ static int answer(const struct gs_ctl *ctl, const struct desk *desk)
 	const struct gs_reconcile_state state = {.snapshot = desk->snapshot,
 						 .tables = desk->tables,
 						 .geo = desk->geo,
+						 .asn = desk->asn,
 						 .view = desk->view};
 	GS_AUTO_JSON json_t *request = json_pack("{s:s}", "address", desk->address);
 	GS_AUTO_JSON json_t *reply = NULL;
@@ -125,6 +137,8 @@ int gs_ctl_route_offline(const struct gs_ctl *ctl, int argc, char **argv)
 	gs_tables_free(desk.tables);
 	if (desk.geo)
 		desk.geodb.ops->release(desk.geodb.self, desk.geo);
+	if (desk.asn)
+		desk.geodb.ops->release_asn(desk.geodb.self, desk.asn);
 	gs_snapshot_free(desk.snapshot);
 	return result;
 }

@@ -71,7 +71,7 @@ vm_image() { # FILE
 	vm_add_program "$root" /usr/sbin/bpftool /usr/sbin/bpftool || return 1
 	vm_add_program "$root" /usr/sbin/xdp-loader /usr/sbin/xdp-loader || return 1
 	cp "$VM_LIBXDP/xdp-dispatcher.o" "$root$VM_LIBXDP/" || return 1
-	cp "$BUILD"/bpf/{gs_xdp,gs_decap,bystander}.bpf.o "$root/gs/bpf/" || return 1
+	cp "$BUILD"/bpf/{gs_xdp,gs_decap,gs_probe,bystander}.bpf.o "$root/gs/bpf/" || return 1
 	for module in veth dummy tunnel4 ip_tunnel ipip tunnel6 ip6_tunnel sch_ingress cls_bpf tls \
 		bonding llc stp garp mrp 8021q; do
 		cp "$(find "$VM_KERNEL_DIR/lib/modules" -name "$module.ko")" "$root/gs/" || return 1
