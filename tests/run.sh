@@ -6,7 +6,8 @@
 # Every test speaks TAP (cmocka's, or tests/e2e/lib.sh's). Failed counts: "not ok", "# SKIP" (a test
 # that did not run has shown nothing), a plan not kept, no plan, an exit that contradicts the lines,
 # a test that ran longer than TEST_TIMEOUT seconds, a suite without tests. What a failed test said
-# is shown; everything is in $BUILD/tests/log. The last line is "N passed, N failed".
+# is shown; everything is in $BUILD/tests/log, what each took and computed (ms) in spent.tsv there. The
+# last line is "N passed, N failed".
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 BUILD=${BUILD:-build}
@@ -57,8 +58,16 @@ judge() { # EXIT_STATUS
 	}'
 }
 
+# Sets $spent: processor time of the children waited for so far, in ms (not in a subshell: it has none).
+spent=0
+measure_spent() {
+	times >"$LOG/times.$$"
+	spent=$(tr ms '  ' <"$LOG/times.$$" | awk 'NR == 2 { printf "%d", ($1 * 60 + $2 + $3 * 60 + $4) * 1000 }')
+	rm -f "$LOG/times.$$"
+}
+
 run_test() { # PROGRAM
-	local program=$1 name status=0 began=${EPOCHREALTIME//[.,]/} result counts took
+	local program=$1 name status=0 began=${EPOCHREALTIME//[.,]/} result counts took before
 	name=${program#"$BUILD"/}
 	name=${name#tests/}
 	local log=$LOG/${name//\//-}
@@ -67,6 +76,8 @@ run_test() { # PROGRAM
 		failed=$((failed + 1))
 		return
 	fi
+	measure_spent
+	before=$spent
 	timeout -k 20 "$TEST_TIMEOUT" "${wrapper[@]}" "$program" </dev/null >"$log.tap" 2>"$log.err" || status=$?
 	result=$(judge "$status" <"$log.tap")
 	cases=$((cases + $(awk '/^# [0-9]+ packet cases$/ { n += $2 } END { print n + 0 }' "$log.tap")))
@@ -74,6 +85,8 @@ run_test() { # PROGRAM
 	passed=$((passed + counts[0]))
 	failed=$((failed + counts[1]))
 	took=$(((${EPOCHREALTIME//[.,]/} - began) / 1000))
+	measure_spent
+	printf '%s\t%d\t%d\n' "$name" "$took" $((spent - before)) >>"$LOG/spent.tsv"
 	if ((counts[1] == 0)); then
 		printf 'pass  %-44s %3d tests %7d ms\n' "$name" "${counts[0]}" "$took"
 		return
@@ -234,7 +247,10 @@ mkdir -p "$LOG"
 suites=()
 for argument in "$@"; do
 	case $argument in
-	all) suites+=(begin_idle beside labs end_idle) ;;
+	all)
+		suites+=(begin_idle beside labs end_idle)
+		rm -f "$LOG/spent.tsv"
+		;;
 	lint | unit | race | db | bpf | e2e) suites+=("$argument") ;;
 	*/*) suites+=("$argument") ;;
 	*) usage ;;

@@ -7,7 +7,7 @@
 #	vm_image FILE            a busybox initramfs with the loader and what it needs
 #	vm_run IMAGE LOG         boots, writes the serial console to LOG; at most $VM_BOUND seconds
 
-VM_BOUND=${VM_BOUND:-270}
+VM_BOUND=${VM_BOUND:-600}
 VM_DIR=${BUILD:-build}/vm
 VM_LIBXDP=/usr/lib/$(gcc -print-multiarch 2>/dev/null || echo x86_64-linux-gnu)/bpf
 
