@@ -43,8 +43,9 @@ TEST_BPF_SRC := $(wildcard tests/bpf/*.bpf.c tests/bench/*.bpf.c tests/lab/*.bpf
 UNIT_SRC    := $(wildcard tests/unit/test_*.c)
 DB_SRC      := $(wildcard tests/db/test_*.c)
 BPF_TEST_SRC := $(wildcard tests/bpf/test_*.c)
+CITY_SRC    := $(wildcard tests/bench/city_*.c)
 TEST_LIB_SRC := $(filter-out $(BPF_TEST_SRC) %.bpf.c,$(wildcard tests/fakes/*.c tests/bpf/*.c)) \
-                user/geoip/mmdb_writer.c
+                $(CITY_SRC) user/geoip/mmdb_writer.c user/geoip/lines.c user/geoip/zone_tab.c tests/lab/mmdb_file.c
 
 OBJ       = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 ASAN_OBJ  = $(patsubst %.c,$(BUILD)/asan/%.o,$(1))
@@ -105,7 +106,7 @@ $(foreach dir,bpf tests/bpf tests/bench tests/lab tests/e2e/vm,$(eval $(call BPF
 TOR_GEOIP := /usr/share/tor/geoip /usr/share/tor/geoip6
 ZONE_TAB  := /usr/share/zoneinfo/zone.tab
 geoip: $(BUILD)/geoip/geostream-country.mmdb; @:
-$(BUILD)/geoip/mkgeoip: $(call OBJ,user/geoip/mkgeoip.c user/geoip/mmdb_writer.c) $(BUILD)/libgscore.a
+$(BUILD)/geoip/mkgeoip: $(call OBJ,$(wildcard user/geoip/*.c)) $(BUILD)/libgscore.a
 	$(call msg,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $^ -lm -o $@
@@ -113,6 +114,17 @@ $(TOR_GEOIP) $(ZONE_TAB): | $(BUILD)/.deps
 $(BUILD)/geoip/geostream-country.mmdb: $(BUILD)/geoip/mkgeoip $(TOR_GEOIP) $(ZONE_TAB)
 	$(call msg,GEOIP,$@)
 	$(Q)$< $(TOR_GEOIP) $(ZONE_TAB) $@ > $@.log
+
+# A database of a city-level one's shape; made on demand, half a minute and some GB of memory.
+city: $(BUILD)/geoip/city.mmdb ## a made-up GeoIP database of a city-level one's size, for benchmarks
+$(BUILD)/bench/mkcity: $(BUILD)/obj/tests/bench/mkcity.o $(BUILD)/libtest.a $(BUILD)/libgs.a $(BUILD)/libgscore.a
+	$(call msg,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $^ $(LDLIBS) -lcmocka -o $@
+$(BUILD)/geoip/city.mmdb: $(BUILD)/bench/mkcity tests/bench/city_prefixes.csv $(BUILD)/geoip/geostream-country.mmdb $(ZONE_TAB)
+	$(call msg,CITY,$@)
+	$(Q)$< --histogram tests/bench/city_prefixes.csv $(BUILD)/geoip/geostream-country.mmdb $(ZONE_TAB) $@.tmp > $@.log && mv $@.tmp $@ && tail -n 7 $@.log
+.PHONY: city
 
 # Migrations travel inside the programs.
 $(BUILD)/gen/migrations.inc: $(SQL) user/migrations/embed.sh

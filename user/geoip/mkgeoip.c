@@ -4,16 +4,16 @@
  * tzdata's zone.tab -> an mmdb of countries with coordinates, in MaxMind's nested shape. Same
  * input, same bytes: the build date is the data's own.
  */
+#include "lines.h"
 #include "mmdb_writer.h"
+#include "zone_tab.h"
 
 #include "user/base/cleanup.h"
 #include "user/core/cidr.h"
 #include "user/core/country.h"
 #include "user/core/geo.h"
 
-#include <ctype.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -40,59 +40,6 @@ struct maker {
 	time_t built;
 };
 
-/* A file being read by lines. */
-struct input {
-	const char *path;
-	FILE *file;
-	char *line;
-	size_t room;
-	unsigned number;
-};
-
-static void close_input(struct input *input)
-{
-	if (input->file)
-		fclose(input->file);
-	free(input->line);
-}
-
-static int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static int fail(const char *format, ...)
-{
-	va_list arguments;
-
-	fputs("mkgeoip: ", stderr);
-	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
-	va_end(arguments);
-	fputc('\n', stderr);
-	return -EINVAL;
-}
-
-static int fail_line(const struct input *input, const char *wrong)
-{
-	return fail("%s:%u: %s", input->path, input->number, wrong);
-}
-
-static int open_input(struct input *input)
-{
-	input->file = fopen(input->path, "re");
-	return input->file ? 0 : fail("%s: %s", input->path, strerror(errno));
-}
-
-/* 1: the next line, without its end; 0: no more; -EINVAL. */
-static int next_line(struct input *input)
-{
-	ssize_t length = getline(&input->line, &input->room, input->file);
-
-	if (length < 0)
-		return ferror(input->file) ? fail("%s: %s", input->path, strerror(errno)) : 0;
-	input->number++;
-	if (length > 0 && input->line[length - 1] == '\n')
-		input->line[--length] = '\0';
-	return strlen(input->line) == (size_t)length ? 1 : fail_line(input, "zero byte");
-}
-
 /* Number of a code of two upper-case letters; CODES if it is none. */
 static unsigned code_index(const char *code)
 {
@@ -101,48 +48,13 @@ static unsigned code_index(const char *code)
 	return (unsigned)(code[0] - 'A') * 26 + (unsigned)(code[1] - 'A');
 }
 
-/* ---- zone.tab ------------------------------------------------------------------------------- */
-
-/* "+DDMM", "-DDDMMSS", ...: degrees of two or three digits, by the number of them. */
-static bool parse_degrees(const char *text, size_t length, size_t degree_digits, double *ret_deg)
-{
-	int numbers[3] = {0};
-	size_t digits = length - 1;
-
-	if (digits != degree_digits + 2 && digits != degree_digits + 4)
-		return false;
-	for (size_t i = 0; i < digits; i++) {
-		size_t which = i < degree_digits ? 0 : 1 + (i - degree_digits) / 2;
-
-		if (!isdigit((unsigned char)text[i + 1]))
-			return false;
-		numbers[which] = numbers[which] * 10 + text[i + 1] - '0';
-	}
-	*ret_deg = numbers[0] + numbers[1] / 60.0 + numbers[2] / 3600.0;
-	if (text[0] == '-')
-		*ret_deg = -*ret_deg;
-	return numbers[1] < 60 && numbers[2] < 60;
-}
-
-static bool parse_coord(const char *text, struct gs_coord *ret_coord)
-{
-	size_t lat = 1, lon;
-
-	if (text[0] != '+' && text[0] != '-')
-		return false;
-	lat += strcspn(text + 1, "+-");
-	if (text[lat] == '\0')
-		return false;
-	lon = 1 + strspn(text + lat + 1, "0123456789");
-	return (text[lat + lon] == '\t' || text[lat + lon] == '\0') &&
-	       parse_degrees(text, lat, 2, &ret_coord->lat_deg) &&
-	       parse_degrees(text + lat, lon, 3, &ret_coord->lon_deg) &&
-	       gs_coord_is_valid(ret_coord);
-}
+/* ---- zones ---------------------------------------------------------------------------------- */
 
 /* Where a country has several zones: the one nearest to its coordinate in user/core/country.c. */
-static void add_zone(struct code *code, const char *name, const struct gs_coord *zone)
+static void add_zone(void *context, const char name[3], const struct gs_coord *zone)
 {
+	struct maker *maker = context;
+	struct code *code = &maker->codes[code_index(name)];
 	const struct gs_country *country = gs_country_find(name);
 
 	if (code->has_zone &&
@@ -151,32 +63,6 @@ static void add_zone(struct code *code, const char *name, const struct gs_coord 
 		return;
 	code->has_zone = true;
 	code->zone = *zone;
-}
-
-static int read_zones(struct maker *maker, const char *path)
-{
-	GS_CLEANUP(close_input) struct input input = {.path = path};
-	int more = open_input(&input);
-	unsigned zones = 0;
-
-	while (!more && (more = next_line(&input)) > 0) {
-		char name[3] = {0};
-		struct gs_coord zone;
-
-		more = 0;
-		if (input.line[0] == '#')
-			continue;
-		memcpy(name, input.line, strnlen(input.line, 2));
-		if (code_index(name) == CODES || input.line[2] != '\t')
-			return fail_line(&input, "no code of two letters before the first tab");
-		if (!parse_coord(input.line + 3, &zone))
-			return fail_line(&input, "no coordinates like +5230+01322 after the code");
-		add_zone(&maker->codes[code_index(name)], name, &zone);
-		zones++;
-	}
-	if (!more && zones == 0)
-		return fail("%s: no zones", path);
-	return more;
 }
 
 /* ---- records -------------------------------------------------------------------------------- */
@@ -262,28 +148,28 @@ static int add_range(struct maker *maker, const struct gs_addr *first, const str
 
 /* "first,last,CC". last: the end of the range before, to see that they ascend; all zero at first.
  */
-static int read_range(struct maker *maker, struct input *input, bool is_v4, struct gs_addr *last)
+static int read_range(struct maker *maker, struct gs_lines *input, bool is_v4, struct gs_addr *last)
 {
 	char *second = strchr(input->line, ',');
 	char *name = second ? strchr(second + 1, ',') : NULL;
 	struct gs_addr first, end;
 
 	if (!name)
-		return fail_line(input, "not three fields separated by commas");
+		return gs_lines_fail(input, "not three fields separated by commas");
 	*second++ = '\0';
 	*name++ = '\0';
 	if (!parse_end(input->line, is_v4, &first))
-		return fail_line(input, "the range's first address is none");
+		return gs_lines_fail(input, "the range's first address is none");
 	if (!parse_end(second, is_v4, &end))
-		return fail_line(input, "the range's last address is none");
+		return gs_lines_fail(input, "the range's last address is none");
 	if (strlen(name) != 2 || (code_index(name) == CODES && strcmp(name, "??") != 0))
-		return fail_line(input, "the code is not two capital letters");
+		return gs_lines_fail(input, "the code is not two capital letters");
 	if (gs_addr_compare(&first, &end) > 0)
-		return fail_line(input, "the range's last address is before its first");
+		return gs_lines_fail(input, "the range's last address is before its first");
 	if (gs_addr_compare(&first, last) <= 0)
-		return fail_line(input, "the range begins before the one above ends");
+		return gs_lines_fail(input, "the range begins before the one above ends");
 	*last = end;
-	return add_range(maker, &first, &end, name) ? fail("no memory") : 0;
+	return add_range(maker, &first, &end, name) ? gs_lines_complain("no memory") : 0;
 }
 
 /* "# Generated: Thu, 25 Jun 2026 04:33:59 GMT" */
@@ -304,12 +190,12 @@ static void read_date(struct maker *maker, const char *line)
 
 static int read_ranges(struct maker *maker, const char *path, bool is_v4)
 {
-	GS_CLEANUP(close_input) struct input input = {.path = path};
+	GS_CLEANUP(gs_lines_close) struct gs_lines input = {.path = path};
 	struct gs_addr last = {0};
 	uint64_t before = maker->ranges;
-	int more = open_input(&input);
+	int more = gs_lines_open(&input);
 
-	while (!more && (more = next_line(&input)) > 0) {
+	while (!more && (more = gs_lines_next(&input)) > 0) {
 		more = 0;
 		if (input.line[0] == '#')
 			read_date(maker, input.line);
@@ -317,7 +203,7 @@ static int read_ranges(struct maker *maker, const char *path, bool is_v4)
 			more = read_range(maker, &input, is_v4, &last);
 	}
 	if (!more && maker->ranges == before)
-		return fail("%s: no ranges", path);
+		return gs_lines_complain("%s: no ranges", path);
 	return more;
 }
 
@@ -328,7 +214,7 @@ static int date_of_files(struct maker *maker, const char *const paths[2])
 		struct stat st;
 
 		if (stat(paths[i], &st) < 0)
-			return fail("%s: %s", paths[i], strerror(errno));
+			return gs_lines_complain("%s: %s", paths[i], strerror(errno));
 		if (st.st_mtime > maker->built)
 			maker->built = st.st_mtime;
 	}
@@ -344,13 +230,13 @@ static int write_file(const struct gs_mmdb_buffer *bytes, const char *path)
 
 	if (asprintf(&aside, "%s.tmp", path) < 0) {
 		aside = NULL;
-		return fail("no memory");
+		return gs_lines_complain("no memory");
 	}
 	file = fopen(aside, "we");
 	if (!file || fwrite(bytes->bytes, 1, bytes->size, file) != bytes->size || fflush(file))
-		return fail("%s: %s", aside, strerror(errno));
+		return gs_lines_complain("%s: %s", aside, strerror(errno));
 	if (rename(aside, path) < 0)
-		return fail("%s: %s", path, strerror(errno));
+		return gs_lines_complain("%s: %s", path, strerror(errno));
 	return 0;
 }
 
@@ -364,13 +250,14 @@ static int make(struct maker *maker, char **paths)
 	struct gs_mmdb_buffer file;
 	int err;
 
-	if ((err = read_zones(maker, paths[2])) || (err = read_ranges(maker, paths[0], true)) ||
+	if ((err = gs_zone_tab_read(paths[2], add_zone, maker)) ||
+	    (err = read_ranges(maker, paths[0], true)) ||
 	    (err = read_ranges(maker, paths[1], false)) || (err = date_of_files(maker, ranges)))
 		return err;
 	metadata.build_unix_s = (uint64_t)maker->built;
 	err = gs_mmdb_writer_finish(maker->writer, &metadata, &file);
 	if (err)
-		return fail("%s: %s", paths[3], strerror(-err));
+		return gs_lines_complain("%s: %s", paths[3], strerror(-err));
 	err = write_file(&file, paths[3]);
 	gs_mmdb_buffer_done(&file);
 	return err;
@@ -386,7 +273,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	maker.writer = gs_mmdb_writer_new(6, 24);
-	err = maker.writer ? make(&maker, argv + 1) : fail("no memory");
+	err = maker.writer ? make(&maker, argv + 1) : gs_lines_complain("no memory");
 	gs_mmdb_writer_free(maker.writer);
 	if (err)
 		return 1;
