@@ -42,28 +42,31 @@ static int read_class(void *context, struct gs_mmdb_file *file, uint32_t offset,
 
 /* ---- compile -------------------------------------------------------------------------------- */
 
-/* Prefixes that cover first .. last exactly, at least. */
-static uint64_t count_prefixes(u128 first, u128 last)
-{
-	uint64_t count = 0;
-
-	for (;;) {
-		u128 size = first ? first & -first : 0; /* 0: 2^128 */
-
-		count++;
-		if (first == 0 && last == ~(u128)0)
-			return count;
-		while (size == 0 || size - 1 > last - first)
-			size = size ? size >> 1 : (u128)1 << 127;
-		if (first + (size - 1) == last)
-			return count;
-		first += size;
-	}
-}
-
 static u128 number_of(struct gs_geo_key key)
 {
 	return (u128)key.high << 64 | key.low;
+}
+
+/* How many prefixes it takes at least to cover first .. last exactly. */
+static unsigned count_prefixes(u128 first, u128 last)
+{
+	const u128 differ = first ^ last;
+	u128 half, left, right;
+
+	if (differ == 0)
+		return 1;
+	/* The middle of the smallest prefix around them: what is left of it and what is right of it
+	 * are blocks of the sizes of their lengths' bits. */
+	half = (u128)1 << (differ >> 64 ? 127 - __builtin_clzll((uint64_t)(differ >> 64))
+					: 63 - __builtin_clzll((uint64_t)differ));
+	left = half - (first & (half - 1));
+	right = (last & (half - 1)) + 1;
+	if (left == half && right == half)
+		return 1;
+	return (unsigned)(__builtin_popcountll((uint64_t)(left >> 64)) +
+			  __builtin_popcountll((uint64_t)left) +
+			  __builtin_popcountll((uint64_t)(right >> 64)) +
+			  __builtin_popcountll((uint64_t)right));
 }
 
 static int grow_blocks(struct gs_geo_output *output, size_t block_limit)
@@ -80,30 +83,16 @@ static int grow_blocks(struct gs_geo_output *output, size_t block_limit)
 static int compile_blocks(struct gs_geodata_family *family, enum gs_geo_family kind,
 			  struct gs_error *error)
 {
-	const u128 last_address = kind == GS_GEO_V4 ? UINT32_MAX : ~(u128)0;
-	GS_AUTO_FREE struct gs_geo_range *ranges = calloc(family->start_count, sizeof(*ranges));
-	struct gs_geo_input input = {.family = kind, .ranges = ranges};
+	const struct gs_geo_input input = {
+		.family = kind,
+		.count = family->start_count,
+		.starts = family->starts,
+		.locations = family->start_locations,
+	};
 	struct gs_geo_output output = {.grow = grow_blocks};
 	size_t at;
-	int err;
+	int err = gs_geo_build(&input, &output, &at);
 
-	if (!ranges)
-		return gs_mmdb_fail_memory(error);
-	for (size_t i = 0; i < family->start_count; i++) {
-		struct gs_geo_range *range = &ranges[input.count];
-		u128 last = i + 1 < family->start_count ? number_of(family->starts[i + 1]) - 1
-							: last_address;
-
-		if (family->start_locations[i] == 0)
-			continue;
-		range->first = family->starts[i];
-		range->last.high = (uint64_t)(last >> 64);
-		range->last.low = (uint64_t)last;
-		range->location = family->start_locations[i];
-		family->prefixes += count_prefixes(number_of(range->first), last);
-		input.count++;
-	}
-	err = gs_geo_build(&input, &output, &at);
 	if (err == -ENOMEM)
 		return gs_mmdb_fail_memory(error);
 	if (err)
@@ -118,6 +107,7 @@ static int compile_family(struct gs_mmdb_runs *runs, const uint16_t *location_of
 			  enum gs_geo_family kind, struct gs_geodata_family *family,
 			  struct gs_error *error)
 {
+	const u128 last_address = kind == GS_GEO_V4 ? UINT32_MAX : ~(u128)0;
 	size_t count = 0;
 
 	family->networks = runs->networks;
@@ -134,6 +124,12 @@ static int compile_family(struct gs_mmdb_runs *runs, const uint16_t *location_of
 		family->start_locations[count++] = location;
 	}
 	family->start_count = count;
+	for (size_t i = 0; i < count; i++)
+		if (family->start_locations[i] != 0)
+			family->prefixes +=
+				count_prefixes(number_of(family->starts[i]),
+					       i + 1 < count ? number_of(family->starts[i + 1]) - 1
+							     : last_address);
 	return compile_blocks(family, kind, error);
 }
 

@@ -18,7 +18,9 @@ __extension__ typedef unsigned __int128 u128;
 #define SLOTS (1u << GS_GEO_STRIDE)
 
 struct build {
-	const struct gs_geo_range *ranges;
+	const struct gs_geo_range *ranges; /* or NULL, and: */
+	const struct gs_geo_key *starts;
+	const uint16_t *locations;
 	size_t count;
 	unsigned align;		     /* bits between the family's last bit and bit 0 of the line */
 	struct gs_geo_block *blocks; /* NULL: only count */
@@ -61,12 +63,21 @@ static u128 line_number(struct gs_geo_key key)
 
 static u128 range_first(const struct build *build, size_t i)
 {
-	return line_number(build->ranges[i].first) << build->align;
+	return line_number(build->ranges ? build->ranges[i].first : build->starts[i])
+	       << build->align;
 }
 
 static u128 range_last(const struct build *build, size_t i)
 {
-	return line_number(build->ranges[i].last) << build->align | (((u128)1 << build->align) - 1);
+	if (build->ranges)
+		return line_number(build->ranges[i].last) << build->align |
+		       (((u128)1 << build->align) - 1);
+	return i + 1 < build->count ? range_first(build, i + 1) - 1 : ~(u128)0;
+}
+
+static uint16_t range_location(const struct build *build, size_t i)
+{
+	return build->ranges ? build->ranges[i].location : build->locations[i];
 }
 
 static u128 span_last(struct span span)
@@ -104,7 +115,7 @@ static u128 uniform_until(const struct build *build, size_t at, u128 number, u12
 	uint16_t location = 0;
 
 	if (at < build->count && range_first(build, at) <= number)
-		location = build->ranges[at].location;
+		location = range_location(build, at);
 	*ret_location = location;
 	for (;; at++) {
 		bool gap = at == build->count || range_first(build, at) > number;
@@ -113,7 +124,7 @@ static u128 uniform_until(const struct build *build, size_t at, u128 number, u12
 			return number - 1;
 		if (at == build->count || range_first(build, at) > limit)
 			return limit;
-		if (build->ranges[at].location != location)
+		if (range_location(build, at) != location)
 			return range_first(build, at) - 1;
 		if (range_last(build, at) >= limit)
 			return limit;
@@ -254,19 +265,35 @@ static void build_root(struct build *build, enum gs_geo_family family)
 	}
 }
 
-static int check_ranges(const struct gs_geo_input *input, size_t *ret_at)
+static bool is_in_family(const struct gs_geo_input *input, struct gs_geo_key key)
 {
-	for (size_t i = 0; i < input->count; i++) {
-		const struct gs_geo_range *range = &input->ranges[i];
-		bool fits = input->family == GS_GEO_V6 ||
-			    (range->last.high == 0 && range->last.low <= UINT32_MAX);
+	return input->family == GS_GEO_V6 || (key.high == 0 && key.low <= UINT32_MAX);
+}
 
-		if (!fits || line_number(range->first) > line_number(range->last) ||
-		    (i > 0 && line_number(range->first) <= line_number(range[-1].last))) {
+static bool is_range_sound(const struct gs_geo_input *input, size_t i)
+{
+	const struct gs_geo_range *range = &input->ranges[i];
+
+	return is_in_family(input, range->last) &&
+	       line_number(range->first) <= line_number(range->last) &&
+	       (i == 0 || line_number(range->first) > line_number(range[-1].last));
+}
+
+static bool is_start_sound(const struct gs_geo_input *input, size_t i)
+{
+	u128 start = line_number(input->starts[i]);
+
+	return is_in_family(input, input->starts[i]) &&
+	       (i == 0 ? start == 0 : start > line_number(input->starts[i - 1]));
+}
+
+static int check_input(const struct gs_geo_input *input, size_t *ret_at)
+{
+	for (size_t i = 0; i < input->count; i++)
+		if (!(input->ranges ? is_range_sound(input, i) : is_start_sound(input, i))) {
 			*ret_at = i;
 			return -EINVAL;
 		}
-	}
 	return 0;
 }
 
@@ -275,13 +302,15 @@ int gs_geo_build(const struct gs_geo_input *input, struct gs_geo_output *output,
 	const uint64_t root_blocks = (1ull << root_bits(input->family)) / GS_BLOCK_U32;
 	struct build build = {
 		.ranges = input->ranges,
+		.starts = input->starts,
+		.locations = input->locations,
 		.count = input->count,
 		.align = family_align(input->family),
 	};
 	uint64_t node_blocks, total;
 	int err;
 
-	err = check_ranges(input, ret_at);
+	err = check_input(input, ret_at);
 	if (err)
 		return err;
 

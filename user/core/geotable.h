@@ -24,12 +24,17 @@ struct gs_geo_range {
 
 enum gs_geo_family { GS_GEO_V4, GS_GEO_V6 };
 
-/* ranges: ascending, disjoint; gaps are location 0. Neighbours of one location need not be merged.
+/*
+ * Either ranges: ascending, disjoint, gaps are location 0; or, with ranges NULL, starts: ascending,
+ * the first one 0, each reaching to the next one's start, the last one to the end. Neighbours of
+ * one location need not be merged.
  */
 struct gs_geo_input {
 	enum gs_geo_family family;
 	const struct gs_geo_range *ranges;
 	size_t count;
+	const struct gs_geo_key *starts;
+	const uint16_t *locations; /* of starts */
 };
 
 /* Where a build writes; grow() (may be NULL: never grow) enlarges blocks[] and returns 0 or
@@ -42,8 +47,8 @@ struct gs_geo_output {
 };
 
 /*
- * 0; -EINVAL: ranges not ascending or not disjoint (*ret_at: index of the first that is not);
- * -ENOMEM; -EFBIG: more blocks than 2^26.
+ * 0; -EINVAL: ranges or starts not ascending, ranges not disjoint, the first start not 0 (*ret_at:
+ * index of the first that is not); -ENOMEM; -EFBIG: more blocks than 2^26.
  */
 int gs_geo_build(const struct gs_geo_input *input, struct gs_geo_output *output, size_t *ret_at);
 
