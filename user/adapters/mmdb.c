@@ -71,9 +71,7 @@ static unsigned count_prefixes(u128 first, u128 last)
 
 static int grow_blocks(struct gs_geo_output *output, size_t block_limit)
 {
-	/* Lines of the cache do not straddle blocks this way. */
-	output->blocks = aligned_alloc(sizeof(struct gs_geo_block),
-				       block_limit * sizeof(struct gs_geo_block));
+	output->blocks = gs_mmdb_alloc(block_limit * sizeof(struct gs_geo_block));
 	if (!output->blocks)
 		return -ENOMEM;
 	output->block_limit = block_limit;
@@ -108,10 +106,11 @@ static int compile_family(struct gs_mmdb_runs *runs, const uint16_t *location_of
 			  struct gs_error *error)
 {
 	const u128 last_address = kind == GS_GEO_V4 ? UINT32_MAX : ~(u128)0;
+	struct gs_geo_key *starts;
 	size_t count = 0;
 
 	family->networks = runs->networks;
-	family->start_locations = calloc(runs->count, sizeof(*family->start_locations));
+	family->start_locations = gs_mmdb_alloc(runs->count * sizeof(*family->start_locations));
 	if (!family->start_locations)
 		return gs_mmdb_fail_memory(error);
 	family->starts = gs_take_ptr(runs->starts);
@@ -124,6 +123,9 @@ static int compile_family(struct gs_mmdb_runs *runs, const uint16_t *location_of
 		family->start_locations[count++] = location;
 	}
 	family->start_count = count;
+	starts = reallocarray(family->starts, count, sizeof(*starts));
+	if (starts)
+		family->starts = starts;
 	for (size_t i = 0; i < count; i++)
 		if (family->start_locations[i] != 0)
 			family->prefixes +=

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 __extension__ typedef unsigned __int128 u128;
 
@@ -27,29 +28,36 @@ int gs_mmdb_fail_memory(struct gs_error *error)
 	return gs_mmdb_fail(-ENOMEM, error, "no memory");
 }
 
-static int grow_runs(struct gs_mmdb_runs *runs)
+void *gs_mmdb_alloc(size_t size)
 {
-	size_t room = runs->room ? runs->room * 2 : 4096;
-	struct gs_geo_key *starts = reallocarray(runs->starts, room, sizeof(*starts));
-	uint32_t *classes;
+	const size_t huge = 2u << 20;
+	void *memory;
 
-	if (!starts)
-		return -ENOMEM;
-	runs->starts = starts;
-	classes = reallocarray(runs->classes, room, sizeof(*classes));
-	if (!classes)
-		return -ENOMEM;
-	runs->classes = classes;
-	runs->room = room;
-	return 0;
+	if (size < huge)
+		return aligned_alloc(64, (size + 63) / 64 * 64);
+	memory = aligned_alloc(huge, (size + huge - 1) / huge * huge);
+	/* Most of a load is first touches of pages; without huge ones it takes longer, that is all.
+	 */
+	if (memory)
+		madvise(memory, size, MADV_HUGEPAGE);
+	return memory;
+}
+
+/* More than a tree of so many nodes can have; what is not touched is not there. */
+static int make_room(struct gs_mmdb_runs *runs, uint32_t node_count)
+{
+	runs->room = node_count + (size_t)2;
+	runs->starts = gs_mmdb_alloc(runs->room * sizeof(*runs->starts));
+	runs->classes = gs_mmdb_alloc(runs->room * sizeof(*runs->classes));
+	return runs->starts && runs->classes ? 0 : -ENOMEM;
 }
 
 static int append_run(struct gs_mmdb_runs *runs, u128 start, uint32_t class)
 {
 	if (runs->count > 0 && runs->classes[runs->count - 1] == class)
 		return 0;
-	if (runs->count == runs->room && grow_runs(runs))
-		return -ENOMEM;
+	if (runs->count == runs->room)
+		return -ENOMEM; /* never: a leaf more than nodes */
 	runs->starts[runs->count].high = (uint64_t)(start >> 64);
 	runs->starts[runs->count].low = (uint64_t)start;
 	runs->classes[runs->count++] = class;
@@ -193,6 +201,9 @@ int gs_mmdb_walk(struct gs_mmdb_walk *walk)
 	if (is_v6 && mmdb->ipv4_start_node.node_value == 0)
 		return gs_mmdb_fail(-EINVAL, walk->error,
 				    "node 0 (at ::/96): tree runs in a circle");
+	if (make_room(&walk->v4, mmdb->metadata.node_count) ||
+	    make_room(&walk->v6, is_v6 ? mmdb->metadata.node_count : 0))
+		return gs_mmdb_fail_memory(walk->error);
 	err = walk_below(walk, &walk->v4, mmdb->ipv4_start_node.node_value, 32);
 	if (!err && is_v6)
 		err = walk_below(walk, &walk->v6, 0, 128);

@@ -36,6 +36,8 @@ struct gs_mmdb_walk {
 int gs_mmdb_walk(struct gs_mmdb_walk *walk);
 /* The file is closed, runs are freed. */
 void gs_mmdb_walk_done(struct gs_mmdb_walk *walk);
+/* For large arrays, with huge pages where there are some; free(). NULL: no memory. */
+void *gs_mmdb_alloc(size_t size);
 /* -ENOMEM and says so. */
 int gs_mmdb_fail_memory(struct gs_error *error);
 
