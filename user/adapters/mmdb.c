@@ -81,7 +81,7 @@ static int grow_blocks(struct gs_geo_output *output, size_t block_limit)
 static int compile_blocks(struct gs_geodata_family *family, enum gs_geo_family kind,
 			  struct gs_error *error)
 {
-	const struct gs_geo_input input = {
+	const struct gs_geo_starts input = {
 		.family = kind,
 		.count = family->start_count,
 		.starts = family->starts,
@@ -89,7 +89,7 @@ static int compile_blocks(struct gs_geodata_family *family, enum gs_geo_family k
 	};
 	struct gs_geo_output output = {.grow = grow_blocks};
 	size_t at;
-	int err = gs_geo_build(&input, &output, &at);
+	int err = gs_geo_build_starts(&input, &output, &at);
 
 	if (err == -ENOMEM)
 		return gs_mmdb_fail_memory(error);

@@ -265,70 +265,67 @@ static void build_root(struct build *build, enum gs_geo_family family)
 	}
 }
 
-static bool is_in_family(const struct gs_geo_input *input, struct gs_geo_key key)
+static bool is_in_family(enum gs_geo_family family, struct gs_geo_key key)
 {
-	return input->family == GS_GEO_V6 || (key.high == 0 && key.low <= UINT32_MAX);
+	return family == GS_GEO_V6 || (key.high == 0 && key.low <= UINT32_MAX);
 }
 
-static bool is_range_sound(const struct gs_geo_input *input, size_t i)
+static int build_table(struct build *build, enum gs_geo_family family, struct gs_geo_output *output)
 {
-	const struct gs_geo_range *range = &input->ranges[i];
-
-	return is_in_family(input, range->last) &&
-	       line_number(range->first) <= line_number(range->last) &&
-	       (i == 0 || line_number(range->first) > line_number(range[-1].last));
-}
-
-static bool is_start_sound(const struct gs_geo_input *input, size_t i)
-{
-	u128 start = line_number(input->starts[i]);
-
-	return is_in_family(input, input->starts[i]) &&
-	       (i == 0 ? start == 0 : start > line_number(input->starts[i - 1]));
-}
-
-static int check_input(const struct gs_geo_input *input, size_t *ret_at)
-{
-	for (size_t i = 0; i < input->count; i++)
-		if (!(input->ranges ? is_range_sound(input, i) : is_start_sound(input, i))) {
-			*ret_at = i;
-			return -EINVAL;
-		}
-	return 0;
-}
-
-int gs_geo_build(const struct gs_geo_input *input, struct gs_geo_output *output, size_t *ret_at)
-{
-	const uint64_t root_blocks = (1ull << root_bits(input->family)) / GS_BLOCK_U32;
-	struct build build = {
-		.ranges = input->ranges,
-		.starts = input->starts,
-		.locations = input->locations,
-		.count = input->count,
-		.align = family_align(input->family),
-	};
+	const uint64_t root_blocks = (1ull << root_bits(family)) / GS_BLOCK_U32;
 	uint64_t node_blocks, total;
-	int err;
 
-	err = check_input(input, ret_at);
-	if (err)
-		return err;
-
-	build_root(&build, input->family);
-	node_blocks = (build.next_node + GS_BLOCK_NODES - 1) / GS_BLOCK_NODES;
-	total = root_blocks + node_blocks + (build.next_leaf + GS_BLOCK_U16 - 1) / GS_BLOCK_U16;
+	build->align = family_align(family);
+	build_root(build, family);
+	node_blocks = (build->next_node + GS_BLOCK_NODES - 1) / GS_BLOCK_NODES;
+	total = root_blocks + node_blocks + (build->next_leaf + GS_BLOCK_U16 - 1) / GS_BLOCK_U16;
 	if (total > MAX_BLOCKS)
 		return -EFBIG;
 	if (total > output->block_limit && (!output->grow || output->grow(output, total)))
 		return -ENOMEM;
 
-	build.blocks = output->blocks;
-	build.next_node = root_blocks * GS_BLOCK_NODES;
-	build.next_leaf = (root_blocks + node_blocks) * GS_BLOCK_U16;
-	memset(build.blocks, 0, total * sizeof(build.blocks[0]));
-	build_root(&build, input->family);
+	build->blocks = output->blocks;
+	build->next_node = root_blocks * GS_BLOCK_NODES;
+	build->next_leaf = (root_blocks + node_blocks) * GS_BLOCK_U16;
+	memset(build->blocks, 0, total * sizeof(build->blocks[0]));
+	build_root(build, family);
 	output->block_count = total;
 	return 0;
+}
+
+int gs_geo_build(const struct gs_geo_input *input, struct gs_geo_output *output, size_t *ret_at)
+{
+	struct build build = {.ranges = input->ranges, .count = input->count};
+
+	for (size_t i = 0; i < input->count; i++) {
+		const struct gs_geo_range *range = &input->ranges[i];
+
+		if (!is_in_family(input->family, range->last) ||
+		    line_number(range->first) > line_number(range->last) ||
+		    (i > 0 && line_number(range->first) <= line_number(range[-1].last))) {
+			*ret_at = i;
+			return -EINVAL;
+		}
+	}
+	return build_table(&build, input->family, output);
+}
+
+int gs_geo_build_starts(const struct gs_geo_starts *input, struct gs_geo_output *output,
+			size_t *ret_at)
+{
+	struct build build = {
+		.starts = input->starts, .locations = input->locations, .count = input->count};
+
+	for (size_t i = 0; i < input->count; i++) {
+		u128 start = line_number(input->starts[i]);
+
+		if (!is_in_family(input->family, input->starts[i]) ||
+		    (i == 0 ? start != 0 : start <= line_number(input->starts[i - 1]))) {
+			*ret_at = i;
+			return -EINVAL;
+		}
+	}
+	return build_table(&build, input->family, output);
 }
 
 static uint32_t node_child(const struct gs_geo_node *node, unsigned v)

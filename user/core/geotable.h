@@ -24,17 +24,21 @@ struct gs_geo_range {
 
 enum gs_geo_family { GS_GEO_V4, GS_GEO_V6 };
 
-/*
- * Either ranges: ascending, disjoint, gaps are location 0; or, with ranges NULL, starts: ascending,
- * the first one 0, each reaching to the next one's start, the last one to the end. Neighbours of
- * one location need not be merged.
+/* ranges: ascending, disjoint; gaps are location 0. Neighbours of one location need not be merged.
  */
 struct gs_geo_input {
 	enum gs_geo_family family;
 	const struct gs_geo_range *ranges;
 	size_t count;
+};
+
+/* The same without gaps: starts ascend, the first one is 0, and each reaches to the next one's,
+ * the last one to the end. */
+struct gs_geo_starts {
+	enum gs_geo_family family;
 	const struct gs_geo_key *starts;
-	const uint16_t *locations; /* of starts */
+	const uint16_t *locations;
+	size_t count;
 };
 
 /* Where a build writes; grow() (may be NULL: never grow) enlarges blocks[] and returns 0 or
@@ -51,6 +55,8 @@ struct gs_geo_output {
  * index of the first that is not); -ENOMEM; -EFBIG: more blocks than 2^26.
  */
 int gs_geo_build(const struct gs_geo_input *input, struct gs_geo_output *output, size_t *ret_at);
+int gs_geo_build_starts(const struct gs_geo_starts *input, struct gs_geo_output *output,
+			size_t *ret_at);
 
 /* The location of an address; what the packet path computes. Out-of-range numbers give 0. */
 uint16_t gs_geo_find(const struct gs_geo_block *blocks, size_t block_count,
