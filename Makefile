@@ -195,6 +195,7 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libtest.a $(BUILD)/liblo
 
 $(BUILD)/tests/unit/test_doctor: $(BUILD)/asan/libloader.a
 # These look at what the build made.
+$(BUILD)/tests/unit/test_mkcity: | $(BUILD)/bench/mkcity
 $(BUILD)/tests/unit/test_mmdb_real $(BUILD)/tests/unit/test_mkgeoip: | $(BUILD)/geoip/geostream-country.mmdb
 $(BUILD)/tests/unit/test_ctl $(BUILD)/tests/unit/test_explain $(BUILD)/tests/unit/test_geo_check: | $(BUILD)/geostreamctl
 

@@ -27,6 +27,9 @@ int city_shape_read(const char *path, struct city_shape ret_shapes[2]);
 /* A part of it, 1 / scale; what is rounded adds up. */
 void city_shape_scale(struct city_shape *shape, unsigned scale);
 uint64_t city_shape_prefixes(const struct city_shape *shape);
+/* What a database that was loaded has, by length: the fewest prefixes that say the same. */
+void city_shape_count(const struct gs_geodata_family *family, unsigned width,
+		      uint64_t ret_counts[129]);
 
 /* ---- addresses ------------------------------------------------------------------------------ */
 

@@ -143,3 +143,40 @@ void city_shape_scale(struct city_shape *shape, unsigned scale)
 		shape->cells = 2;
 	shape->part *= scale;
 }
+
+static city_number number_of(struct gs_geo_key key)
+{
+	return (city_number)key.high << 64 | key.low;
+}
+
+/* Both ends included. */
+static void count_interval(city_number first, city_number last, unsigned width,
+			   uint64_t counts[129])
+{
+	for (;;) {
+		unsigned bits = 0;
+
+		while (bits < width - 1 && !(first >> bits & 1) &&
+		       ((city_number)2 << bits) - 1 <= last - first)
+			bits++;
+		counts[width - bits]++;
+		if (first + (((city_number)1 << bits) - 1) == last)
+			return;
+		first += (city_number)1 << bits;
+	}
+}
+
+void city_shape_count(const struct gs_geodata_family *family, unsigned width,
+		      uint64_t ret_counts[129])
+{
+	const city_number end = width == 32 ? UINT32_MAX : ~(city_number)0;
+
+	memset(ret_counts, 0, 129 * sizeof(ret_counts[0]));
+	for (size_t i = 0; i < family->start_count; i++)
+		if (family->start_locations[i] != 0)
+			count_interval(number_of(family->starts[i]),
+				       i + 1 < family->start_count
+					       ? number_of(family->starts[i + 1]) - 1
+					       : end,
+				       width, ret_counts);
+}

@@ -200,6 +200,8 @@ static int split_level(struct splitter *splitter, unsigned length, struct city_b
 	count = splitter->now.count;
 	*ret_lacking = keep > count ? (uint32_t)(keep - count) : 0;
 	keep -= *ret_lacking;
+	/* What is not to be had needs no room. */
+	splitter->left_out -= (signed_number)(size * *ret_lacking);
 	select_least(blocks, count, keep);
 	for (size_t i = 0; i < keep; i++)
 		if (city_blocks_add(prefixes, &blocks[i]))

@@ -94,47 +94,13 @@ static int make(struct maker *maker)
 
 /* ---- what it became ------------------------------------------------------------------------- */
 
-static city_number number_of(struct gs_geo_key key)
-{
-	return (city_number)key.high << 64 | key.low;
-}
-
-/* The fewest prefixes that say the same, by length. */
-static void count_lengths(const struct gs_geodata_family *family, unsigned width,
-			  uint64_t ret_counts[129])
-{
-	memset(ret_counts, 0, 129 * sizeof(ret_counts[0]));
-	for (size_t i = 0; i < family->start_count; i++) {
-		city_number first = number_of(family->starts[i]);
-		city_number end = width == 32 ? (city_number)1 << 32 : 0;
-
-		if (family->start_locations[i] == 0)
-			continue;
-		if (i + 1 < family->start_count)
-			end = number_of(family->starts[i + 1]);
-		while (first != end) {
-			city_number size = first & -first;
-
-			if (size == 0)
-				size = (city_number)1 << (width - 1);
-			while (size > end - first)
-				size >>= 1;
-			ret_counts[width -
-				   (unsigned)(size >> 64 ? 127 - __builtin_clzll(
-									 (uint64_t)(size >> 64))
-							 : 63 - __builtin_clzll((uint64_t)size))]++;
-			first += size;
-		}
-	}
-}
-
 static void print_family(const struct maker *maker, const struct gs_geodata_family *family, int i)
 {
 	const struct city_shape *shape = &maker->shapes[i];
 	const char *name = i ? "IPv6" : "IPv4";
 	uint64_t counts[129], off = 0;
 
-	count_lengths(family, shape->width, counts);
+	city_shape_count(family, shape->width, counts);
 	for (unsigned length = 1; length <= shape->width; length++) {
 		uint32_t want = shape->prefixes[length];
 		const char *why = maker->lacking[i][length] ? "  nothing left to split" : "";
