@@ -313,9 +313,9 @@ struct gs_override_value {
 };
 
 /*
- * The compiled geo table of one family and generation: one array of 64-byte blocks holding, one
- * section behind the other, the direct root, the nodes and the long leaf runs (after "Poptrie",
- * Asai and Ohara, SIGCOMM 2015, with leaves of up to four runs kept in the node itself).
+ * The compiled geo table of one family and generation: one array of 64-byte blocks holding the
+ * direct root and behind it nodes and long leaf runs, near each other as a look-up meets them
+ * (after "Poptrie", Asai and Ohara, SIGCOMM 2015, with up to four runs kept in the node itself).
  *
  *   root  entry i covers the i-th prefix of ROOT_BITS bits: GS_GEO_LEAF | location, or the
  *	   absolute number of a node.   entry i = block[i / 16].root[i % 16]

@@ -230,29 +230,72 @@ static void single_addresses(void **state)
 	}
 }
 
-/* The layout the packet path relies on, walked from the root: every number in its section. */
+/* Marks places, counted in leaves, that nothing else uses and that are behind the root. */
+static void take_places(const struct gs_geo_output *output, uint64_t first, unsigned count,
+			size_t root_blocks, uint8_t *seen)
+{
+	assert_true(first / GS_BLOCK_U16 >= root_blocks);
+	assert_true((first + count - 1) / GS_BLOCK_U16 < output->block_count);
+	for (unsigned i = 0; i < count; i++)
+		assert_int_equal(seen[first + i]++, 0);
+}
+
+/* The layout the packet path relies on, walked from the root: everything has its own place. */
 static void check_node(const struct gs_geo_output *output, uint32_t number, size_t root_blocks,
 		       uint8_t *seen)
 {
+	const unsigned places = GS_BLOCK_U16 / GS_BLOCK_NODES;
 	const struct gs_geo_node *node =
 		&output->blocks[number / GS_BLOCK_NODES].node[number % GS_BLOCK_NODES];
-	uint32_t children = (uint32_t)__builtin_popcountll(node->child_map);
-	uint32_t runs = (uint32_t)__builtin_popcountll(node->leaf_map);
+	uint32_t children, runs;
 
-	assert_true(number / GS_BLOCK_NODES >= root_blocks);
-	assert_true(number / GS_BLOCK_NODES < output->block_count);
-	assert_false(seen[number]);
-	seen[number] = 1;
+	take_places(output, (uint64_t)number * places, places, root_blocks, seen);
+	children = (uint32_t)__builtin_popcountll(node->child_map);
+	runs = (uint32_t)__builtin_popcountll(node->leaf_map);
 	assert_int_equal(node->child_map & node->leaf_map, 0);
 	assert_true(children > 0 || runs > 1);
 	assert_int_equal(node->leaf_base == GS_GEO_INLINE, runs <= GS_GEO_INLINE_LEAVES);
 	if (node->leaf_base != GS_GEO_INLINE)
-		assert_true((node->leaf_base + runs - 1) / GS_BLOCK_U16 < output->block_count);
+		take_places(output, node->leaf_base, runs, root_blocks, seen);
 	/* A leaf slot below which no run starts would have no location. */
 	if (node->child_map != UINT64_MAX)
 		assert_true(__builtin_ctzll(~node->child_map) == __builtin_ctzll(node->leaf_map));
 	for (uint32_t i = 0; i < children; i++)
 		check_node(output, node->child_base + i, root_blocks, seen);
+}
+
+/* The same said without gaps comes out the same. */
+static void check_starts(const struct gs_geo_output *want, enum gs_geo_family family,
+			 const struct gs_geo_range *ranges, size_t count)
+{
+	static struct gs_geo_key starts[4 * PREFIXES + 3];
+	static uint16_t owners[4 * PREFIXES + 3];
+	const struct gs_geo_key end = family == GS_GEO_V4
+					      ? (struct gs_geo_key){0, UINT32_MAX}
+					      : (struct gs_geo_key){UINT64_MAX, UINT64_MAX};
+	struct gs_geo_starts input = {family, starts, owners, 1};
+	struct gs_geo_output output = {.grow = grow};
+	size_t at;
+
+	starts[0] = key_of(0);
+	owners[0] = 0;
+	for (size_t i = 0; i < count; i++) {
+		u128 after = (u128)ranges[i].last.high << 64 | ranges[i].last.low;
+
+		/* A range takes the place of the gap before it, where there is none. */
+		if (memcmp(&starts[input.count - 1], &ranges[i].first, sizeof(starts[0])) == 0)
+			input.count--;
+		starts[input.count] = ranges[i].first;
+		owners[input.count++] = ranges[i].location;
+		if (memcmp(&ranges[i].last, &end, sizeof(end)) == 0)
+			break;
+		starts[input.count] = key_of(after + 1);
+		owners[input.count++] = 0;
+	}
+	assert_int_equal(gs_geo_build_starts(&input, &output, &at), 0);
+	assert_int_equal(output.block_count, want->block_count);
+	assert_memory_equal(output.blocks, want->blocks, want->block_count * sizeof(*want->blocks));
+	free(output.blocks);
 }
 
 static void layout_is_sound(void **state)
@@ -275,7 +318,8 @@ static void layout_is_sound(void **state)
 
 		input.count = flatten(prefixes, count, width, boundaries, found, ranges);
 		assert_int_equal(gs_geo_build(&input, &output, &at), 0);
-		seen = calloc(output.block_count, GS_BLOCK_NODES);
+		check_starts(&output, family, ranges, input.count);
+		seen = calloc(output.block_count, GS_BLOCK_U16);
 		assert_non_null(seen);
 		for (uint32_t i = 0; i < 1u << bits; i++) {
 			uint32_t entry = output.blocks[i / GS_BLOCK_U32].root[i % GS_BLOCK_U32];
@@ -331,6 +375,35 @@ static void refuses_bad_ranges(void **state)
 			assert_null(output.blocks);
 			assert_int_equal(output.block_count, 0);
 		}
+		free(output.blocks);
+	}
+}
+
+static void refuses_bad_starts(void **state)
+{
+	const struct {
+		enum gs_geo_family family;
+		struct gs_geo_key starts[3];
+		int err;
+		size_t at;
+	} cases[] = {
+		{GS_GEO_V4, {{0, 1}, {0, 2}, {0, 3}}, -EINVAL, 0},
+		{GS_GEO_V4, {{0, 0}, {0, 2}, {0, 2}}, -EINVAL, 2},
+		{GS_GEO_V6, {{0, 0}, {1, 0}, {0, 7}}, -EINVAL, 2},
+		{GS_GEO_V4, {{0, 0}, {0, 1ull << 32}, {1, 0}}, -EINVAL, 1},
+		{GS_GEO_V6, {{0, 0}, {0, 1ull << 32}, {1, 0}}, 0, 77},
+	};
+	static const uint16_t owners[3] = {1, 2, 3};
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct gs_geo_starts input = {cases[i].family, cases[i].starts, owners, 3};
+		struct gs_geo_output output = {.grow = grow};
+		size_t at = 77;
+
+		if (gs_geo_build_starts(&input, &output, &at) != cases[i].err || at != cases[i].at)
+			fail_msg("case %zu: at %zu", i, at);
+		assert_int_equal(output.blocks == NULL, cases[i].err != 0);
 		free(output.blocks);
 	}
 }
@@ -442,6 +515,7 @@ int main(void)
 		cmocka_unit_test(single_addresses),
 		cmocka_unit_test(layout_is_sound),
 		cmocka_unit_test(refuses_bad_ranges),
+		cmocka_unit_test(refuses_bad_starts),
 		cmocka_unit_test(says_when_room_is_short),
 		cmocka_unit_test(stays_inside_broken_tables),
 		cmocka_unit_test(keys_and_embedded_addresses),

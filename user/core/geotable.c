@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Building goes over the ranges twice: first to count nodes and long leaf runs, which says where
- * each section begins and how large the output must be, then to write. So the caller's memory grows
- * once, and nothing is written that does not fit.
+ * Building goes over the ranges twice: first to count, which says how large the output must be,
+ * then to write. So the caller's memory grows once, and nothing is written that does not fit.
+ *
+ * A node's children and its long leaf run lie where the walk has come to, so what a look-up reads
+ * below the root is mostly in one page or two: a cold look-up pays for pages.
  *
  * Both families are one 128-bit number line here: an IPv4 address stands for the 2^96 numbers that
  * begin with its 32 bits, which is also how the packet path reads bits beyond an address's end.
@@ -17,6 +19,13 @@ __extension__ typedef unsigned __int128 u128;
 #define MAX_BLOCKS (1ull << 26)
 #define SLOTS (1u << GS_GEO_STRIDE)
 
+/* Nodes begin at a node's place: what is left before them are places for short runs. */
+#define HOLES 8u
+
+struct hole {
+	uint64_t first, end;
+};
+
 struct build {
 	const struct gs_geo_range *ranges; /* or NULL, and: */
 	const struct gs_geo_key *starts;
@@ -24,8 +33,9 @@ struct build {
 	size_t count;
 	unsigned align;		     /* bits between the family's last bit and bit 0 of the line */
 	struct gs_geo_block *blocks; /* NULL: only count */
-	uint64_t next_node;	     /* numbers are absolute in the array */
-	uint64_t next_leaf;
+	uint64_t next;		     /* first place that is free, counted in leaves */
+	struct hole holes[HOLES];    /* the last ones */
+	unsigned next_hole;
 };
 
 /*
@@ -184,6 +194,37 @@ static void read_slots(const struct build *build, size_t at, struct span node,
 	}
 }
 
+#define NODE_LEAVES (GS_BLOCK_U16 / GS_BLOCK_NODES)
+
+/* Places for nodes side by side; the first one's number. */
+static uint64_t take_nodes(struct build *build, unsigned count)
+{
+	uint64_t first = (build->next + NODE_LEAVES - 1) / NODE_LEAVES;
+
+	if (count == 0)
+		return 0;
+	if (first * NODE_LEAVES > build->next) {
+		build->holes[build->next_hole] = (struct hole){build->next, first * NODE_LEAVES};
+		build->next_hole = (build->next_hole + 1) % HOLES;
+	}
+	build->next = (first + count) * NODE_LEAVES;
+	return first;
+}
+
+static uint64_t take_leaves(struct build *build, unsigned count)
+{
+	uint64_t *place = &build->next, first;
+
+	if (count <= GS_GEO_INLINE_LEAVES)
+		return GS_GEO_INLINE;
+	for (unsigned i = 0; i < HOLES; i++)
+		if (build->holes[i].end - build->holes[i].first >= count)
+			place = &build->holes[i].first;
+	first = *place;
+	*place += count;
+	return first;
+}
+
 static void write_node(struct build *build, uint64_t number, const struct slots *slots,
 		       uint64_t child_base, uint64_t leaf_base)
 {
@@ -192,13 +233,12 @@ static void write_node(struct build *build, uint64_t number, const struct slots 
 
 	node->child_map = slots->child_map;
 	node->leaf_map = slots->leaf_map;
-	node->child_base = slots->child_map ? (uint32_t)child_base : 0;
-	if (slots->runs <= GS_GEO_INLINE_LEAVES) {
-		node->leaf_base = GS_GEO_INLINE;
+	node->child_base = (uint32_t)child_base;
+	node->leaf_base = (uint32_t)leaf_base;
+	if (leaf_base == GS_GEO_INLINE) {
 		memcpy(node->leaf, slots->leaf, slots->runs * sizeof(node->leaf[0]));
 		return;
 	}
-	node->leaf_base = (uint32_t)leaf_base;
 	for (unsigned i = 0; i < slots->runs; i++, leaf_base++)
 		build->blocks[leaf_base / GS_BLOCK_U16].leaf[leaf_base % GS_BLOCK_U16] =
 			slots->leaf[i];
@@ -210,16 +250,14 @@ static void write_node(struct build *build, uint64_t number, const struct slots 
  */
 static void build_node(struct build *build, uint64_t number, size_t at, struct span node)
 {
-	const uint64_t child_base = build->next_node, leaf_base = build->next_leaf;
 	struct slots slots;
-	uint64_t child = child_base;
+	uint64_t child, leaf_base;
 
 	read_slots(build, at, node, &slots);
-	build->next_node += count_bits(slots.child_map);
-	if (slots.runs > GS_GEO_INLINE_LEAVES)
-		build->next_leaf += slots.runs;
+	leaf_base = take_leaves(build, slots.runs);
+	child = take_nodes(build, count_bits(slots.child_map));
 	if (build->blocks)
-		write_node(build, number, &slots, child_base, leaf_base);
+		write_node(build, number, &slots, child, leaf_base);
 	for (uint64_t left = slots.child_map; left; left &= left - 1) {
 		struct span span = slot_span(node, (unsigned)__builtin_ctzll(left));
 
@@ -256,7 +294,7 @@ static void build_root(struct build *build, enum gs_geo_family family)
 			write_root(build, i, next, GS_GEO_LEAF | location);
 			i = next;
 		} else {
-			uint64_t node = build->next_node++;
+			uint64_t node = take_nodes(build, 1);
 
 			write_root(build, i, i + 1, (uint32_t)node);
 			build_node(build, node, at, span);
@@ -273,20 +311,26 @@ static bool is_in_family(enum gs_geo_family family, struct gs_geo_key key)
 static int build_table(struct build *build, enum gs_geo_family family, struct gs_geo_output *output)
 {
 	const uint64_t root_blocks = (1ull << root_bits(family)) / GS_BLOCK_U32;
-	uint64_t node_blocks, total;
+	const struct build begun = {
+		.ranges = build->ranges,
+		.starts = build->starts,
+		.locations = build->locations,
+		.count = build->count,
+		.align = family_align(family),
+		.next = root_blocks * GS_BLOCK_U16,
+	};
+	uint64_t total;
 
-	build->align = family_align(family);
+	*build = begun;
 	build_root(build, family);
-	node_blocks = (build->next_node + GS_BLOCK_NODES - 1) / GS_BLOCK_NODES;
-	total = root_blocks + node_blocks + (build->next_leaf + GS_BLOCK_U16 - 1) / GS_BLOCK_U16;
+	total = (build->next + GS_BLOCK_U16 - 1) / GS_BLOCK_U16;
 	if (total > MAX_BLOCKS)
 		return -EFBIG;
 	if (total > output->block_limit && (!output->grow || output->grow(output, total)))
 		return -ENOMEM;
 
+	*build = begun;
 	build->blocks = output->blocks;
-	build->next_node = root_blocks * GS_BLOCK_NODES;
-	build->next_leaf = (root_blocks + node_blocks) * GS_BLOCK_U16;
 	memset(build->blocks, 0, total * sizeof(build->blocks[0]));
 	build_root(build, family);
 	output->block_count = total;
