@@ -115,7 +115,7 @@ $(BUILD)/geoip/geostream-country.mmdb: $(BUILD)/geoip/mkgeoip $(TOR_GEOIP) $(ZON
 	$(call msg,GEOIP,$@)
 	$(Q)$< $(TOR_GEOIP) $(ZONE_TAB) $@ > $@.log
 
-# A database of a city-level one's shape; made on demand, half a minute and some GB of memory.
+# A database of a city-level one's shape; made on demand.
 city: $(BUILD)/geoip/city.mmdb ## a made-up GeoIP database of a city-level one's size, for benchmarks
 $(BUILD)/bench/mkcity: $(BUILD)/obj/tests/bench/mkcity.o $(BUILD)/libtest.a $(BUILD)/libgs.a $(BUILD)/libgscore.a
 	$(call msg,LINK,$@)

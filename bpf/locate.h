@@ -40,9 +40,9 @@ GS_INLINE __u32 gs_geo_leaf(void *table, const struct gs_geo_node *node, __u32 s
 	if (run == 0)
 		return 0;
 	run--;
-	if (node->leaf_base == GS_GEO_INLINE)
-		return run < GS_GEO_INLINE_LEAVES ? node->leaf[run] : 0;
-	run += node->leaf_base;
+	if (run < GS_GEO_INLINE_LEAVES)
+		return node->leaf[run];
+	run += node->leaf_base - GS_GEO_INLINE_LEAVES;
 	block = gs_geo_block(table, run, GS_BLOCK_U16);
 	return block ? block->leaf[run % GS_BLOCK_U16] : 0;
 }

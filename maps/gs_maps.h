@@ -14,7 +14,7 @@
 
 #include <linux/types.h>
 
-#define GS_MAPS_VERSION 8u
+#define GS_MAPS_VERSION 9u
 
 /* Where everything is pinned unless the user names another folder. */
 #define GS_PIN_DIR_DEFAULT "/sys/fs/bpf/geostream"
@@ -315,7 +315,8 @@ struct gs_override_value {
 /*
  * The compiled geo table of one family and generation: one array of 64-byte blocks holding the
  * direct root and behind it nodes and long leaf runs, near each other as a look-up meets them
- * (after "Poptrie", Asai and Ohara, SIGCOMM 2015, with up to four runs kept in the node itself).
+ * (after "Poptrie", Asai and Ohara, SIGCOMM 2015, with the first four runs kept in the node
+ *itself).
  *
  *   root  entry i covers the i-th prefix of ROOT_BITS bits: GS_GEO_LEAF | location, or the
  *	   absolute number of a node.   entry i = block[i / 16].root[i % 16]
@@ -323,8 +324,8 @@ struct gs_override_value {
  *	   slot v has a child if bit v of child_map is set: node child_base + (number of bits
  *	   set in child_map below v). Otherwise it is a leaf: run = (bits set in leaf_map up to
  *	   and including v) - 1, where leaf_map has a bit for each slot that starts a run of equal
- *	   locations (child slots neither start nor end a run). With leaf_base == GS_GEO_INLINE
- *	   the location is leaf[run], otherwise leaf number leaf_base + run.
+ *	   locations (child slots neither start nor end a run). The locations of runs 0 to 3 are
+ *	   in leaf[], that of a later one is leaf number leaf_base + run - 4.
  *   leaf  leaf l = block[l / 32].leaf[l % 32]
  *
  * Numbers are absolute in the array: node 2 is in block 1, leaf 32 is in block 1.
@@ -342,10 +343,9 @@ struct gs_geo_node {
 	__u64 child_map;
 	__u64 leaf_map;
 	__u32 child_base;
-	__u32 leaf_base; /* GS_GEO_INLINE: the leaves are in leaf[] */
+	__u32 leaf_base; /* of run 4; 0 without one */
 	__u16 leaf[GS_GEO_INLINE_LEAVES];
 };
-#define GS_GEO_INLINE 0xffffffffu /* value of leaf_base */
 
 struct gs_geo_block {
 	union {

@@ -254,9 +254,10 @@ static void check_node(const struct gs_geo_output *output, uint32_t number, size
 	runs = (uint32_t)__builtin_popcountll(node->leaf_map);
 	assert_int_equal(node->child_map & node->leaf_map, 0);
 	assert_true(children > 0 || runs > 1);
-	assert_int_equal(node->leaf_base == GS_GEO_INLINE, runs <= GS_GEO_INLINE_LEAVES);
-	if (node->leaf_base != GS_GEO_INLINE)
-		take_places(output, node->leaf_base, runs, root_blocks, seen);
+	assert_int_equal(node->leaf_base == 0, runs <= GS_GEO_INLINE_LEAVES);
+	if (node->leaf_base)
+		take_places(output, node->leaf_base, runs - GS_GEO_INLINE_LEAVES, root_blocks,
+			    seen);
 	/* A leaf slot below which no run starts would have no location. */
 	if (node->child_map != UINT64_MAX)
 		assert_true(__builtin_ctzll(~node->child_map) == __builtin_ctzll(node->leaf_map));

@@ -211,12 +211,14 @@ static uint64_t take_nodes(struct build *build, unsigned count)
 	return first;
 }
 
-static uint64_t take_leaves(struct build *build, unsigned count)
+/* Places for runs the node itself has no room for; the first one's number, 0 without any. */
+static uint64_t take_leaves(struct build *build, unsigned runs)
 {
+	unsigned count = runs > GS_GEO_INLINE_LEAVES ? runs - GS_GEO_INLINE_LEAVES : 0;
 	uint64_t *place = &build->next, first;
 
-	if (count <= GS_GEO_INLINE_LEAVES)
-		return GS_GEO_INLINE;
+	if (count == 0)
+		return 0;
 	for (unsigned i = 0; i < HOLES; i++)
 		if (build->holes[i].end - build->holes[i].first >= count)
 			place = &build->holes[i].first;
@@ -235,13 +237,15 @@ static void write_node(struct build *build, uint64_t number, const struct slots 
 	node->leaf_map = slots->leaf_map;
 	node->child_base = (uint32_t)child_base;
 	node->leaf_base = (uint32_t)leaf_base;
-	if (leaf_base == GS_GEO_INLINE) {
-		memcpy(node->leaf, slots->leaf, slots->runs * sizeof(node->leaf[0]));
-		return;
-	}
-	for (unsigned i = 0; i < slots->runs; i++, leaf_base++)
+	for (unsigned i = 0; i < slots->runs; i++) {
+		if (i < GS_GEO_INLINE_LEAVES) {
+			node->leaf[i] = slots->leaf[i];
+			continue;
+		}
 		build->blocks[leaf_base / GS_BLOCK_U16].leaf[leaf_base % GS_BLOCK_U16] =
 			slots->leaf[i];
+		leaf_base++;
+	}
 }
 
 /*
@@ -386,9 +390,9 @@ static uint16_t node_leaf(const struct gs_geo_block *blocks, size_t block_count,
 	if (run == 0)
 		return 0;
 	run--;
-	if (node->leaf_base == GS_GEO_INLINE)
-		return run < GS_GEO_INLINE_LEAVES ? node->leaf[run] : 0;
-	leaf = (uint64_t)node->leaf_base + run;
+	if (run < GS_GEO_INLINE_LEAVES)
+		return node->leaf[run];
+	leaf = (uint64_t)node->leaf_base + run - GS_GEO_INLINE_LEAVES;
 	if (leaf / GS_BLOCK_U16 >= block_count)
 		return 0;
 	return blocks[leaf / GS_BLOCK_U16].leaf[leaf % GS_BLOCK_U16];
