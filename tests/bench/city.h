@@ -22,7 +22,8 @@ struct city_shape {
 	unsigned part; /* 1: of all addresses; 64: of a 64th of what is given out */
 };
 
-/* IPv4, IPv6. A file like city_prefixes.csv; 0, or -EINVAL and said, with file and line. */
+/* IPv4, IPv6. A file like city_prefixes.csv; "networks" and "cells" may be left out. 0, or -EINVAL
+ * and said, with file and line. */
 int city_shape_read(const char *path, struct city_shape ret_shapes[2]);
 /* A part of it, 1 / scale; what is rounded adds up. */
 void city_shape_scale(struct city_shape *shape, unsigned scale);

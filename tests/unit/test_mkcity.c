@@ -106,6 +106,9 @@ static void bad_shapes(void **state)
 	/* This one is good; the database is not there. */
 	assert_int_equal(read_text("family,unit,count\n" V4 V6, said), 1);
 	assert_non_null(strstr(said, "mkcity: no: cannot open"));
+	/* So is this one, of lengths alone. */
+	assert_int_equal(read_text("family,prefix_length,count\n4,24,7\n6,48,7\n", said), 1);
+	assert_non_null(strstr(said, "mkcity: no: cannot open"));
 }
 
 static void scales(void **state)
