@@ -146,11 +146,17 @@ static struct walk walk_all(const struct side *before, const struct side *after,
 
 static const struct gs_geodiff_run *run_of(const struct walk *walk, u128 number)
 {
-	size_t at = 0;
+	size_t low = 0, high = walk->count - 1;
 
-	while (number_of(walk->runs[at].last) < number)
-		at++;
-	return &walk->runs[at];
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (number_of(walk->runs[middle].last) < number)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return &walk->runs[low];
 }
 
 static void check_at(const struct walk *walk, const struct side *before, const struct side *after,

@@ -88,7 +88,7 @@ static int set_up(void **state)
 	snprintf(real.path, sizeof(real.path), "%.80s/geoip/geostream-country.mmdb",
 		 build ? build : "build");
 	gs_mmdb_open(&real.geodb);
-	if (real.geodb.ops->load(real.geodb.self, real.path, &real.geo, &error)) {
+	if (real.geodb.ops->load(real.geodb.self, real.path, NULL, &real.geo, &error)) {
 		print_error("%s\n", error.text);
 		return -1;
 	}
@@ -285,7 +285,7 @@ static void metadata_and_digest(void **state)
 	assert_true(mmdb.metadata.build_epoch > 1600000000);
 	MMDB_close(&mmdb);
 
-	assert_int_equal(real.geodb.ops->load(real.geodb.self, real.path, &again, &error), 0);
+	assert_int_equal(real.geodb.ops->load(real.geodb.self, real.path, NULL, &again, &error), 0);
 	assert_true(again->digest == real.geo->digest);
 	real.geodb.ops->release(real.geodb.self, again);
 	assert_true(real.geo->v4.networks + real.geo->v6.networks > 1000000);

@@ -1140,8 +1140,9 @@ static bool was_loaded(struct scene *scene)
 static void load(struct scene *scene, const char *path)
 {
 	scene->load_calls = 0;
-	assert_int_equal(gs_reconcile_load_geo(scene->reconcile, path, on_loaded, scene), 0);
-	assert_int_equal(gs_reconcile_load_geo(scene->reconcile, path, on_loaded, scene), -EBUSY);
+	assert_int_equal(gs_reconcile_load_geo(scene->reconcile, path, 0, on_loaded, scene), 0);
+	assert_int_equal(gs_reconcile_load_geo(scene->reconcile, path, 0, on_loaded, scene),
+			 -EBUSY);
 	run_until(scene, was_loaded);
 	assert_int_equal(scene->load_calls, 1);
 }
@@ -1208,8 +1209,8 @@ static void a_reload_waits_for_the_load_under_way(void **state)
 
 	strcpy(scene->settings.geoip, "/geo/one.mmdb");
 	start_in_peace(scene);
-	assert_int_equal(gs_reconcile_load_geo(scene->reconcile, "/geo/two.mmdb", on_loaded, scene),
-			 0);
+	assert_int_equal(
+		gs_reconcile_load_geo(scene->reconcile, "/geo/two.mmdb", 0, on_loaded, scene), 0);
 	assert_int_equal(gs_reconcile_reload_geo(scene->reconcile, "/geo/never.mmdb"), 0);
 	assert_int_equal(gs_reconcile_reload_geo(scene->reconcile, "/geo/three.mmdb"), 0);
 	run_until(scene, geo_three);
@@ -1299,7 +1300,8 @@ static void the_guilty_one_is_found(void **state)
 	pthread_mutex_lock(&scene->dataplane_fake.gate);
 	give(scene, fake_snapshot(2)); /* keeps the worker busy */
 	give(scene, bad_snapshot(3));
-	assert_int_equal(gs_reconcile_load_geo(scene->reconcile, "/geo/two.mmdb", NULL, NULL), 0);
+	assert_int_equal(gs_reconcile_load_geo(scene->reconcile, "/geo/two.mmdb", 0, NULL, NULL),
+			 0);
 	pthread_mutex_unlock(&scene->dataplane_fake.gate);
 	run_until(scene, geo_two);
 	assert_int_equal(look(scene)->snapshot->revision, 2);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "mmdb_walk.h"
 
+#include "user/base/progress.h"
 #include "user/core/cidr.h"
 
 #include <errno.h>
@@ -8,6 +9,8 @@
 #include <string.h>
 
 __extension__ typedef unsigned __int128 u128;
+
+enum { PROGRESS_NODES = 1 << 16 }; /* between two looks at whether it should go on */
 
 static void free_runs(struct gs_mmdb_runs *runs)
 {
@@ -20,6 +23,13 @@ void gs_mmdb_walk_done(struct gs_mmdb_walk *walk)
 	gs_mmdb_file_close(&walk->file);
 	free_runs(&walk->v4);
 	free_runs(&walk->v6);
+}
+
+int gs_mmdb_progress(struct gs_mmdb_walk *walk, uint64_t done)
+{
+	int err = gs_progress_at(walk->progress, done);
+
+	return err ? gs_mmdb_fail(err, walk->error, "cancelled") : 0;
 }
 
 int gs_mmdb_fail_memory(struct gs_error *error)
@@ -133,7 +143,7 @@ static int enter_node(struct gs_mmdb_walk *walk, struct frame *frame, uint32_t n
 		.records = {(uint32_t)read.left_record, (uint32_t)read.right_record},
 	};
 	walk->visited++;
-	return 0;
+	return walk->visited % PROGRESS_NODES ? 0 : gs_mmdb_progress(walk, walk->visited);
 }
 
 /*
@@ -193,6 +203,7 @@ int gs_mmdb_walk(struct gs_mmdb_walk *walk)
 	if (is_v6 && mmdb->ipv4_start_node.node_value == 0)
 		return gs_mmdb_fail(-EINVAL, walk->error,
 				    "node 0 (at ::/96): tree runs in a circle");
+	gs_progress_begin(walk->progress, GS_PHASE_LOCATING, mmdb->metadata.node_count);
 	err = walk_below(walk, &walk->v4, mmdb->ipv4_start_node.node_value, 32);
 	if (!err && is_v6)
 		err = walk_below(walk, &walk->v6, 0, 128);

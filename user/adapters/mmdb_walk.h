@@ -28,7 +28,8 @@ struct gs_mmdb_walk {
 	gs_mmdb_read *read;
 	void *context;
 	struct gs_error *error;
-	uint64_t visited; /* nodes, in both walks */
+	struct gs_progress *progress; /* NULL: nobody asks */
+	uint64_t visited;	      /* nodes, in both walks */
 	struct gs_mmdb_runs v4, v6;
 };
 
@@ -36,6 +37,8 @@ struct gs_mmdb_walk {
 int gs_mmdb_walk(struct gs_mmdb_walk *walk);
 /* The file is closed, runs are freed. */
 void gs_mmdb_walk_done(struct gs_mmdb_walk *walk);
+/* -ECANCELED, and says so, if nobody wants the rest. */
+int gs_mmdb_progress(struct gs_mmdb_walk *walk, uint64_t done);
 /* -ENOMEM and says so. */
 int gs_mmdb_fail_memory(struct gs_error *error);
 

@@ -111,7 +111,7 @@ static void geo_load(const struct gs_api *api, const json_t *request,
 		return;
 	}
 	*pending = (struct pending_load){api, reply, context};
-	err = gs_reconcile_load_geo(api->reconcile, path, load_answered, pending);
+	err = gs_reconcile_load_geo(api->reconcile, path, 0, load_answered, pending);
 	if (!err)
 		return;
 	free(pending);
