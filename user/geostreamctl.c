@@ -19,6 +19,7 @@ enum { COMMANDS_MAX = 128 };
 
 const struct gs_ctl_command *const gs_ctl_tables[] = {
 	gs_ctl_daemon_commands,
+	gs_ctl_geo_commands,
 	gs_ctl_edge_commands,
 	gs_ctl_live_commands,
 	gs_ctl_db_commands,
