@@ -7,11 +7,11 @@
 #include "user/core/cidr.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 /* ---- store ----------------------------------------------------------------------------------- */
 
@@ -77,7 +77,7 @@ static int wait_at_gate(struct fake_geodb *fake, struct gs_progress *progress)
 	gs_progress_size(progress, FAKE_GEODB_SIZE);
 	gs_progress_begin(progress, GS_PHASE_LOCATING, 2);
 	while (__atomic_load_n(&fake->is_gated, __ATOMIC_ACQUIRE) && !gs_progress_at(progress, 1))
-		usleep(200);
+		sched_yield();
 	return gs_progress_at(progress, 1);
 }
 
