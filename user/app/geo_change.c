@@ -340,7 +340,7 @@ static uint64_t millionths(int family, struct gs_geo_key last)
 	double part = family == GS_GEO_V4 ? (double)last.low / UINT32_MAX
 					  : (double)last.high / (double)UINT64_MAX;
 
-	return (uint64_t)((part + family) * (MILLION / 2));
+	return (uint64_t)((part + family) * MILLION / 2);
 }
 
 static int walk(struct finding *f, int family)

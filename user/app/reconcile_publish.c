@@ -560,8 +560,9 @@ static void prepare_comparison(struct gs_reconcile *r)
 		return;
 	p->before = r->tables;
 	p->limit_percent = r->settings.geo_limit_percent;
-	if (r->ports.clients)
-		p->clients = calloc(GS_CLIENT_SAMPLE_MAX, sizeof(*p->clients));
+	if (!r->ports.clients)
+		return;
+	p->clients = calloc(GS_CLIENT_SAMPLE_MAX, sizeof(*p->clients));
 	if (p->clients)
 		p->client_count = r->ports.clients(r->ports.generation_context, p->clients);
 }

@@ -56,7 +56,7 @@ static void draw_bar(const json_t *loading)
 
 	if (!loading)
 		return;
-	for (int i = 0; i < BAR_WIDTH; i++)
+	for (long long i = 0; i < BAR_WIDTH; i++)
 		bar[i] = i * 100 < percent * BAR_WIDTH ? '#' : '.';
 	bar[BAR_WIDTH] = '\0';
 	snprintf(phase, sizeof(phase), "%s", gs_ctl_text(loading, "phase"));
