@@ -18,23 +18,12 @@
 enum { COMMANDS_MAX = 128 };
 
 const struct gs_ctl_command *const gs_ctl_tables[] = {
-	gs_ctl_daemon_commands,
-	gs_ctl_edge_commands,
-	gs_ctl_live_commands,
-	gs_ctl_db_commands,
-	gs_ctl_history_commands,
-	gs_ctl_file_commands,
-	gs_ctl_explain_commands,
-	gs_ctl_monitor_commands,
-	gs_ctl_flow_commands,
-	gs_ctl_handshake_commands,
-	gs_ctl_demand_commands,
-	gs_ctl_latency_commands,
-	gs_ctl_capacity_commands,
-	gs_ctl_votes_commands,
-	gs_ctl_quorum_commands,
-	gs_ctl_overlay_commands,
-	NULL,
+	gs_ctl_daemon_commands,	 gs_ctl_geo_commands,	    gs_ctl_edge_commands,
+	gs_ctl_live_commands,	 gs_ctl_db_commands,	    gs_ctl_history_commands,
+	gs_ctl_file_commands,	 gs_ctl_explain_commands,   gs_ctl_monitor_commands,
+	gs_ctl_flow_commands,	 gs_ctl_handshake_commands, gs_ctl_demand_commands,
+	gs_ctl_latency_commands, gs_ctl_capacity_commands,  gs_ctl_votes_commands,
+	gs_ctl_quorum_commands,	 gs_ctl_overlay_commands,   NULL,
 };
 
 /* What people typed and databases said may hold what a terminal would act on. */

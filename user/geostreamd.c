@@ -212,6 +212,13 @@ static int open_latencies(struct daemon *d)
 	return err;
 }
 
+static uint32_t clients(void *context, struct gs_client_count *ret_counts)
+{
+	const struct daemon *d = context;
+
+	return d->handshakes ? gs_handshakes_clients(d->handshakes, ret_counts) : 0;
+}
+
 static bool on_generation(void *context, const struct gs_generation_change *change)
 {
 	struct daemon *d = context;
@@ -333,6 +340,7 @@ static int wire(struct daemon *d, struct gs_error *error)
 		.reopen_context = d,
 		.on_generation = on_generation,
 		.on_demand = on_demand,
+		.clients = clients,
 		.generation_context = d,
 	};
 	const struct gs_control_events events = {.on_request = on_request};
@@ -343,6 +351,7 @@ static int wire(struct daemon *d, struct gs_error *error)
 	mkdir(d->config.state_dir, 0750);
 	strcpy(settings.geoip, d->config.geoip);
 	strcpy(settings.asn, d->config.asn);
+	settings.geo_limit_percent = d->config.geoip_change_limit;
 	strcpy(settings.edge, d->config.edge);
 	strcpy(settings.site, d->config.site);
 	snprintf(settings.last_good, sizeof(settings.last_good), "%s/last-good.json",
@@ -415,6 +424,8 @@ static int run(struct daemon *d)
 		gs_log(GS_LOG_ERROR, "cannot_run", "why=%s",
 		       error.text[0] ? error.text : strerror(-err));
 
+	if (d->reconcile) /* the worker may have seconds of a database before it */
+		gs_reconcile_cancel_load(d->reconcile);
 	if (d->loop)
 		gs_loop_end_worker(d->loop);
 	gs_httpd_close(d->httpd);

@@ -227,17 +227,20 @@ struct gs_latency_store {
 
 /* ---- geodb: GeoIP and ASN files to compiled tables (adapters/mmdb.c) ------------------------- */
 
+struct gs_progress; /* user/base/progress.h */
+
 struct gs_geodb_ops {
 	/*
 	 * On the worker. On failure *error says what is wrong and where in the file. A sound file
 	 * whose records name no places has location_count 1: nothing but the unknown one.
+	 * progress (NULL: nobody asks): reading, locating, compiling; -ECANCELED if it says so.
 	 */
-	int (*load)(void *self, const char *path, struct gs_geodata **ret_geo,
-		    struct gs_error *error);
+	int (*load)(void *self, const char *path, struct gs_progress *progress,
+		    struct gs_geodata **ret_geo, struct gs_error *error);
 	void (*release)(void *self, struct gs_geodata *geo);
 	/* The same of an ASN database; one whose records name no system is -EINVAL. */
-	int (*load_asn)(void *self, const char *path, struct gs_asndata **ret_asn,
-			struct gs_error *error);
+	int (*load_asn)(void *self, const char *path, struct gs_progress *progress,
+			struct gs_asndata **ret_asn, struct gs_error *error);
 	void (*release_asn)(void *self, struct gs_asndata *asn);
 };
 

@@ -42,7 +42,7 @@ static void use_file(struct bench *bench, const char *path)
 	struct gs_geodata *geo;
 	struct gs_geodb geodb;
 
-	if (gs_mmdb_open(&geodb) < 0 || geodb.ops->load(geodb.self, path, &geo, &error) < 0) {
+	if (gs_mmdb_open(&geodb) < 0 || geodb.ops->load(geodb.self, path, NULL, &geo, &error) < 0) {
 		fprintf(stderr, "%s\n", error.text);
 		exit(1);
 	}

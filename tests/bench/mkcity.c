@@ -44,7 +44,7 @@ static int load(struct maker *maker, const char *path, struct gs_geodata **ret_g
 {
 	struct gs_error error;
 
-	if (maker->geodb.ops->load(maker->geodb.self, path, ret_geo, &error))
+	if (maker->geodb.ops->load(maker->geodb.self, path, NULL, ret_geo, &error))
 		return gs_lines_complain("%s", error.text);
 	return 0;
 }

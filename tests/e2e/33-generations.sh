@@ -64,6 +64,35 @@ before=$(generation)
 ok "the same file again" lab_ctl geo load "$LAB_MMDB"
 is "makes no new generation" "$(generation)" "$before"
 
+# ---- a database that moves too much --------------------------------------------------------------
+# In this one every IPv4 network is in the United States: what another region serves is moved.
+awk -F , -v OFS=, '{ $3 = "US"; print }' "$LAB_TOR/geoip" >"$LAB_DIR/all-us"
+ok "a database of one country is made" "$BUILD/geoip/mkgeoip" "$LAB_DIR/all-us" "$LAB_TOR/geoip6" \
+	/usr/share/zoneinfo/zone.tab "$LAB_DIR/all-us.mmdb"
+before=$(generation)
+home=$(region_of jp "$LAB_VIP4")
+like "a dry run tells what it would move" "$(lab_ctl geo load --dry-run "$LAB_DIR/all-us.mmdb")" \
+	'IPv4: .* [3-9][0-9]\.[0-9]+ % begin in another region'
+is "and leaves no trace in status" "$(status_of '.geoip | [.file, .problem // "", .change.outcome] | join(" ")')" \
+	"$LAB_MMDB  shown"
+refuses "a load above the limit" lab_ctl geo load "$LAB_DIR/all-us.mmdb"
+like "it says what to do" "$(lab_ctl geo load "$LAB_DIR/all-us.mmdb" 2>&1 >/dev/null)" \
+	'more than geoip_change_limit = 20 %; .*--dry-run .*--force'
+is "the generation stays" "$(generation)" "$before"
+is "jp's client stays where it was" "$(region_of jp "$LAB_VIP4")" "$home"
+ok "status says so" [ "$(status_of .geoip.refused)" = true ]
+lab_in edge curl -s http://127.0.0.1:8080/metrics >"$TAP_WORK/metrics"
+ok "metrics, too" grep -q '^geostream_geoip_refused 1$' "$TAP_WORK/metrics"
+ok "twice" grep -q '^geostream_geoip_loads_total{result="refused"} 2$' "$TAP_WORK/metrics"
+is "one line in the log for each" "$(grep -c 'event=geoip_refused .*would send' "$LAB_LOG")" 2
+changes "the same load, forced" lab_ctl geo load --force "$LAB_DIR/all-us.mmdb"
+is "jp's client is served in the US" "$(region_of jp "$LAB_VIP4")" us
+is "the database before is kept" "$(status_of .geoip.before.file)" "$LAB_MMDB"
+changes "a rollback" lab_ctl geo rollback
+is "jp's client is home again" "$(region_of jp "$LAB_VIP4")" "$home"
+is "in the same tables as before" "$(status_of .geoip.file)" "$LAB_MMDB"
+ok "everyone is home again" lab_everyone_home jp au
+
 # ---- files that are no good ----------------------------------------------------------------------
 before=$(generation)
 : >"$LAB_DIR/empty.mmdb"

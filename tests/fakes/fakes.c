@@ -3,9 +3,11 @@
 
 #include "user/app/snapshot_io.h"
 #include "user/base/error.h"
+#include "user/base/progress.h"
 #include "user/core/cidr.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,13 +71,25 @@ void fake_store_init(struct fake_store *fake, struct gs_store *ret_store)
 
 /* ---- geodb ----------------------------------------------------------------------------------- */
 
-static int geodb_load(void *self, const char *path, struct gs_geodata **ret_geo,
-		      struct gs_error *error)
+/* While the gate is closed it is as far as it ever gets, until it is opened or told to end. */
+static int wait_at_gate(struct fake_geodb *fake, struct gs_progress *progress)
+{
+	gs_progress_size(progress, FAKE_GEODB_SIZE);
+	gs_progress_begin(progress, GS_PHASE_LOCATING, 2);
+	while (__atomic_load_n(&fake->is_gated, __ATOMIC_ACQUIRE) && !gs_progress_at(progress, 1))
+		sched_yield();
+	return gs_progress_at(progress, 1);
+}
+
+static int geodb_load(void *self, const char *path, struct gs_progress *progress,
+		      struct gs_geodata **ret_geo, struct gs_error *error)
 {
 	struct fake_geodb *fake = self;
 	struct gs_geodata *geo;
 
 	__atomic_fetch_add(&fake->loads, 1, __ATOMIC_RELAXED);
+	if (wait_at_gate(fake, progress))
+		return gs_error_set(-ECANCELED, error, "%s: cancelled", path);
 	if (fake->error)
 		return gs_error_set(fake->error, error, "%s: scripted to be broken", path);
 	geo = malloc(sizeof(*geo));
@@ -97,8 +111,8 @@ static void geodb_release(void *self, struct gs_geodata *geo)
 	free(geo);
 }
 
-static int geodb_load_asn(void *self, const char *path, struct gs_asndata **ret_asn,
-			  struct gs_error *error)
+static int geodb_load_asn(void *self, const char *path, struct gs_progress *progress,
+			  struct gs_asndata **ret_asn, struct gs_error *error)
 {
 	static struct gs_geo_key zero;
 	static uint32_t nobody;
@@ -110,6 +124,7 @@ static int geodb_load_asn(void *self, const char *path, struct gs_asndata **ret_
 	struct fake_geodb *fake = self;
 	struct gs_asndata *asn;
 
+	(void)progress;
 	__atomic_fetch_add(&fake->loads, 1, __ATOMIC_RELAXED);
 	if (fake->asn_error)
 		return gs_error_set(fake->asn_error, error, "%s: scripted to be broken", path);

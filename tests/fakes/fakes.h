@@ -38,11 +38,14 @@ void fake_store_init(struct fake_store *fake, struct gs_store *ret_store);
 /* ---- geodb: gives copies of one database of each kind, or an error
  * ---------------------------------------- */
 
+enum { FAKE_GEODB_SIZE = 123456 }; /* of each file, bytes */
+
 struct fake_geodb {
 	const struct gs_geodata *geo; /* what a load gives a copy of; arrays are shared */
 	int error;		      /* < 0: what a load fails with, named after the path */
 	const struct gs_asndata *asn; /* the same of systems; NULL: nobody's */
 	int asn_error;
+	bool is_gated; /* GeoIP loads wait until it is not, or until they are cancelled */
 	uint32_t loads, releases;
 	uint32_t alive; /* given and not yet released */
 };

@@ -160,7 +160,7 @@ int mmdb_fixture_load(struct gs_geodata **ret_geo, struct gs_error *error)
 	struct gs_geodb geodb;
 
 	assert_int_equal(gs_mmdb_open(&geodb), 0);
-	return geodb.ops->load(geodb.self, file_path, ret_geo, error);
+	return geodb.ops->load(geodb.self, file_path, NULL, ret_geo, error);
 }
 
 void mmdb_fixture_release(struct gs_geodata *geo)
@@ -188,7 +188,7 @@ int mmdb_fixture_load_asn(struct gs_asndata **ret_asn, struct gs_error *error)
 	struct gs_geodb geodb;
 
 	assert_int_equal(gs_mmdb_open(&geodb), 0);
-	return geodb.ops->load_asn(geodb.self, file_path, ret_asn, error);
+	return geodb.ops->load_asn(geodb.self, file_path, NULL, ret_asn, error);
 }
 
 void mmdb_fixture_release_asn(struct gs_asndata *asn)

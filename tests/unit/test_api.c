@@ -876,6 +876,93 @@ static void geo_load_answers_when_done(void **state)
 	assert_true(json_is_integer(at(reply, "location.id")));
 }
 
+static bool is_locating(struct scene *scene)
+{
+	return gs_reconcile_look(scene->reconcile)->load.progress.phase == GS_PHASE_LOCATING;
+}
+
+static bool is_cancelled(struct scene *scene)
+{
+	const struct gs_reconcile_state *look = gs_reconcile_look(scene->reconcile);
+
+	return look->geo_counts.cancelled == 1 && !look->working;
+}
+
+static json_t *load_as(struct scene *scene, const char *path, const char *how)
+{
+	char request[256];
+
+	snprintf(request, sizeof(request), "{\"command\":\"geo.load\",\"path\":\"%s\",\"%s\":true}",
+		 path, how);
+	ask_bytes(scene, request, strlen(request));
+	run_until(scene, has_reply);
+	return scene->reply;
+}
+
+/* The limit of the scene is 0: whatever moves is too much. */
+static void geo_load_is_shown_refused_forced_and_taken_back(void **state)
+{
+	static const char rollback[] = "{\"command\":\"geo.rollback\"}";
+	struct scene *scene = *state;
+	struct world *other = world_new(4);
+	json_t *reply;
+
+	start(scene);
+	reply = ask(scene, rollback);
+	assert_non_null(strstr(text_at(reply, "error"), "nothing to go back to"));
+	reply = ask(scene, "{\"command\":\"geo.cancel\"}");
+	assert_string_equal(text_at(reply, "error"), "no load is under way");
+	reply = load(scene, "/geo/one.mmdb");
+	assert_true(json_is_true(at(reply, "change.same")));
+	scene->geodb_fake.geo = &other->geo;
+
+	reply = load_as(scene, "/geo/two.mmdb", "dry_run");
+	assert_true(json_is_true(at(reply, "dry_run")));
+	assert_null(at(reply, "generation"));
+	assert_string_equal(text_at(reply, "change.outcome"), "shown");
+	assert_string_equal(text_at(reply, "change.file"), "/geo/two.mmdb");
+	assert_true(json_number_value(at(reply, "change.ipv4.addresses")) > 0);
+	assert_true(json_number_value(at(reply, "change.ipv4.moved_share")) > 0);
+	assert_true(json_array_size(at(reply, "change.moves")) > 0);
+	assert_true(json_is_number(at(reply, "change.traffic.sampled")));
+
+	reply = load(scene, "/geo/two.mmdb");
+	assert_non_null(strstr(text_at(reply, "error"), "geoip_change_limit"));
+	assert_string_equal(text_at(reply, "change.outcome"), "refused");
+	assert_int_equal(number_at(reply, "change.limit_percent"), 0);
+	reply = ask(scene, "{\"command\":\"status\"}");
+	assert_string_equal(text_at(reply, "geoip.file"), "/geo/one.mmdb");
+	assert_true(json_is_true(at(reply, "geoip.refused")));
+	assert_null(at(reply, "loading"));
+
+	reply = load_as(scene, "/geo/two.mmdb", "force");
+	assert_int_equal(number_at(reply, "generation"), 2);
+	assert_string_equal(text_at(reply, "change.outcome"), "in force");
+	reply = ask(scene, "{\"command\":\"geo.status\"}");
+	assert_string_equal(text_at(reply, "geoip.file"), "/geo/two.mmdb");
+	assert_string_equal(text_at(reply, "geoip.before.file"), "/geo/one.mmdb");
+	assert_true(json_is_false(at(reply, "geoip.refused")));
+
+	ask_bytes(scene, rollback, strlen(rollback));
+	run_until(scene, has_reply);
+	assert_string_equal(text_at(scene->reply, "file"), "/geo/one.mmdb");
+	assert_int_equal(number_at(scene->reply, "generation"), 3);
+
+	__atomic_store_n(&scene->geodb_fake.is_gated, true, __ATOMIC_RELEASE);
+	assert_int_equal(gs_reconcile_reload_geo(scene->reconcile, "/geo/two.mmdb"), 0);
+	run_until(scene, is_locating);
+	reply = ask(scene, "{\"command\":\"status\"}");
+	assert_string_equal(text_at(reply, "loading.file"), "/geo/two.mmdb");
+	assert_string_equal(text_at(reply, "loading.phase"), "locating");
+	assert_int_equal(number_at(reply, "loading.size_bytes"), FAKE_GEODB_SIZE);
+	reply = ask(scene, "{\"command\":\"geo.load\",\"path\":\"/geo/three.mmdb\"}");
+	assert_non_null(strstr(text_at(reply, "error"), "another GeoIP load"));
+	reply = ask(scene, "{\"command\":\"geo.cancel\"}");
+	assert_string_equal(text_at(reply, "file"), "/geo/two.mmdb");
+	run_until(scene, is_cancelled);
+	world_free(other);
+}
+
 /* ---- REST ------------------------------------------------------------------------------------ */
 
 static struct gs_rest_response http(struct scene *scene, const char *method, const char *path,
@@ -2040,6 +2127,7 @@ int main(void)
 		SCENE(access_and_limits_are_named),
 		SCENE(geography_is_right),
 		SCENE(geo_load_answers_when_done),
+		SCENE(geo_load_is_shown_refused_forced_and_taken_back),
 		SCENE(rest_knows_its_calls),
 		SCENE(rest_reads_its_query),
 		SCENE(an_edge_is_ready_or_says_why_not),

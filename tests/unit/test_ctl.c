@@ -183,6 +183,21 @@ static void a_daemons_words_move_no_terminal(void **state)
 		 ",\"location\":{\"id\":1,\"country\":" EVIL "}}",
 		 3, 4},
 		{"geo load /dev/null", "{\"note\":" EVIL "}", 2, 1},
+		{"geo load /dev/null",
+		 "{\"error\":" EVIL ",\"change\":{\"file\":" EVIL ",\"before\":" EVIL
+		 ",\"ipv4\":{\"service\":" EVIL
+		 "},\"traffic\":{\"sampled\":1,\"moves\":[{\"service\":" EVIL ",\"from\":" EVIL
+		 ",\"to\":" EVIL "}]},\"moves\":[{\"service\":" EVIL ",\"from\":" EVIL
+		 ",\"to\":" EVIL "}]}}",
+		 7, 10},
+		{"geo rollback", "{\"file\":" EVIL ",\"configured\":true}", 1, 1},
+		{"geo cancel", "{\"file\":" EVIL "}", 1, 1},
+		{"geo status",
+		 "{\"geoip\":{\"file\":" EVIL ",\"type\":" EVIL ",\"problem\":" EVIL
+		 ",\"before\":{\"file\":" EVIL "},\"change\":{\"same\":true,\"outcome\":" EVIL
+		 ",\"when\":" EVIL ",\"file\":" EVIL ",\"before\":" EVIL
+		 "}},\"limit_percent\":20,\"loading\":{\"file\":" EVIL ",\"phase\":" EVIL "}}",
+		 8, 10},
 		{"status", "{\"error\":" EVIL "}", 1, 1},
 	};
 	(void)state;

@@ -81,7 +81,7 @@ static void no_database_at_all(void **state)
 	memset(path, 'x', sizeof(path) - 1);
 	path[sizeof(path) - 1] = '\0';
 	assert_int_equal(gs_mmdb_open(&geodb), 0);
-	assert_true(geodb.ops->load(geodb.self, path, &geo, &error) < 0);
+	assert_true(geodb.ops->load(geodb.self, path, NULL, &geo, &error) < 0);
 	assert_non_null(strstr(error.text, "longer than"));
 	assert_null(geo);
 }

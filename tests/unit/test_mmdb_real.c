@@ -13,13 +13,16 @@
 #include "tests/fakes/world.h"
 #include "user/adapters/adapters.h"
 #include "user/base/cleanup.h"
+#include "user/base/progress.h"
 #include "user/core/cidr.h"
 #include "user/core/country.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <math.h>
 #include <maxminddb.h>
 #include <string.h>
+#include <sys/stat.h>
 
 __extension__ typedef unsigned __int128 u128;
 
@@ -39,6 +42,7 @@ static struct {
 	char path[128];
 	struct gs_geodb geodb;
 	struct gs_geodata *geo;
+	struct gs_progress progress; /* of its load */
 	struct text v4, v6;
 } real;
 
@@ -88,7 +92,7 @@ static int set_up(void **state)
 	snprintf(real.path, sizeof(real.path), "%.80s/geoip/geostream-country.mmdb",
 		 build ? build : "build");
 	gs_mmdb_open(&real.geodb);
-	if (real.geodb.ops->load(real.geodb.self, real.path, &real.geo, &error)) {
+	if (real.geodb.ops->load(real.geodb.self, real.path, &real.progress, &real.geo, &error)) {
 		print_error("%s\n", error.text);
 		return -1;
 	}
@@ -285,11 +289,33 @@ static void metadata_and_digest(void **state)
 	assert_true(mmdb.metadata.build_epoch > 1600000000);
 	MMDB_close(&mmdb);
 
-	assert_int_equal(real.geodb.ops->load(real.geodb.self, real.path, &again, &error), 0);
+	assert_int_equal(real.geodb.ops->load(real.geodb.self, real.path, NULL, &again, &error), 0);
 	assert_true(again->digest == real.geo->digest);
 	real.geodb.ops->release(real.geodb.self, again);
 	assert_true(real.geo->v4.networks + real.geo->v6.networks > 1000000);
 	assert_in_range(real.geo->location_count, 230, 260);
+}
+
+static void a_load_tells_how_far_it_is_and_ends_when_told(void **state)
+{
+	struct gs_progress_view view;
+	struct gs_geodata *none = NULL;
+	struct gs_error error;
+	struct stat file;
+
+	(void)state;
+	assert_int_equal(stat(real.path, &file), 0);
+	gs_progress_look(&real.progress, &view);
+	assert_int_equal(view.size_bytes, file.st_size);
+	assert_int_equal(view.phase, GS_PHASE_COMPILING);
+	assert_int_equal(view.done, 1); /* of two families: the second one ended it */
+	assert_in_range(view.percent, 60, 90);
+	gs_progress_cancel(&real.progress);
+	assert_int_equal(
+		real.geodb.ops->load(real.geodb.self, real.path, &real.progress, &none, &error),
+		-ECANCELED);
+	assert_null(none);
+	assert_non_null(strstr(error.text, "cancelled"));
 }
 
 int main(void)
@@ -300,6 +326,7 @@ int main(void)
 		cmocka_unit_test(as_libmaxminddb_looks_it_up),
 		cmocka_unit_test(coordinates_are_zones),
 		cmocka_unit_test(metadata_and_digest),
+		cmocka_unit_test(a_load_tells_how_far_it_is_and_ends_when_told),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

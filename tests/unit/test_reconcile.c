@@ -46,6 +46,7 @@ struct scene {
 	bool (*until)(struct scene *scene);
 	bool timed_out;
 
+	double sampled; /* flows of one client, in the sample of the last hour */
 	int load_calls, load_err;
 	char load_problem[GS_ERROR_MAX];
 	int reopens;
@@ -149,6 +150,16 @@ static int tear_down(void **state)
 	return alive ? -1 : 0; /* every database that was given was released */
 }
 
+static uint32_t clients(void *context, struct gs_client_count *ret_counts)
+{
+	struct scene *scene = context;
+	struct gs_addr client = gs_addr_from_v4(0xcb007100);
+
+	ret_counts[0] = (struct gs_client_count){.of = {gs_prefix_make(&client, 24), FAKE_WEB},
+						 .flows = scene->sampled};
+	return scene->sampled > 0;
+}
+
 static void start(struct scene *scene)
 {
 	const struct gs_reconcile_ports ports = {
@@ -160,6 +171,8 @@ static void start(struct scene *scene)
 		.prober = &scene->prober,
 		.reopen_dataplane = reopen,
 		.reopen_context = scene,
+		.clients = clients,
+		.generation_context = scene,
 	};
 
 	assert_int_equal(gs_reconcile_new(&ports, &scene->settings, &scene->reconcile), 0);
@@ -1140,8 +1153,9 @@ static bool was_loaded(struct scene *scene)
 static void load(struct scene *scene, const char *path)
 {
 	scene->load_calls = 0;
-	assert_int_equal(gs_reconcile_load_geo(scene->reconcile, path, on_loaded, scene), 0);
-	assert_int_equal(gs_reconcile_load_geo(scene->reconcile, path, on_loaded, scene), -EBUSY);
+	assert_int_equal(gs_reconcile_load_geo(scene->reconcile, path, 0, on_loaded, scene), 0);
+	assert_int_equal(gs_reconcile_load_geo(scene->reconcile, path, 0, on_loaded, scene),
+			 -EBUSY);
 	run_until(scene, was_loaded);
 	assert_int_equal(scene->load_calls, 1);
 }
@@ -1208,8 +1222,8 @@ static void a_reload_waits_for_the_load_under_way(void **state)
 
 	strcpy(scene->settings.geoip, "/geo/one.mmdb");
 	start_in_peace(scene);
-	assert_int_equal(gs_reconcile_load_geo(scene->reconcile, "/geo/two.mmdb", on_loaded, scene),
-			 0);
+	assert_int_equal(
+		gs_reconcile_load_geo(scene->reconcile, "/geo/two.mmdb", 0, on_loaded, scene), 0);
 	assert_int_equal(gs_reconcile_reload_geo(scene->reconcile, "/geo/never.mmdb"), 0);
 	assert_int_equal(gs_reconcile_reload_geo(scene->reconcile, "/geo/three.mmdb"), 0);
 	run_until(scene, geo_three);
@@ -1299,10 +1313,260 @@ static void the_guilty_one_is_found(void **state)
 	pthread_mutex_lock(&scene->dataplane_fake.gate);
 	give(scene, fake_snapshot(2)); /* keeps the worker busy */
 	give(scene, bad_snapshot(3));
-	assert_int_equal(gs_reconcile_load_geo(scene->reconcile, "/geo/two.mmdb", NULL, NULL), 0);
+	assert_int_equal(gs_reconcile_load_geo(scene->reconcile, "/geo/two.mmdb", 0, NULL, NULL),
+			 0);
 	pthread_mutex_unlock(&scene->dataplane_fake.gate);
 	run_until(scene, geo_two);
 	assert_int_equal(look(scene)->snapshot->revision, 2);
+}
+
+/* ---- databases that change much -------------------------------------------------------------- */
+
+static int load_as(struct scene *scene, const char *path, unsigned flags)
+{
+	scene->load_calls = 0;
+	assert_int_equal(gs_reconcile_load_geo(scene->reconcile, path, flags, on_loaded, scene), 0);
+	run_until(scene, was_loaded);
+	assert_int_equal(scene->load_calls, 1);
+	return scene->load_err;
+}
+
+static int roll_back(struct scene *scene)
+{
+	int err;
+
+	scene->load_calls = 0;
+	err = gs_reconcile_rollback_geo(scene->reconcile, on_loaded, scene);
+	if (err)
+		return err;
+	run_until(scene, was_loaded);
+	assert_int_equal(scene->load_calls, 1);
+	return scene->load_err;
+}
+
+/* One database in force; what is loaded from now on says otherwise of nearly every address. */
+static struct world *start_before_a_change(struct scene *scene, uint32_t limit_percent)
+{
+	struct world *other = world_new(4);
+
+	strcpy(scene->settings.geoip, "/geo/one.mmdb");
+	scene->settings.geo_limit_percent = limit_percent;
+	scene->sampled = 150;
+	start_in_peace(scene);
+	scene->geodb_fake.geo = &other->geo;
+	return other;
+}
+
+static void assert_in_force(struct scene *scene, const char *path, uint64_t generation)
+{
+	assert_string_equal(look(scene)->geo->path, path);
+	assert_ptr_equal(scene->dataplane_fake.last_geo, look(scene)->geo);
+	assert_int_equal(look(scene)->info.generation, generation);
+	assert_int_equal(publishes(scene), generation);
+}
+
+static void a_database_that_moves_too_much_stays_out(void **state)
+{
+	struct scene *scene = *state;
+	struct world *other = start_before_a_change(scene, 20);
+	const struct gs_geo_change *change;
+
+	assert_int_equal(load_as(scene, "/geo/two.mmdb", 0), -EPERM);
+	assert_non_null(strstr(scene->load_problem, "/geo/two.mmdb: would send "));
+	assert_non_null(strstr(scene->load_problem, "geoip_change_limit = 20 %"));
+	assert_in_force(scene, "/geo/one.mmdb", 1);
+	assert_string_equal(look(scene)->geo_problem, scene->load_problem);
+	assert_string_equal(look(scene)->publish_problem, "");
+	assert_true(look(scene)->geo_refused);
+	assert_null(look(scene)->geo_before);
+	change = look(scene)->geo_change;
+	assert_int_equal(change->outcome, GS_GEO_IS_REFUSED);
+	assert_string_equal(change->path, "/geo/two.mmdb");
+	assert_string_equal(change->before, "/geo/one.mmdb");
+	assert_true(change->v4.moved > 0.2 || change->v6.moved > 0.2);
+	assert_true(change->shift.flows == 150);
+	assert_int_equal(scene->dataplane_fake.write_count, 0);
+
+	assert_int_equal(load_as(scene, "/geo/two.mmdb", GS_LOAD_FORCED), 0);
+	assert_in_force(scene, "/geo/two.mmdb", 2);
+	assert_false(look(scene)->geo_refused);
+	assert_string_equal(look(scene)->geo_problem, "");
+	assert_int_equal(look(scene)->geo_change->outcome, GS_GEO_IS_IN_FORCE);
+	assert_true(look(scene)->geo_change->is_forced);
+	assert_int_equal(look(scene)->geo_counts.refused, 1);
+	assert_int_equal(look(scene)->geo_counts.in_force, 2);
+	run_until(scene, is_idle);
+	world_free(other);
+}
+
+static bool is_refused(struct scene *scene)
+{
+	return look(scene)->geo_refused;
+}
+
+/* SIGHUP asks nobody, and is held to the limit; which may change with it. */
+static void a_reload_is_held_to_the_limit(void **state)
+{
+	struct scene *scene = *state;
+	struct world *other = start_before_a_change(scene, 20);
+
+	assert_int_equal(gs_reconcile_reload_geo(scene->reconcile, "/geo/two.mmdb"), 0);
+	run_until(scene, is_refused);
+	assert_in_force(scene, "/geo/one.mmdb", 1);
+	gs_reconcile_limit_geo(scene->reconcile, GS_GEO_LIMIT_OFF);
+	assert_int_equal(gs_reconcile_reload_geo(scene->reconcile, "/geo/two.mmdb"), 0);
+	run_until(scene, geo_two);
+	assert_in_force(scene, "/geo/two.mmdb", 2);
+	assert_false(look(scene)->geo_refused);
+	world_free(other);
+}
+
+/* The configuration that comes meanwhile does not wait for a decision, and changes none. */
+static void a_snapshot_passes_a_refused_database(void **state)
+{
+	struct scene *scene = *state;
+	struct world *other = start_before_a_change(scene, 0);
+
+	scene->load_calls = 0;
+	__atomic_store_n(&scene->geodb_fake.is_gated, true, __ATOMIC_RELEASE);
+	assert_int_equal(
+		gs_reconcile_load_geo(scene->reconcile, "/geo/two.mmdb", 0, on_loaded, scene), 0);
+	give(scene, fake_snapshot(8)); /* waits for the worker */
+	give(scene, fake_snapshot(9));
+	__atomic_store_n(&scene->geodb_fake.is_gated, false, __ATOMIC_RELEASE);
+	run_until(scene, revision_9);
+	run_until(scene, was_loaded);
+	run_until(scene, is_idle);
+	assert_int_equal(scene->load_err, -EPERM);
+	assert_string_equal(look(scene)->geo->path, "/geo/one.mmdb");
+	assert_int_equal(look(scene)->snapshot->revision, 9);
+	world_free(other);
+}
+
+static void a_dry_run_leaves_all_as_it_was(void **state)
+{
+	struct scene *scene = *state;
+	struct world *other = start_before_a_change(scene, 20);
+	uint64_t digest = look(scene)->info.digest;
+
+	assert_int_equal(load_as(scene, "/geo/two.mmdb", GS_LOAD_DRY), 0);
+	assert_int_equal(look(scene)->geo_change->outcome, GS_GEO_IS_SHOWN);
+	assert_true(look(scene)->geo_change->v4.moved > 0 || look(scene)->geo_change->v6.moved > 0);
+	scene->geodb_fake.error = -EINVAL;
+	assert_int_equal(load_as(scene, "/geo/broken.mmdb", GS_LOAD_DRY), -EINVAL);
+	scene->geodb_fake.error = 0;
+	assert_in_force(scene, "/geo/one.mmdb", 1);
+	assert_true(look(scene)->info.digest == digest);
+	assert_string_equal(look(scene)->geo_problem, "");
+	assert_string_equal(look(scene)->publish_problem, "");
+	assert_null(look(scene)->geo_before);
+	assert_int_equal(look(scene)->geo_counts.failed, 0);
+	assert_int_equal(look(scene)->geo_counts.refused, 0);
+	assert_int_equal(scene->dataplane_fake.write_count, 0);
+	assert_int_equal(scene->store_fake.transition_count, 0);
+	assert_false(look(scene)->load.is_under_way);
+	world_free(other);
+}
+
+/* Nothing to compare with: nothing is refused, and nothing can be shown. */
+static void the_first_database_has_no_limit(void **state)
+{
+	struct scene *scene = *state;
+
+	scene->settings.geo_limit_percent = 0;
+	start(scene);
+	assert_int_equal(gs_reconcile_load_geo(scene->reconcile, "/geo/two.mmdb", GS_LOAD_DRY,
+					       on_loaded, scene),
+			 -EAGAIN);
+	give(scene, fake_snapshot(1));
+	run_until(scene, all_known);
+	assert_int_equal(gs_reconcile_load_geo(scene->reconcile, "/geo/two.mmdb", GS_LOAD_DRY,
+					       on_loaded, scene),
+			 -EAGAIN);
+	assert_int_equal(load_as(scene, "/geo/two.mmdb", 0), 0);
+	assert_in_force(scene, "/geo/two.mmdb", 2);
+	assert_null(look(scene)->geo_change);
+	assert_int_equal(roll_back(scene), -ENOENT);
+}
+
+static void a_rollback_goes_back_and_forth(void **state)
+{
+	struct scene *scene = *state;
+	struct world *other = start_before_a_change(scene, 0);
+	uint64_t first = look(scene)->info.digest;
+	uint32_t loads;
+
+	assert_int_equal(roll_back(scene), -ENOENT);
+	assert_int_equal(load_as(scene, "/geo/two.mmdb", GS_LOAD_FORCED), 0);
+	assert_string_equal(look(scene)->geo_before->path, "/geo/one.mmdb");
+	/* The same once more is no other database. */
+	assert_int_equal(load_as(scene, "/geo/again.mmdb", 0), 0);
+	assert_true(look(scene)->geo_change->is_same);
+	assert_string_equal(look(scene)->geo_before->path, "/geo/one.mmdb");
+	loads = scene->geodb_fake.loads;
+	assert_int_equal(roll_back(scene), 0);
+	assert_string_equal(look(scene)->geo->path, "/geo/one.mmdb");
+	assert_int_equal(look(scene)->info.generation, 3);
+	assert_true(look(scene)->info.digest == first);
+	assert_string_equal(look(scene)->geo_before->path, "/geo/again.mmdb");
+	assert_int_equal(roll_back(scene), 0);
+	assert_string_equal(look(scene)->geo->path, "/geo/again.mmdb");
+	assert_int_equal(look(scene)->info.generation, 4);
+	assert_int_equal(scene->geodb_fake.loads, loads);
+	world_free(other);
+}
+
+static bool is_locating(struct scene *scene)
+{
+	return look(scene)->load.is_under_way &&
+	       look(scene)->load.progress.phase == GS_PHASE_LOCATING &&
+	       look(scene)->load.progress.done == 1;
+}
+
+static void a_load_is_seen_and_can_be_cancelled(void **state)
+{
+	struct scene *scene = *state;
+	struct world *other = start_before_a_change(scene, GS_GEO_LIMIT_OFF);
+	const struct gs_load_state *shown;
+
+	assert_false(look(scene)->load.is_under_way);
+	assert_false(gs_reconcile_cancel_load(scene->reconcile));
+	__atomic_store_n(&scene->geodb_fake.is_gated, true, __ATOMIC_RELEASE);
+	scene->load_calls = 0;
+	assert_int_equal(
+		gs_reconcile_load_geo(scene->reconcile, "/geo/two.mmdb", 0, on_loaded, scene), 0);
+	run_until(scene, is_locating);
+	shown = &look(scene)->load;
+	assert_string_equal(shown->path, "/geo/two.mmdb");
+	assert_int_equal(shown->progress.size_bytes, FAKE_GEODB_SIZE);
+	assert_int_equal(shown->progress.total, 2);
+	assert_in_range(shown->progress.percent, 1, 99);
+	assert_int_equal(scene->load_calls, 0);
+	assert_true(gs_reconcile_cancel_load(scene->reconcile));
+	run_until(scene, was_loaded);
+	assert_int_equal(scene->load_err, -ECANCELED);
+	assert_in_force(scene, "/geo/one.mmdb", 1);
+	assert_string_equal(look(scene)->geo_problem, "");
+	assert_int_equal(look(scene)->geo_counts.cancelled, 1);
+	assert_false(look(scene)->load.is_under_way);
+	__atomic_store_n(&scene->geodb_fake.is_gated, false, __ATOMIC_RELEASE);
+	assert_int_equal(load_as(scene, "/geo/two.mmdb", 0), 0);
+	assert_in_force(scene, "/geo/two.mmdb", 2);
+	world_free(other);
+}
+
+/* The daemon ends while the worker has a load before it that would never end by itself. */
+static void an_end_waits_for_no_load(void **state)
+{
+	struct scene *scene = *state;
+
+	start_in_peace(scene);
+	__atomic_store_n(&scene->geodb_fake.is_gated, true, __ATOMIC_RELEASE);
+	assert_int_equal(gs_reconcile_load_geo(scene->reconcile, "/geo/two.mmdb", 0, NULL, NULL),
+			 0);
+	run_until(scene, is_locating);
+	gs_reconcile_cancel_load(scene->reconcile);
+	gs_loop_end_worker(scene->loop);
 }
 
 /* ---- ASN databases --------------------------------------------------------------------------- */
@@ -2001,6 +2265,14 @@ int main(void)
 		SCENE(probes_go_where_a_backend_listens),
 		SCENE(round_trips_of_probes_are_kept),
 		SCENE(a_restart_steers_while_geoip_is_read),
+		SCENE(a_database_that_moves_too_much_stays_out),
+		SCENE(a_reload_is_held_to_the_limit),
+		SCENE(a_snapshot_passes_a_refused_database),
+		SCENE(a_dry_run_leaves_all_as_it_was),
+		SCENE(the_first_database_has_no_limit),
+		SCENE(a_rollback_goes_back_and_forth),
+		SCENE(a_load_is_seen_and_can_be_cancelled),
+		SCENE(an_end_waits_for_no_load),
 		SCENE(refused_rows_are_told),
 	};
 

@@ -32,6 +32,8 @@
 enum { JOBS_MAX = 8, ATTEMPTS = 3 };
 
 struct scene {
+	int load_err;
+	struct gs_location *other_locations; /* of the database that was taken back */
 	struct gs_loop loop;
 	struct fake_store store_fake;
 	struct fake_geodb geodb_fake;
@@ -314,6 +316,13 @@ static bool on_generation(void *context, const struct gs_generation_change *chan
 	return true;
 }
 
+static uint32_t clients(void *context, struct gs_client_count *ret_counts)
+{
+	const struct scene *scene = context;
+
+	return gs_handshakes_clients(scene->handshakes, ret_counts);
+}
+
 static void on_demand(void *context, const struct gs_demand_told *rows, uint32_t count,
 		      uint32_t edges)
 {
@@ -417,6 +426,7 @@ static struct scene *scene_new(struct gs_geodata *geo)
 		.detour = &scene->detour,
 		.on_generation = on_generation,
 		.on_demand = on_demand,
+		.clients = clients,
 		.generation_context = scene,
 	};
 	assert_int_equal(gs_reconcile_new(&ports, &settings, &scene->reconcile), 0);
@@ -442,6 +452,7 @@ static void scene_free(struct scene *scene)
 	gs_demand_free(scene->demand);
 	gs_capacity_free(scene->capacity);
 	gs_reconcile_free(scene->reconcile);
+	free(scene->other_locations);
 	fake_prober_done(&scene->prober_fake);
 	snprintf(path, sizeof(path), "%s/last-good.json", scene->folder);
 	unlink(path);
@@ -549,6 +560,47 @@ static void change(struct scene *scene)
 	give(scene, drain);
 	run_seconds(scene, 2);
 	assert_int_equal(look(scene)->snapshot->revision, 4);
+}
+
+static void on_loaded(void *context, int err, const char *problem)
+{
+	struct scene *scene = context;
+
+	scene->load_err = err;
+	if (err)
+		print_message("%s\n", problem);
+}
+
+/* Every place is the next one's: compared, in force, and taken back. */
+static void change_database(struct scene *scene)
+{
+	struct gs_geodata other = *scene->geo;
+	uint64_t before = look(scene)->info.generation;
+
+	scene->phase = "another GeoIP database";
+	other.locations = calloc(LARGE_LOCATIONS, sizeof(*other.locations));
+	assert_non_null(other.locations);
+	for (uint32_t i = 1; i < LARGE_LOCATIONS; i++)
+		other.locations[i] = scene->geo->locations[1 + i % (LARGE_LOCATIONS - 1)];
+	other.digest++;
+	scene->geodb_fake.geo = &other;
+	scene->load_err = 1;
+	MEASURE(scene, "load",
+		assert_int_equal(gs_reconcile_load_geo(scene->reconcile, "/geo/two.mmdb",
+						       GS_LOAD_FORCED, on_loaded, scene),
+				 0));
+	run_seconds(scene, 8);
+	assert_int_equal(scene->load_err, 0);
+	assert_int_equal(look(scene)->info.generation, before + 1);
+	assert_true(look(scene)->geo_change->v4.moved > 0.1);
+	assert_true(look(scene)->geo_change->shift.flows > 1000);
+	scene->geodb_fake.geo = scene->geo;
+	scene->phase = "a rollback";
+	MEASURE(scene, "rollback",
+		assert_int_equal(gs_reconcile_rollback_geo(scene->reconcile, on_loaded, scene), 0));
+	run_seconds(scene, 8);
+	assert_int_equal(look(scene)->info.generation, before + 2);
+	scene->other_locations = other.locations;
 }
 
 static void lose_some(struct scene *scene)
@@ -768,6 +820,7 @@ static uint64_t lead_through(char *ret_what, size_t room)
 	hear_clients(scene);
 	hear_others(scene);
 	change(scene);
+	change_database(scene);
 	lose_some(scene);
 	ask(scene);
 	restart_alone(geo, scene);

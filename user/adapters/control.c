@@ -438,16 +438,29 @@ static bool send_all(int fd, const char *text, size_t length)
 	return true;
 }
 
-int gs_control_ask(const char *path, const char *request, uint32_t timeout_ms, char **ret_reply,
-		   struct gs_error *error)
+int gs_control_begin(const char *path, const char *request, uint32_t timeout_ms, int *ret_fd,
+		     struct gs_error *error)
 {
-	GS_AUTO_CLOSE int fd = -1;
-	int result = connect_to(path, timeout_ms, &fd, error);
+	int result = connect_to(path, timeout_ms, ret_fd, error);
 
 	if (result)
 		return result;
 	/* A daemon that refuses a request midway still says why. */
-	if (send_all(fd, request, strlen(request)))
-		send_all(fd, "\n", 1);
+	if (send_all(*ret_fd, request, strlen(request)))
+		send_all(*ret_fd, "\n", 1);
+	return 0;
+}
+
+int gs_control_end(const char *path, int fd, char **ret_reply, struct gs_error *error)
+{
 	return read_reply(fd, path, ret_reply, error);
+}
+
+int gs_control_ask(const char *path, const char *request, uint32_t timeout_ms, char **ret_reply,
+		   struct gs_error *error)
+{
+	GS_AUTO_CLOSE int fd = -1;
+	int result = gs_control_begin(path, request, timeout_ms, &fd, error);
+
+	return result ? result : gs_control_end(path, fd, ret_reply, error);
 }

@@ -43,3 +43,8 @@ void gs_control_close(struct gs_control *control);
  */
 int gs_control_ask(const char *path, const char *request, uint32_t timeout_ms, char **ret_reply,
 		   struct gs_error *error);
+/* The same in two steps: *ret_fd, the caller's, becomes readable when the reply comes. timeout_ms:
+ * of each wait. */
+int gs_control_begin(const char *path, const char *request, uint32_t timeout_ms, int *ret_fd,
+		     struct gs_error *error);
+int gs_control_end(const char *path, int fd, char **ret_reply, struct gs_error *error);

@@ -10,6 +10,7 @@
 #include "mmdb_places.h"
 #include "mmdb_walk.h"
 #include "user/base/cleanup.h"
+#include "user/base/progress.h"
 #include "user/core/cidr.h"
 
 #include <errno.h>
@@ -185,7 +186,10 @@ static int compile(struct load *load, struct gs_geodata **ret_geo)
 	if (!geo || gs_mmdb_places_finish(load->places, LOCATIONS_MAX, &geo->locations,
 					  &geo->location_count, &location_of))
 		return gs_mmdb_fail_memory(load->error);
+	gs_progress_begin(load->walk.progress, GS_PHASE_COMPILING, 2);
 	err = compile_family(&load->walk.v4, location_of, GS_GEO_V4, &geo->v4, load->error);
+	if (!err)
+		err = gs_mmdb_progress(&load->walk, 1);
 	if (!err)
 		err = compile_family(&load->walk.v6, location_of, GS_GEO_V6, &geo->v6, load->error);
 	if (err)
@@ -207,12 +211,13 @@ static uint64_t now_us(void)
 	return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
 }
 
-static int load_file(const char *path, struct gs_geodata **ret_geo, struct gs_error *error)
+static int load_file(const char *path, struct gs_progress *progress, struct gs_geodata **ret_geo,
+		     struct gs_error *error)
 {
 	GS_CLEANUP(free_load) struct load load = {.error = error};
 	int err;
 
-	err = gs_mmdb_file_open(path, &load.walk.file, error);
+	err = gs_mmdb_file_open(path, progress, &load.walk.file, error);
 	if (err)
 		return err;
 	if (gs_mmdb_places_new(&load.places))
@@ -220,6 +225,7 @@ static int load_file(const char *path, struct gs_geodata **ret_geo, struct gs_er
 	load.walk.read = read_class;
 	load.walk.context = load.places;
 	load.walk.error = error;
+	load.walk.progress = progress;
 	err = gs_mmdb_walk(&load.walk);
 	if (err)
 		return err;
@@ -243,7 +249,8 @@ static int name_path(const char *path, const struct gs_error *inner, int err,
 	return err;
 }
 
-static int load(void *self, const char *path, struct gs_geodata **ret_geo, struct gs_error *error)
+static int load(void *self, const char *path, struct gs_progress *progress,
+		struct gs_geodata **ret_geo, struct gs_error *error)
 {
 	const uint64_t started_us = now_us();
 	struct gs_geodata *geo = NULL;
@@ -253,7 +260,7 @@ static int load(void *self, const char *path, struct gs_geodata **ret_geo, struc
 	(void)self;
 	if (err)
 		return err;
-	err = load_file(path, &geo, &inner);
+	err = load_file(path, progress, &geo, &inner);
 	if (!err && !geo) /* never; the analyzer does not see it */
 		err = -EINVAL;
 	if (err)
@@ -270,8 +277,8 @@ static void release(void *self, struct gs_geodata *geo)
 	free_geodata(geo);
 }
 
-static int load_asn(void *self, const char *path, struct gs_asndata **ret_asn,
-		    struct gs_error *error)
+static int load_asn(void *self, const char *path, struct gs_progress *progress,
+		    struct gs_asndata **ret_asn, struct gs_error *error)
 {
 	const uint64_t started_us = now_us();
 	struct gs_asndata *asn = NULL;
@@ -281,7 +288,7 @@ static int load_asn(void *self, const char *path, struct gs_asndata **ret_asn,
 	(void)self;
 	if (err)
 		return err;
-	err = gs_mmdb_asn_load(path, &asn, &inner);
+	err = gs_mmdb_asn_load(path, progress, &asn, &inner);
 	if (err)
 		return name_path(path, &inner, err, error);
 	memcpy(asn->path, path, strlen(path) + 1);

@@ -230,11 +230,13 @@ static int read_file(struct gs_mmdb_walk *walk, struct gs_asndata **ret_asn)
 	return 0;
 }
 
-int gs_mmdb_asn_load(const char *path, struct gs_asndata **ret_asn, struct gs_error *error)
+int gs_mmdb_asn_load(const char *path, struct gs_progress *progress, struct gs_asndata **ret_asn,
+		     struct gs_error *error)
 {
 	struct reader reader = {.seen = NULL};
-	struct gs_mmdb_walk walk = {.read = read_class, .context = &reader, .error = error};
-	int err = gs_mmdb_file_open(path, &walk.file, error);
+	struct gs_mmdb_walk walk = {
+		.read = read_class, .context = &reader, .error = error, .progress = progress};
+	int err = gs_mmdb_file_open(path, progress, &walk.file, error);
 
 	if (!err && grow(&reader))
 		err = gs_mmdb_fail_memory(error);

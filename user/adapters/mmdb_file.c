@@ -16,6 +16,8 @@
 #define SEPARATOR_BYTES 16u
 /* The library assumes that a section has as many. */
 #define SECTION_MIN 3u
+/* At once, so that a slow disk shows how far it is. */
+#define COPY_BYTES ((size_t)4 << 20)
 
 static const char marker[] = "\xab\xcd\xefMaxMind.com";
 #define MARKER_BYTES (sizeof(marker) - 1)
@@ -50,10 +52,15 @@ static bool is_same_content(const struct stat *a, const struct stat *b)
 	       a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
-static int copy_bytes(int from, int to, size_t size, struct gs_error *error)
+static int copy_bytes(int from, int to, size_t size, struct gs_progress *progress,
+		      struct gs_error *error)
 {
+	const size_t all = size;
+
+	gs_progress_size(progress, all);
+	gs_progress_begin(progress, GS_PHASE_READING, all);
 	while (size > 0) {
-		ssize_t copied = sendfile(to, from, NULL, size);
+		ssize_t copied = sendfile(to, from, NULL, size < COPY_BYTES ? size : COPY_BYTES);
 
 		if (copied < 0 && errno == EINTR)
 			continue;
@@ -63,6 +70,8 @@ static int copy_bytes(int from, int to, size_t size, struct gs_error *error)
 			return gs_mmdb_fail(-EINVAL, error,
 					    "file became shorter while it was read");
 		size -= (size_t)copied;
+		if (gs_progress_at(progress, all - size))
+			return gs_mmdb_fail(-ECANCELED, error, "cancelled");
 	}
 	return 0;
 }
@@ -71,7 +80,8 @@ static int copy_bytes(int from, int to, size_t size, struct gs_error *error)
  * *ret_fd: memory with the file's bytes, sealed. The library maps what it opens: whoever shortened
  * a mapped file would end this process by SIGBUS.
  */
-static int copy_file(const char *path, int *ret_fd, size_t *ret_size, struct gs_error *error)
+static int copy_file(const char *path, struct gs_progress *progress, int *ret_fd, size_t *ret_size,
+		     struct gs_error *error)
 {
 	GS_AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	GS_AUTO_CLOSE int copy = -1;
@@ -88,7 +98,7 @@ static int copy_file(const char *path, int *ret_fd, size_t *ret_size, struct gs_
 	copy = memfd_create("geoip", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (copy < 0)
 		return fail_errno(error, "cannot copy it into memory");
-	err = copy_bytes(fd, copy, (size_t)before.st_size, error);
+	err = copy_bytes(fd, copy, (size_t)before.st_size, progress, error);
 	if (err)
 		return err;
 	if (fstat(fd, &after) < 0 || !is_same_content(&before, &after))
@@ -285,14 +295,15 @@ static int set_section(struct gs_mmdb_file *file, size_t room, struct gs_error *
 	return 0;
 }
 
-int gs_mmdb_file_open(const char *path, struct gs_mmdb_file *ret_file, struct gs_error *error)
+int gs_mmdb_file_open(const char *path, struct gs_progress *progress, struct gs_mmdb_file *ret_file,
+		      struct gs_error *error)
 {
 	GS_CLEANUP(gs_mmdb_file_close) struct gs_mmdb_file file = {0};
 	GS_AUTO_CLOSE int copy = -1;
 	size_t size = 0, room = 0;
 	int err;
 
-	if ((err = copy_file(path, &copy, &size, error)) ||
+	if ((err = copy_file(path, progress, &copy, &size, error)) ||
 	    (err = check_frame(copy, size, &room, error)) ||
 	    (err = open_copy(copy, &file.mmdb, error)) || (err = set_section(&file, room, error)))
 		return err;

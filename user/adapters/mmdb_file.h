@@ -6,6 +6,7 @@
 #pragma once
 
 #include "mmdb_guard.h"
+#include "user/base/progress.h"
 
 struct gs_mmdb_file {
 	MMDB_s mmdb; /* data_section_size ends at the metadata, not at the file's end */
@@ -20,7 +21,8 @@ struct gs_mmdb_file {
  * 1 .. node_count nodes, all inside the file, and ends where the data begins. -EINVAL, -ENOMEM or
  * an errno of opening and reading; *error says what (the path not included).
  */
-int gs_mmdb_file_open(const char *path, struct gs_mmdb_file *ret_file, struct gs_error *error);
+int gs_mmdb_file_open(const char *path, struct gs_progress *progress, struct gs_mmdb_file *ret_file,
+		      struct gs_error *error);
 /* Also after a failure, and twice. What was read of the metadata stays. */
 void gs_mmdb_file_close(struct gs_mmdb_file *file);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "mmdb_walk.h"
 
+#include "user/base/progress.h"
 #include "user/core/cidr.h"
 
 #include <errno.h>
@@ -9,6 +10,8 @@
 #include <sys/mman.h>
 
 __extension__ typedef unsigned __int128 u128;
+
+enum { PROGRESS_NODES = 1 << 16 }; /* between two looks at whether it should go on */
 
 static void free_runs(struct gs_mmdb_runs *runs)
 {
@@ -21,6 +24,13 @@ void gs_mmdb_walk_done(struct gs_mmdb_walk *walk)
 	gs_mmdb_file_close(&walk->file);
 	free_runs(&walk->v4);
 	free_runs(&walk->v6);
+}
+
+int gs_mmdb_progress(struct gs_mmdb_walk *walk, uint64_t done)
+{
+	int err = gs_progress_at(walk->progress, done);
+
+	return err ? gs_mmdb_fail(err, walk->error, "cancelled") : 0;
 }
 
 int gs_mmdb_fail_memory(struct gs_error *error)
@@ -141,7 +151,7 @@ static int enter_node(struct gs_mmdb_walk *walk, struct frame *frame, uint32_t n
 		.records = {(uint32_t)read.left_record, (uint32_t)read.right_record},
 	};
 	walk->visited++;
-	return 0;
+	return walk->visited % PROGRESS_NODES ? 0 : gs_mmdb_progress(walk, walk->visited);
 }
 
 /*
@@ -204,6 +214,7 @@ int gs_mmdb_walk(struct gs_mmdb_walk *walk)
 	if (make_room(&walk->v4, mmdb->metadata.node_count) ||
 	    make_room(&walk->v6, is_v6 ? mmdb->metadata.node_count : 0))
 		return gs_mmdb_fail_memory(walk->error);
+	gs_progress_begin(walk->progress, GS_PHASE_LOCATING, mmdb->metadata.node_count);
 	err = walk_below(walk, &walk->v4, mmdb->ipv4_start_node.node_value, 32);
 	if (!err && is_v6)
 		err = walk_below(walk, &walk->v6, 0, 128);

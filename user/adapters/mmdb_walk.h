@@ -28,7 +28,8 @@ struct gs_mmdb_walk {
 	gs_mmdb_read *read;
 	void *context;
 	struct gs_error *error;
-	uint64_t visited; /* nodes, in both walks */
+	struct gs_progress *progress; /* NULL: nobody asks */
+	uint64_t visited;	      /* nodes, in both walks */
 	struct gs_mmdb_runs v4, v6;
 };
 
@@ -38,6 +39,8 @@ int gs_mmdb_walk(struct gs_mmdb_walk *walk);
 void gs_mmdb_walk_done(struct gs_mmdb_walk *walk);
 /* For large arrays, with huge pages where there are some; free(). NULL: no memory. */
 void *gs_mmdb_alloc(size_t size);
+/* -ECANCELED, and says so, if nobody wants the rest. */
+int gs_mmdb_progress(struct gs_mmdb_walk *walk, uint64_t done);
 /* -ENOMEM and says so. */
 int gs_mmdb_fail_memory(struct gs_error *error);
 

@@ -49,78 +49,6 @@ const char *gs_api_address(const json_t *request, const char *key, struct gs_add
 	return text;
 }
 
-/* ---- geo.load -------------------------------------------------------------------------------- */
-
-struct pending_load {
-	const struct gs_api *api;
-	void (*reply)(void *context, json_t *reply);
-	void *context;
-};
-
-/* If the database has made a generation of its own. */
-static void add_shift(const struct gs_api *api, const struct gs_reconcile_state *state,
-		      json_t *json)
-{
-	json_t *shift = gs_api_shift(api);
-
-	if (shift && (uint64_t)json_integer_value(json_object_get(shift, "generation")) ==
-			     state->info.generation)
-		json_object_set(json, "shift", shift);
-	json_decref(shift);
-}
-
-static void load_answered(void *context, int err, const char *problem)
-{
-	struct pending_load *pending = context;
-	const struct gs_reconcile_state *state = gs_reconcile_look(pending->api->reconcile);
-	json_t *json;
-
-	if (err)
-		json = gs_api_error("%s", problem);
-	else if (!state->geo)
-		json = json_pack("{s:s}", "note", "loaded; in force with the first snapshot");
-	else
-		json = json_pack("{s:s, s:s, s:I, s:I, s:i, s:I, s:I, s:b}", "file",
-				 state->geo->path, "type", state->geo->database_type, "networks4",
-				 (json_int_t)state->geo->v4.networks, "networks6",
-				 (json_int_t)state->geo->v6.networks, "locations",
-				 (int)state->geo->location_count - 1, "load_ms",
-				 (json_int_t)(state->geo->load_us / 1000), "generation",
-				 (json_int_t)state->info.generation, "configured",
-				 strcmp(state->geo->path, pending->api->config->geoip) == 0);
-	if (!err && state->geo)
-		add_shift(pending->api, state, json);
-	pending->reply(pending->context, json);
-	free(pending);
-}
-
-static void geo_load(const struct gs_api *api, const json_t *request,
-		     void (*reply)(void *context, json_t *reply), void *context)
-{
-	const char *path = json_string_value(json_object_get(request, "path"));
-	struct pending_load *pending;
-	int err;
-
-	if (!path || path[0] != '/') {
-		reply(context, gs_api_error("path: missing, or no absolute path"));
-		return;
-	}
-	pending = malloc(sizeof(*pending));
-	if (!pending) {
-		reply(context, gs_api_error("out of memory"));
-		return;
-	}
-	*pending = (struct pending_load){api, reply, context};
-	err = gs_reconcile_load_geo(api->reconcile, path, load_answered, pending);
-	if (!err)
-		return;
-	free(pending);
-	if (err == -EBUSY)
-		reply(context, gs_api_error("another GeoIP load is under way"));
-	else
-		reply(context, gs_api_error("path: %s", strerror(-err)));
-}
-
 /* ---- dispatch -------------------------------------------------------------------------------- */
 
 static const struct {
@@ -146,7 +74,10 @@ static const struct {
 	{"overlay.lay", gs_api_overlay_lay, NULL},
 	{"overlay.lift", gs_api_overlay_lift, NULL},
 	{"damping.clear", gs_api_damping_clear, NULL},
-	{"geo.load", NULL, geo_load},
+	{"geo.status", gs_api_geo_status, NULL},
+	{"geo.cancel", gs_api_geo_cancel, NULL},
+	{"geo.load", NULL, gs_api_geo_load},
+	{"geo.rollback", NULL, gs_api_geo_rollback},
 };
 
 void gs_api_handle(const struct gs_api *api, const char *request, size_t length,

@@ -50,8 +50,8 @@ struct gs_api {
 };
 
 /*
- * One request. Exactly one reply() follows, now or later (geo.load); it owns the reply, which is
- * never NULL unless memory is out.
+ * One request. Exactly one reply() follows, now or later (geo.load, geo.rollback); it owns the
+ * reply, which is never NULL unless memory is out.
  */
 void gs_api_handle(const struct gs_api *api, const char *request, size_t length,
 		   void (*reply)(void *context, json_t *reply), void *context);
@@ -65,6 +65,18 @@ json_t *gs_api_route(const struct gs_api *api, const json_t *request);
 /* The same of any state: tables, snapshot and view are needed, monitor and breakers may be NULL. */
 json_t *gs_api_route_of(const struct gs_reconcile_state *state, const json_t *request);
 json_t *gs_api_geo_show(const struct gs_api *api, const json_t *request);
+/* api_geo.c. Load: "path", "force", "dry_run"; the reply of one that was refused has "change"
+ * beside "error". */
+void gs_api_geo_load(const struct gs_api *api, const json_t *request,
+		     void (*reply)(void *context, json_t *reply), void *context);
+void gs_api_geo_rollback(const struct gs_api *api, const json_t *request,
+			 void (*reply)(void *context, json_t *reply), void *context);
+json_t *gs_api_geo_cancel(const struct gs_api *api, const json_t *request);
+json_t *gs_api_geo_status(const struct gs_api *api, const json_t *request);
+/* The database in force, the one before it, what the last one was found to change. */
+json_t *gs_api_geoip(const struct gs_reconcile_state *state);
+/* The load under way; NULL: none is. */
+json_t *gs_api_loading(const struct gs_api *api, const struct gs_reconcile_state *state);
 json_t *gs_api_breaker_list(const struct gs_api *api, const json_t *request);
 /* api_edge.c */
 json_t *gs_api_edge_show(const struct gs_api *api, const json_t *request);
@@ -99,6 +111,7 @@ json_t *gs_api_handshake_list(const struct gs_api *api, const json_t *request);
 json_t *gs_api_handshakes(const struct gs_api *api, uint32_t limit);
 /* What the last generation did to the clients of the hour before it; NULL: none has come. */
 json_t *gs_api_shift(const struct gs_api *api);
+json_t *gs_api_shift_moves(const struct gs_shift *shift);
 /* "policy", "by", "limit": 0 .. GS_API_DEMAND_MAX; all may be missing. */
 json_t *gs_api_capacity_list(const struct gs_api *api, const json_t *request);
 json_t *gs_api_demand_list(const struct gs_api *api, const json_t *request);

@@ -175,25 +175,31 @@ static json_t *name_or_null(const char *name)
 	return *name ? json_string(name) : json_null();
 }
 
-json_t *gs_api_shift(const struct gs_api *api)
+json_t *gs_api_shift_moves(const struct gs_shift *shift)
 {
-	const struct gs_shift *shift =
-		api->handshakes ? gs_handshakes_shift(api->handshakes) : NULL;
-	json_t *moves;
+	json_t *moves = json_array();
 
-	if (!shift)
-		return NULL;
-	moves = json_array();
 	for (uint32_t i = 0; i < shift->move_count; i++)
 		json_array_append_new(moves, json_pack("{s:s, s:o, s:o, s:f}", "service",
 						       shift->moves[i].service, "from",
 						       name_or_null(shift->moves[i].from), "to",
 						       name_or_null(shift->moves[i].to), "flows",
 						       shift->moves[i].flows));
+	return moves;
+}
+
+json_t *gs_api_shift(const struct gs_api *api)
+{
+	const struct gs_shift *shift =
+		api->handshakes ? gs_handshakes_shift(api->handshakes) : NULL;
+
+	if (!shift)
+		return NULL;
 	return json_pack("{s:I, s:f, s:i, s:f, s:f, s:o}", "generation",
 			 (json_int_t)shift->generation, "sampled", shift->flows, "prefixes",
 			 (int)shift->prefixes, "moved", shift->moved, "share",
-			 shift->flows > 0 ? shift->moved / shift->flows : 0.0, "moves", moves);
+			 shift->flows > 0 ? shift->moved / shift->flows : 0.0, "moves",
+			 gs_api_shift_moves(shift));
 }
 
 /* ---- all of it ------------------------------------------------------------------------------- */

@@ -94,25 +94,6 @@ static json_t *anchors_json(const struct gs_api *api)
 	return list;
 }
 
-static json_t *geo_json(const struct gs_reconcile_state *state)
-{
-	const struct gs_geodata *geo = state->geo;
-	json_t *json = json_object();
-
-	if (geo)
-		json_object_update_new(json,
-				       json_pack("{s:s, s:s, s:I, s:i, s:I, s:I, s:I}", "file",
-						 geo->path, "type", geo->database_type,
-						 "build_unix_s", (json_int_t)geo->build_unix_s,
-						 "locations", (int)geo->location_count - 1,
-						 "prefixes4", (json_int_t)geo->v4.prefixes,
-						 "prefixes6", (json_int_t)geo->v6.prefixes,
-						 "load_ms", (json_int_t)(geo->load_us / 1000)));
-	if (state->geo_problem[0])
-		json_object_set_new(json, "problem", json_string(state->geo_problem));
-	return json;
-}
-
 /* NULL: there is none, and nobody misses it. */
 static json_t *asn_json(const struct gs_reconcile_state *state)
 {
@@ -354,12 +335,12 @@ json_t *gs_api_status(const struct gs_api *api, const json_t *request)
 	if (from < 0 || from > GS_MAX_BACKENDS)
 		return json_pack("{s:s}", "error", "backends_from: not so many backends");
 	err = api->dataplane->ops->count(api->dataplane->self, &counters);
-	json = json_pack("{s:s, s:s, s:I, s:o, s:o, s:o, s:o*, s:i, s:b}", "edge",
+	json = json_pack("{s:s, s:s, s:I, s:o, s:o, s:o, s:o*, s:o*, s:i, s:b}", "edge",
 			 api->config->edge, "version", GS_VERSION, "uptime_s",
 			 (json_int_t)(gs_loop_now_ms(api->loop) - api->started_ms) / 1000,
 			 "database", database_json(api, state), "generation",
-			 generation_json(api, state), "geoip", geo_json(state), "asn",
-			 asn_json(state), "loop_lag_ms",
+			 generation_json(api, state), "geoip", gs_api_geoip(state), "asn",
+			 asn_json(state), "loading", gs_api_loading(api, state), "loop_lag_ms",
 			 (int)gs_monitor_worst_lag_ms(state->monitor), "working", state->working);
 	if (!json)
 		return NULL;

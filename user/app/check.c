@@ -117,7 +117,7 @@ static int check_geoip(const char *path, const struct gs_geodb *geodb)
 
 	if (!path[0])
 		return 0;
-	if (geodb->ops->load(geodb->self, path, &geo, &error)) {
+	if (geodb->ops->load(geodb->self, path, NULL, &geo, &error)) {
 		fprintf(stderr, "geoip: %s\n", error.text);
 		return -EINVAL;
 	}
@@ -139,7 +139,7 @@ static int check_asn(const char *path, const struct gs_geodb *geodb)
 
 	if (!path[0])
 		return 0;
-	if (geodb->ops->load_asn(geodb->self, path, &asn, &error)) {
+	if (geodb->ops->load_asn(geodb->self, path, NULL, &asn, &error)) {
 		fprintf(stderr, "asn: %s\n", error.text);
 		return -EINVAL;
 	}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config.h"
 
+#include "geo_change.h"
 #include "user/base/cleanup.h"
 #include "user/base/error.h"
 #include "user/base/suggest.h"
@@ -28,7 +29,8 @@ enum setting_type {
 	ONE_IN,
 	PERIOD,
 	ANCHORS,
-	COORDINATES
+	COORDINATES,
+	PERCENT
 };
 
 enum { FILE_MAX_BYTES = 65536, VALUE_MAX_BYTES = 1024 };
@@ -52,6 +54,7 @@ static const struct setting SETTINGS[] = {
 	{"site", TEXT, FIELD(site), false, NO_VALUE},
 	{"coordinates", COORDINATES, FIELD(coordinates), true, NO_VALUE},
 	{"geoip", PATH, FIELD(geoip), true, NO_VALUE},
+	{"geoip_change_limit", PERCENT, FIELD(geoip_change_limit), true, "20"},
 	{"asn", PATH, FIELD(asn), true, NO_VALUE},
 	{"pin_dir", PATH, FIELD(pin_dir), false, "/sys/fs/bpf/geostream"},
 	{"socket", PATH, FIELD(socket), false, "/run/geostream/geostreamd.sock"},
@@ -159,6 +162,26 @@ static int store_one_in(const struct setting *setting, void *field, const char *
 	return 0;
 }
 
+/* Of 0 to 100, or "off". */
+static int store_percent(const struct setting *setting, void *field, const char *value,
+			 struct gs_error *error)
+{
+	unsigned long number = GS_GEO_LIMIT_OFF;
+	char *end;
+
+	if (strcmp(value, "off") != 0) {
+		errno = 0;
+		number = strtoul(value, &end, 10);
+		if (!isdigit((unsigned char)*value) || *end || errno || number > 100)
+			return gs_error_set(-EINVAL, error,
+					    "%s: '%s' is neither off nor a whole percentage "
+					    "(0 to 100)",
+					    setting->key, value);
+	}
+	*(uint32_t *)field = (uint32_t)number;
+	return 0;
+}
+
 static int store_anchors(const struct setting *setting, void *field, const char *value,
 			 struct gs_error *error)
 {
@@ -240,6 +263,8 @@ static int store(struct gs_config *config, const struct setting *setting, const 
 		return store_anchors(setting, field, value, error);
 	case COORDINATES:
 		return store_coordinates(setting, field, value, error);
+	case PERCENT:
+		return store_percent(setting, field, value, error);
 	case ONE_IN:
 		return store_one_in(setting, field, value, error);
 	default:

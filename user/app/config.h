@@ -45,6 +45,7 @@ struct gs_config {
 	struct gs_config_coord coordinates; /* its probes' round trips count if they are told */
 	uint32_t latency_ms;		    /* how often round trips are told and judged */
 	struct gs_anchor_set anchors;
+	uint32_t geoip_change_limit; /* percent; GS_GEO_LIMIT_OFF: none */
 	uint32_t handshakes; /* of so many new TCP flows one is watched; a power of two; 0: none */
 };
 

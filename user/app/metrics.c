@@ -42,6 +42,45 @@ static void print_loop(const struct gs_metrics_part *t)
 			 calls->worst_cpu_us / 1e6);
 }
 
+/* ---- GeoIP databases ------------------------------------------------------------------------- */
+
+static void print_change(const struct gs_metrics_part *t, const struct gs_geo_change *change)
+{
+	gs_metrics_head(t, "geostream_geoip_moved_ratio", "gauge",
+			"What the GeoIP database that was compared last sends, or would have sent, "
+			"to another region: of addresses, of sampled flows of the hour before.");
+	fprintf(t->file,
+		"geostream_geoip_moved_ratio{of=\"ipv4\"} %.6f\n"
+		"geostream_geoip_moved_ratio{of=\"ipv6\"} %.6f\n"
+		"geostream_geoip_moved_ratio{of=\"flows\"} %.6f\n",
+		change->v4.moved, change->v6.moved, gs_geo_change_traffic(change));
+}
+
+static void print_loads(const struct gs_metrics_part *t)
+{
+	const struct gs_geo_counts *counts = &t->state->geo_counts;
+
+	gs_metrics_gauge(t, "geostream_load_under_way",
+			 "1 while a GeoIP or ASN database is on its way into force.",
+			 t->state->load.is_under_way);
+	gs_metrics_gauge(t, "geostream_load_ratio", "How far that is, about; 0: none is.",
+			 t->state->load.is_under_way ? t->state->load.progress.percent / 100.0 : 0);
+	gs_metrics_gauge(t, "geostream_geoip_refused",
+			 "1 while the last GeoIP database stays out: it would move too much.",
+			 t->state->geo_refused);
+	gs_metrics_head(t, "geostream_geoip_loads_total", "counter",
+			"GeoIP databases, by what became of them; rollbacks are in force.");
+	fprintf(t->file,
+		"geostream_geoip_loads_total{result=\"in_force\"} %lu\n"
+		"geostream_geoip_loads_total{result=\"refused\"} %lu\n"
+		"geostream_geoip_loads_total{result=\"failed\"} %lu\n"
+		"geostream_geoip_loads_total{result=\"cancelled\"} %lu\n",
+		(unsigned long)counts->in_force, (unsigned long)counts->refused,
+		(unsigned long)counts->failed, (unsigned long)counts->cancelled);
+	if (t->state->geo_change)
+		print_change(t, t->state->geo_change);
+}
+
 /* ---- the daemon ------------------------------------------------------------------------------ */
 
 static void print_daemon(const struct gs_metrics_part *t)
@@ -97,6 +136,7 @@ static void print_daemon(const struct gs_metrics_part *t)
 	gs_metrics_gauge(t, "geostream_geoip_age_seconds",
 			 "How old the GeoIP database in force is; 0: none.",
 			 state->geo ? (double)(time(NULL) - (time_t)state->geo->build_unix_s) : 0);
+	print_loads(t);
 	gs_metrics_gauge(t, "geostream_asn_age_seconds",
 			 "How old the ASN database in force is; 0: none.",
 			 state->asn ? (double)(time(NULL) - (time_t)state->asn->build_unix_s) : 0);

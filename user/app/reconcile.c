@@ -312,6 +312,9 @@ const struct gs_reconcile_state *gs_reconcile_look(struct gs_reconcile *r)
 	r->state.dampings = r->dampings;
 	r->state.local = &r->local;
 	r->state.clock_ahead_ms = r->clock_ahead_ms;
+	r->state.geo_before = r->geo_before;
+	r->state.geo_change = r->geo_change;
+	gs_reconcile_look_at_load(r);
 	r->state.working = r->publishing || r->loading || r->saving;
 	return &r->state;
 }
@@ -346,7 +349,10 @@ void gs_reconcile_free(struct gs_reconcile *r)
 		free(r->publish.hops);
 		if (r->publish.snapshot != r->snapshot)
 			gs_snapshot_free(r->publish.snapshot);
-		if (r->publish.geo != r->geo)
+		free(r->publish.change);
+		free(r->publish.clients);
+		if (r->publish.geo != r->geo &&
+		    (!r->publish.is_turned_away || r->publish.how.is_rollback))
 			gs_reconcile_release_geo(r, r->publish.geo);
 		if (r->publish.asn != r->asn)
 			gs_reconcile_release_asn(r, r->publish.asn);
@@ -359,6 +365,8 @@ void gs_reconcile_free(struct gs_reconcile *r)
 		gs_reconcile_release_asn(r, r->load.asn);
 	}
 	gs_reconcile_release_geo(r, r->fresh_geo);
+	gs_reconcile_release_geo(r, r->geo_before);
+	free(r->geo_change);
 	gs_reconcile_release_geo(r, r->geo);
 	gs_reconcile_release_asn(r, r->fresh_asn);
 	gs_reconcile_release_asn(r, r->asn);

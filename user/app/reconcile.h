@@ -9,6 +9,7 @@
 #include "anchors.h"
 #include "breakers.h"
 #include "dampings.h"
+#include "geo_change.h"
 #include "monitor.h"
 #include "overlays.h"
 #include "panic.h"
@@ -53,6 +54,9 @@ struct gs_reconcile_ports {
 	/* The same, of what other edges tell the store of demand. context: generation_context. */
 	void (*on_demand)(void *context, const struct gs_demand_told *rows, uint32_t count,
 			  uint32_t edges);
+	/* The sample of the last hour's clients (gs_client_sample_read). NULL: there is none. The
+	 * same context. */
+	uint32_t (*clients)(void *context, struct gs_client_count *ret_counts);
 };
 
 struct gs_reconcile_settings {
@@ -66,6 +70,24 @@ struct gs_reconcile_settings {
 	uint64_t seed;			  /* any value; differs between edges and starts */
 	uint32_t hops_poll_ms;		  /* 0: what is usual */
 	uint32_t tunnel_keeps_ms;	  /* how long a told MTU holds; 0: what is usual */
+	uint32_t geo_limit_percent; /* what another GeoIP database may move; GS_GEO_LIMIT_OFF */
+};
+
+/* A database on its way into force: read, compared, built, uploaded. */
+struct gs_load_state {
+	bool is_under_way;
+	bool is_asn, is_dry, is_rollback;
+	const char *path;
+	uint64_t began_ms; /* gs_loop_now_ms */
+	struct gs_progress_view progress;
+};
+
+/* What became of GeoIP databases since the daemon began. */
+struct gs_geo_counts {
+	uint64_t in_force; /* rollbacks among them */
+	uint64_t refused;  /* above the limit */
+	uint64_t failed;   /* files that are no good, and tables that did not fit */
+	uint64_t cancelled;
 };
 
 /* What people may be told. Pointers are borrowed and hold until the loop's next turn. */
@@ -87,13 +109,18 @@ struct gs_reconcile_state {
 	uint64_t region_since_ms[GS_MAX_REGIONS]; /* gs_loop_now_ms of its word's last change */
 	struct gs_dataplane_info info;		  /* the generation in force */
 	bool connected;				  /* to the store */
-	bool pooled;			    /* through a pooler: it is asked, it does not tell */
-	bool from_last_good;		    /* the snapshot is the file's, not the store's */
-	bool maps_are_others;		    /* the pins are not the maps that are written */
-	bool working;			    /* a build or a load goes on */
-	char connection_why[GS_ERROR_MAX];  /* why not; connected: what is refused, or "" */
-	uint64_t connection_since_ms;	    /* gs_loop_now_ms */
-	char geo_problem[GS_ERROR_MAX];	    /* why the last GeoIP load failed, or "" */
+	bool pooled;			     /* through a pooler: it is asked, it does not tell */
+	bool from_last_good;		     /* the snapshot is the file's, not the store's */
+	bool maps_are_others;		     /* the pins are not the maps that are written */
+	bool working;			     /* a build or a load goes on */
+	char connection_why[GS_ERROR_MAX];   /* why not; connected: what is refused, or "" */
+	uint64_t connection_since_ms;	     /* gs_loop_now_ms */
+	char geo_problem[GS_ERROR_MAX];	     /* why the last GeoIP load failed, or "" */
+	bool geo_refused;		     /* that is: it would move more than the limit allows */
+	const struct gs_geodata *geo_before; /* what a rollback takes; NULL: there is none */
+	const struct gs_geo_change *geo_change; /* the last that was compared; NULL: none was */
+	struct gs_geo_counts geo_counts;
+	struct gs_load_state load;
 	char asn_problem[GS_ERROR_MAX];	    /* the same of the ASN database */
 	char publish_problem[GS_ERROR_MAX]; /* why the last publish failed, or "" */
 };
@@ -146,12 +173,28 @@ int gs_reconcile_undamp(struct gs_reconcile *reconcile, const struct gs_overlay_
 			uint32_t count, const char *actor, uint32_t *ret_cleared,
 			struct gs_error *error);
 
+enum {
+	GS_LOAD_FORCED = 1, /* whatever it moves */
+	GS_LOAD_DRY = 2, /* only what it would change: nothing comes into force, nothing is kept */
+};
 /*
  * Loads a GeoIP file and puts it in force. Exactly one done() follows: err 0, or -errno and what
- * is wrong with it (what was in force stays). -EBUSY at once if a load is under way.
+ * is wrong with it (what was in force stays); -EPERM: it moves more than the limit allows,
+ * -ECANCELED. state->geo_change is of it then, if there was one in force to compare it with.
+ * -EBUSY at once if a load is under way; -EAGAIN: dry, and nothing is in force.
  */
-int gs_reconcile_load_geo(struct gs_reconcile *reconcile, const char *path,
+int gs_reconcile_load_geo(struct gs_reconcile *reconcile, const char *path, unsigned flags,
 			  void (*done)(void *context, int err, const char *problem), void *context);
+/* The same, of the database that was in force before the last load, from memory; the limit is not
+ * asked. Then this one is what another rollback takes. -ENOENT: there is none. */
+int gs_reconcile_rollback_geo(struct gs_reconcile *reconcile,
+			      void (*done)(void *context, int err, const char *problem),
+			      void *context);
+/* The load under way ends soon, with -ECANCELED; unless it is too far for that. False: there is
+ * none. Also at the daemon's end, so that the worker need not be waited for. */
+bool gs_reconcile_cancel_load(struct gs_reconcile *reconcile);
+/* From the next comparison on. */
+void gs_reconcile_limit_geo(struct gs_reconcile *reconcile, uint32_t percent);
 /* As above with nobody to answer, and after the load under way if there is one; the last one asked
  * for wins. 0 or -ENAMETOOLONG. */
 int gs_reconcile_reload_geo(struct gs_reconcile *reconcile, const char *path);

@@ -33,6 +33,11 @@ enum gs_publish_stage {
 	GS_PUBLISH_IS_TOLD,
 };
 
+/* How a GeoIP database is to be treated. */
+struct gs_geo_how {
+	bool is_forced, is_dry, is_rollback;
+};
+
 struct gs_publish {
 	struct gs_job job;
 	enum gs_publish_stage stage;
@@ -43,11 +48,19 @@ struct gs_publish {
 	struct gs_hop *hops;
 	uint32_t hops_at; /* how many are there */
 	bool save;
-	struct gs_usable_view *ahead; /* words written ahead; NULL: none */
+	struct gs_usable_view *ahead;	/* words written ahead; NULL: none */
+	bool has_new;			/* a database that is not in force */
+	const struct gs_tables *before; /* to compare with; NULL: that is not asked */
+	struct gs_geo_how how;		/* of a new GeoIP database */
+	struct gs_client_count *clients;
+	uint32_t client_count;
+	uint32_t limit_percent;
 	/* out */
 	struct gs_tables *tables;
 	struct gs_plan_counts *counts; /* NULL: no memory for them */
 	struct gs_dataplane_info info;
+	struct gs_geo_change *change; /* NULL: nothing was compared */
+	bool is_turned_away;	      /* the database, and it is released already */
 	int err;
 	struct gs_error error;
 	/* while it is taken over */
@@ -97,6 +110,7 @@ struct gs_load {
 	struct gs_job job;
 	char path[GS_PATH_MAX];
 	bool is_asn;
+	struct gs_geo_how how;
 	struct gs_geodata *geo;
 	struct gs_asndata *asn;
 	int err;
@@ -152,11 +166,14 @@ struct gs_reconcile {
 	struct gs_snapshot *next;     /* newest one not yet built */
 	bool next_is_file;	      /* it is the last good file's */
 	struct gs_geodata *fresh_geo; /* loaded, not yet in force */
-	struct gs_asndata *fresh_asn; /* the same */
-	bool again;		      /* the maps are new and empty: publish what is in force */
-	bool geo_alone;		      /* what is fresh goes first, with the snapshot in force */
-	bool waiting;		      /* for the retry timer: nothing has changed since a failure */
-	bool first_load_pending;      /* nothing is published before the first ones have ended */
+	struct gs_geo_how fresh_how;
+	struct gs_geodata *geo_before;	  /* in force before `geo`, for a rollback; NULL: none */
+	struct gs_geo_change *geo_change; /* the last one; NULL: none */
+	struct gs_asndata *fresh_asn;	  /* the same */
+	bool again;			  /* the maps are new and empty: publish what is in force */
+	bool geo_alone;			  /* what is fresh goes first, with the snapshot in force */
+	bool waiting;		 /* for the retry timer: nothing has changed since a failure */
+	bool first_load_pending; /* nothing is published before the first ones have ended */
 
 	struct gs_publish publish;
 	bool publishing, publishing_file;
@@ -165,6 +182,9 @@ struct gs_reconcile {
 	bool saving, save_due;
 	struct gs_last_good last_good;
 	struct gs_load load;
+	struct gs_progress progress; /* of a load, then of its publish */
+	struct gs_load_state shown;  /* while one is under way: what it is of */
+	char shown_path[GS_PATH_MAX];
 	bool loading;
 	char load_due[GS_PATH_MAX]; /* to be loaded after that, or "" */
 	char asn_due[GS_PATH_MAX];  /* then, the ASN database */
@@ -277,6 +297,12 @@ void gs_reconcile_on_publish_turn(struct gs_timer *timer);
 
 /* Whoever waits for a load hears of it; nobody: nothing. */
 void gs_reconcile_answer_load(struct gs_reconcile *r, int err, const char *problem);
+/* In gs_load_state's words, as it is now. */
+void gs_reconcile_look_at_load(struct gs_reconcile *r);
+/* A database has been turned away (-EPERM, -ECANCELED, a dry run): it is told, and forgotten. */
+void gs_reconcile_turned_away(struct gs_reconcile *r);
+/* Compared, if it was; now it is in force. */
+void gs_reconcile_geo_taken(struct gs_reconcile *r);
 /* The loads that were asked for while another went on. */
 void gs_reconcile_load_due(struct gs_reconcile *r);
 /* NULL is fine. */

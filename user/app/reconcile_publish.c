@@ -17,6 +17,50 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What the new database changes, and whether that is too much. */
+static int compare(struct gs_publish *p, struct gs_progress *progress)
+{
+	const struct gs_geo_change_of of = {.before = p->before,
+					    .after = p->tables,
+					    .clients = p->clients,
+					    .client_count = p->client_count,
+					    .progress = progress};
+	const uint64_t began_us = gs_now_us();
+	char what[GS_ERROR_MAX / 2];
+	int err;
+
+	p->change = calloc(1, sizeof(*p->change));
+	if (!p->change)
+		return gs_error_set(-ENOMEM, &p->error, "out of memory");
+	memcpy(p->change->path, p->geo->path, sizeof(p->change->path));
+	memcpy(p->change->before, p->before->geo->path, sizeof(p->change->before));
+	p->change->limit_percent = p->limit_percent;
+	p->change->is_forced = p->how.is_forced;
+	p->change->unix_ms = gs_unix_ms();
+	err = gs_geo_change_find(&of, p->change);
+	p->change->took_ms = (uint32_t)((gs_now_us() - began_us) / 1000);
+	if (err)
+		return gs_error_set(err, &p->error, "%s: cannot be compared with what is in force",
+				    p->geo->path);
+	if (p->how.is_forced || p->how.is_dry ||
+	    !gs_geo_change_exceeds(p->change, what, sizeof(what)))
+		return 0;
+	return gs_error_set(-EPERM, &p->error,
+			    "%.100s: would send %s to another region, more than geoip_change_limit "
+			    "= %u %%; geostreamctl geo load --dry-run shows it, --force takes it",
+			    p->geo->path, what, p->limit_percent);
+}
+
+/* Here and not on the loop: it may be half a gigabyte. What a rollback took is kept. */
+static void turn_away(struct gs_reconcile *r, struct gs_publish *p)
+{
+	p->is_turned_away = true;
+	gs_tables_free(gs_take_ptr(p->tables));
+	free(gs_take_ptr(p->counts));
+	if (!p->how.is_rollback)
+		gs_reconcile_release_geo(r, p->geo);
+}
+
 static void run_publish(struct gs_job *job)
 {
 	struct gs_publish *p = job->context;
@@ -25,10 +69,21 @@ static void run_publish(struct gs_job *job)
 	const struct gs_dataplane *dataplane = r->ports.dataplane;
 	const struct gs_tables_sources sources = {
 		.snapshot = p->snapshot, .geo = p->geo, .asn = p->asn};
+	struct gs_progress *progress = p->has_new ? &r->progress : NULL;
 
+	gs_progress_begin(progress, GS_PHASE_PLANNING, 0);
 	p->err = gs_tables_make(&sources, &p->tables, &p->error);
 	if (!p->err)
 		p->counts = gs_plan_counts_new(p->tables);
+	if (!p->err && p->before)
+		p->err = compare(p, progress);
+	if (!p->err && p->before)
+		p->err = gs_progress_at(progress, UINT64_MAX);
+	if (p->how.is_dry || p->err == -EPERM || p->err == -ECANCELED) {
+		turn_away(r, p);
+		return;
+	}
+	gs_progress_begin(progress, GS_PHASE_UPLOADING, 0);
 	if (!p->err)
 		p->err = dataplane->ops->publish(dataplane->self, p->tables, p->hops, &p->info,
 						 &p->error);
@@ -59,10 +114,12 @@ static void report(struct gs_reconcile *r)
  */
 static void keep_geo(struct gs_reconcile *r, struct gs_geodata *geo)
 {
-	if (r->fresh_geo)
+	if (r->fresh_geo) {
 		gs_reconcile_release_geo(r, geo);
-	else
+	} else {
 		r->fresh_geo = geo;
+		r->fresh_how = r->publish.how;
+	}
 	r->geo_alone = r->snapshot != NULL;
 }
 
@@ -99,10 +156,12 @@ static void blame_database(struct gs_reconcile *r, bool for_good)
 		return;
 	if (!new_asn)
 		snprintf(r->state.geo_problem, sizeof(r->state.geo_problem), "%s", p->error.text);
-	if (for_good && !new_asn)
+	if (for_good && !new_asn) {
+		r->state.geo_counts.failed++;
 		gs_reconcile_release_geo(r, p->geo);
-	else
+	} else {
 		keep_geo(r, p->geo);
+	}
 }
 
 /* The snapshot in force did not go with a new database, or not into new maps. */
@@ -129,6 +188,7 @@ static void publish_failed(struct gs_reconcile *r)
 	       p->error.text);
 	gs_tables_free(p->tables);
 	free(gs_take_ptr(p->counts));
+	free(gs_take_ptr(p->change));
 	/* Who loaded a database hears whether it stands; beside a new snapshot that is not known.
 	 */
 	if (p->geo && p->geo == r->load_geo && (p->snapshot == r->snapshot || !r->snapshot))
@@ -246,15 +306,31 @@ static void drop_done(struct gs_job *job)
 	r->rubbish.is_out = false;
 }
 
+/* The one that is in force no more is what a rollback takes; what that would have been until now is
+ * nobody's. Another copy of the same is worth nothing. NULL: nothing goes. */
+static struct gs_geodata *change_geo_before(struct gs_reconcile *r)
+{
+	struct gs_geodata *gone = r->geo;
+
+	if (!r->publish.new_geo)
+		return NULL;
+	if (r->geo && r->publish.geo && r->geo->digest != r->publish.geo->digest) {
+		gone = r->geo_before;
+		r->geo_before = r->geo;
+	}
+	return gone;
+}
+
 /* Tables and databases that are in force no more: to the worker. While it still has those of the
  * generation before, they go here and now. */
 static void put_away(struct gs_reconcile *r)
 {
 	struct gs_publish *p = &r->publish;
+	struct gs_geodata *gone = change_geo_before(r);
 
 	if (r->rubbish.is_out) {
 		gs_tables_free(gs_take_ptr(r->tables));
-		gs_reconcile_release_geo(r, p->new_geo ? r->geo : NULL);
+		gs_reconcile_release_geo(r, gone);
 		gs_reconcile_release_asn(r, p->new_asn ? r->asn : NULL);
 		return;
 	}
@@ -262,7 +338,7 @@ static void put_away(struct gs_reconcile *r)
 		.job = {.run = run_drop, .done = drop_done, .context = r},
 		.is_out = true,
 		.tables = gs_take_ptr(r->tables),
-		.geo = p->new_geo ? r->geo : NULL,
+		.geo = gone,
 		.asn = p->new_asn ? r->asn : NULL,
 	};
 	gs_loop_work(r->ports.loop, &r->rubbish.job);
@@ -285,6 +361,8 @@ static void take_over(struct gs_reconcile *r)
 	r->state.info = p->info;
 	r->state.from_last_good = r->publishing_file;
 	r->state.publish_problem[0] = '\0';
+	if (p->new_geo && p->geo)
+		gs_reconcile_geo_taken(r);
 	r->again = false;
 	gs_retry_reset(&r->retry);
 	follow_breakers(r);
@@ -356,6 +434,7 @@ static void settle(struct gs_reconcile *r)
 
 	gs_reconcile_hops_published(r, p->err ? NULL : p->hops);
 	free(gs_take_ptr(p->hops));
+	free(gs_take_ptr(p->clients));
 	if (p->ahead && r->view)
 		gs_usable_write(r->ports.dataplane, p->ahead, r->view);
 	gs_usable_view_free(gs_take_ptr(p->ahead));
@@ -404,6 +483,14 @@ static void publish_done(struct gs_job *job)
 	struct gs_reconcile *r =
 		(struct gs_reconcile *)((char *)p - offsetof(struct gs_reconcile, publish));
 
+	if (p->is_turned_away) {
+		r->publishing = false;
+		gs_reconcile_turned_away(r);
+		p->err = -ECANCELED; /* its hops are not in force */
+		settle(r);
+		publish_ended(r);
+		return;
+	}
 	if (!p->err) {
 		p->is_new = p->info.generation != r->state.info.generation;
 		p->stage = GS_PUBLISH_IS_FOLLOWED;
@@ -463,6 +550,23 @@ void gs_reconcile_on_publish_turn(struct gs_timer *timer)
 		next_turn(r);
 }
 
+/* A new database beside the one in force, and nothing else is new. */
+static void prepare_comparison(struct gs_reconcile *r)
+{
+	struct gs_publish *p = &r->publish;
+
+	p->has_new = p->geo != r->geo || p->asn != r->asn;
+	if (p->geo == r->geo || !p->geo || !r->geo || !r->tables || p->snapshot != r->snapshot)
+		return;
+	p->before = r->tables;
+	p->limit_percent = r->settings.geo_limit_percent;
+	if (!r->ports.clients)
+		return;
+	p->clients = calloc(GS_CLIENT_SAMPLE_MAX, sizeof(*p->clients));
+	if (p->clients)
+		p->client_count = r->ports.clients(r->ports.generation_context, p->clients);
+}
+
 static void publish(struct gs_reconcile *r, struct gs_snapshot *snapshot, bool is_file)
 {
 	struct gs_publish *p = &r->publish;
@@ -474,10 +578,12 @@ static void publish(struct gs_reconcile *r, struct gs_snapshot *snapshot, bool i
 	/* One new database at a time, so that a failure has one culprit; but the first ones
 	 * together, or clients would move twice. */
 	takes_asn = r->fresh_asn && !(r->tables && r->fresh_geo);
+	p->how = r->fresh_geo ? r->fresh_how : (struct gs_geo_how){.is_forced = false};
 	p->geo = r->fresh_geo ? gs_take_ptr(r->fresh_geo) : r->geo;
 	p->asn = takes_asn ? gs_take_ptr(r->fresh_asn) : r->asn;
 	p->save = !is_file && snapshot->revision != r->saved_revision;
 	p->hops = calloc(snapshot->backend_count + 1, sizeof(*p->hops));
+	prepare_comparison(r);
 	r->publishing = true;
 	r->publishing_file = is_file;
 	/* New backends are probed while their tables are built. */
@@ -552,7 +658,9 @@ static void follow_early(struct gs_reconcile *r)
 void gs_reconcile_consider(struct gs_reconcile *r)
 {
 	bool is_fresh = r->fresh_geo || r->fresh_asn;
-	bool takes_next = r->next && !(r->geo_alone && is_fresh && r->snapshot);
+	/* What a database changes is asked of it alone. */
+	bool alone = r->geo_alone || (r->fresh_geo && r->tables);
+	bool takes_next = r->next && !(alone && is_fresh && r->snapshot);
 	struct gs_snapshot *snapshot = takes_next ? r->next : r->snapshot;
 	bool is_file = takes_next ? r->next_is_file : r->state.from_last_good;
 	const char *missing;

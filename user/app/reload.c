@@ -56,6 +56,8 @@ void gs_reload(struct gs_reload *reload)
 	config->anchors = next.anchors;
 	if (reload->anchors)
 		gs_anchors_set(reload->anchors, &next.anchors);
+	config->geoip_change_limit = next.geoip_change_limit;
+	gs_reconcile_limit_geo(reload->reconcile, next.geoip_change_limit);
 	gs_log_setup(next.log_level, next.log_format);
 	gs_log(GS_LOG_INFO, "reloaded", "geoip=%s asn=%s", next.geoip, next.asn);
 	reload_files(reload, &next);

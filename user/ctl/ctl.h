@@ -35,6 +35,7 @@ struct gs_ctl_command {
 /* Each ends with a row whose object is NULL. */
 extern const struct gs_ctl_command gs_ctl_db_commands[];      /* ctl_db.c: straight to PostgreSQL */
 extern const struct gs_ctl_command gs_ctl_daemon_commands[];  /* ctl_daemon.c: asks geostreamd */
+extern const struct gs_ctl_command gs_ctl_geo_commands[];     /* ctl_geo.c: GeoIP databases */
 extern const struct gs_ctl_command gs_ctl_history_commands[]; /* ctl_history.c: what was */
 extern const struct gs_ctl_command gs_ctl_edge_commands[];    /* ctl_edge.c: this edge's reach */
 extern const struct gs_ctl_command gs_ctl_live_commands[];    /* ctl_live.c: health, breakers */

@@ -60,12 +60,23 @@ json_int_t gs_ctl_number(const json_t *object, const char *key)
 	return json_integer_value(json_object_get(object, key));
 }
 
+json_t *gs_ctl_read_reply(const struct gs_ctl *ctl, const char *text)
+{
+	json_error_t error;
+	json_t *reply = json_loads(text, 0, &error);
+
+	if (json_is_object(reply))
+		return reply;
+	gs_ctl_fail("%s: answers no JSON object: %s", ctl->socket_path, error.text);
+	json_decref(reply);
+	return NULL;
+}
+
 json_t *gs_ctl_ask(const struct gs_ctl *ctl, json_t *request, uint32_t timeout_ms)
 {
 	GS_AUTO_FREE char *line = json_dumps(request, JSON_COMPACT);
 	GS_AUTO_FREE char *text = NULL;
 	struct gs_error error = {""};
-	json_error_t json_error;
 	const char *problem;
 	json_t *reply;
 
@@ -78,14 +89,11 @@ json_t *gs_ctl_ask(const struct gs_ctl *ctl, json_t *request, uint32_t timeout_m
 		gs_ctl_fail("%s", error.text);
 		return NULL;
 	}
-	reply = json_loads(text, 0, &json_error);
+	reply = gs_ctl_read_reply(ctl, text);
 	problem = json_string_value(json_object_get(reply, "error"));
-	if (!json_is_object(reply))
-		gs_ctl_fail("%s: answers no JSON object: %s", ctl->socket_path, json_error.text);
-	else if (problem)
-		gs_ctl_fail("%s", problem);
-	else
+	if (!problem)
 		return reply;
+	gs_ctl_fail("%s", problem);
 	json_decref(reply);
 	return NULL;
 }

@@ -7,13 +7,15 @@
 #include <jansson.h>
 #include <stdio.h>
 
-enum { GS_CTL_ASK_MS = 5000, GS_CTL_LOAD_MS = 120000 };
+enum { GS_CTL_ASK_MS = 5000 };
 
 void gs_ctl_decref_ptr(json_t **json);
 #define GS_AUTO_JSON GS_CLEANUP(gs_ctl_decref_ptr)
 
 /* Asks the daemon. Steals `request`. The reply, or NULL and the error is printed. */
 json_t *gs_ctl_ask(const struct gs_ctl *ctl, json_t *request, uint32_t timeout_ms);
+/* The reply that this text is, or NULL and why is printed; "error" of it is not looked at. */
+json_t *gs_ctl_read_reply(const struct gs_ctl *ctl, const char *text);
 /* As JSON; GS_CTL_DONE. */
 int gs_ctl_print(const json_t *json);
 /* Asks, and shows the reply: as JSON, or as `print` has it. */
@@ -28,6 +30,11 @@ void gs_ctl_put_json(const char *text, FILE *file);
 json_t *gs_ctl_ask_status(const struct gs_ctl *ctl);
 /* ctl_daemon.c: the answer of route.get, for people. */
 void gs_ctl_print_route(const json_t *reply);
+/* The same: the database in force; clients whose region a generation changes. */
+void gs_ctl_print_geoip(const json_t *geoip);
+void gs_ctl_print_shift(const json_t *shift);
+/* ctl_geo.c: the load under way; NULL: nothing. */
+void gs_ctl_print_loading(const json_t *loading);
 /* ctl_offline.c: route get ADDRESS --offline -f CONFIG --geo FILE. */
 int gs_ctl_route_offline(const struct gs_ctl *ctl, int argc, char **argv);
 

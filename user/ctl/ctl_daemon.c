@@ -3,9 +3,7 @@
 #include "user/base/cleanup.h"
 #include "user/ctl/ctl_ask.h"
 
-#include <errno.h>
 #include <jansson.h>
-#include <limits.h>
 #include <string.h>
 
 /* ---- status ---------------------------------------------------------------------------------- */
@@ -93,7 +91,7 @@ static void print_self(const json_t *self, const json_t *anchors)
 				      gs_ctl_text(anchor, "last_failure"));
 }
 
-static void print_geoip(const json_t *geoip)
+void gs_ctl_print_geoip(const json_t *geoip)
 {
 	const char *problem = gs_ctl_text(geoip, "problem");
 
@@ -223,7 +221,7 @@ static const char *or_nowhere(const char *region)
 }
 
 /* Nothing, if no generation has come into force yet, or if nobody was sampled before it. */
-static void print_shift(const json_t *shift)
+void gs_ctl_print_shift(const json_t *shift)
 {
 	double sampled = json_number_value(json_object_get(shift, "sampled"));
 	const json_t *move;
@@ -294,9 +292,10 @@ static int status(const struct gs_ctl *ctl, int argc, char **argv)
 			      degrees_of(reply, 0), degrees_of(reply, 1));
 	print_database(json_object_get(reply, "database"));
 	print_generation(reply);
-	print_geoip(json_object_get(reply, "geoip"));
+	gs_ctl_print_geoip(json_object_get(reply, "geoip"));
 	print_asn(json_object_get(reply, "asn"));
-	print_shift(json_object_get(json_object_get(reply, "generation"), "shift"));
+	gs_ctl_print_loading(json_object_get(reply, "loading"));
+	gs_ctl_print_shift(json_object_get(json_object_get(reply, "generation"), "shift"));
 	print_reach(json_object_get(reply, "reach"));
 	print_self(json_object_get(reply, "self"), json_object_get(reply, "anchors"));
 	print_objects(reply);
@@ -553,47 +552,11 @@ static int geo_show(const struct gs_ctl *ctl, int argc, char **argv)
 	return GS_CTL_DONE;
 }
 
-/* ---- geo load -------------------------------------------------------------------------------- */
-
-static int geo_load(const struct gs_ctl *ctl, int argc, char **argv)
-{
-	GS_AUTO_JSON json_t *reply = NULL;
-	char path[PATH_MAX];
-
-	if (argc != 1)
-		return gs_ctl_usage("geo", "load", "one FILE expected");
-	/* The daemon stands elsewhere. */
-	if (!realpath(argv[0], path))
-		return gs_ctl_fail("%s: %s", argv[0], strerror(errno));
-	reply = gs_ctl_ask(ctl, json_pack("{s:s, s:s}", "command", "geo.load", "path", path),
-			   GS_CTL_LOAD_MS);
-	if (!reply)
-		return GS_CTL_FAILED;
-	if (ctl->json)
-		return gs_ctl_print(reply);
-	if (*gs_ctl_text(reply, "note"))
-		gs_ctl_printf("%s: %s\n", path, gs_ctl_text(reply, "note"));
-	else
-		gs_ctl_printf(
-			"%s: %lld IPv4 and %lld IPv6 networks, %lld locations, in force in generation "
-			"%lld (loaded in %lld ms)\n",
-			path, gs_ctl_number(reply, "networks4"), gs_ctl_number(reply, "networks6"),
-			gs_ctl_number(reply, "locations"), gs_ctl_number(reply, "generation"),
-			gs_ctl_number(reply, "load_ms"));
-	print_shift(json_object_get(reply, "shift"));
-	if (!json_is_true(json_object_get(reply, "configured")))
-		gs_ctl_printf(
-			"a restart of the daemon takes the file its settings name again: geoip = %s\n",
-			path);
-	return GS_CTL_DONE;
-}
-
 const struct gs_ctl_command gs_ctl_daemon_commands[] = {
 	{"status", "", "", "how the daemon, its tables, regions and backends are", status},
 	{"route", "get",
 	 "ADDRESS [--service NAME] [--offline -f CONFIG --geo FILE [--asn FILE] [--down REGION]]",
 	 "where a client goes, and why (--offline: by files alone)", route_get},
 	{"geo", "show", "ADDRESS", "where the GeoIP database in force places an address", geo_show},
-	{"geo", "load", "FILE", "put another GeoIP database in force", geo_load},
 	{NULL, NULL, NULL, NULL, NULL},
 };

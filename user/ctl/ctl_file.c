@@ -82,7 +82,7 @@ static int geo_check(const struct gs_ctl *ctl, int argc, char **argv)
 		return gs_ctl_usage("geo", "check", "one FILE expected, not %d", argc);
 	if (gs_mmdb_open(&geodb))
 		return gs_ctl_fail("cannot read GeoIP databases");
-	if (geodb.ops->load(geodb.self, argv[0], &geo, &error))
+	if (geodb.ops->load(geodb.self, argv[0], NULL, &geo, &error))
 		return gs_ctl_fail("%s", error.text);
 	if (ctl->json)
 		result = print_json(geo);

@@ -88,9 +88,10 @@ static int build(struct desk *desk, struct gs_error *error)
 		}
 	ret = ret ? ret : gs_mmdb_open(&desk->geodb);
 	ret = ret ? ret
-		  : desk->geodb.ops->load(desk->geodb.self, desk->geo_path, &desk->geo, error);
+		  : desk->geodb.ops->load(desk->geodb.self, desk->geo_path, NULL, &desk->geo,
+					  error);
 	if (ret == 0 && desk->asn_path)
-		ret = desk->geodb.ops->load_asn(desk->geodb.self, desk->asn_path, &desk->asn,
+		ret = desk->geodb.ops->load_asn(desk->geodb.self, desk->asn_path, NULL, &desk->asn,
 						error);
 	if (ret == 0) {
 		const struct gs_tables_sources sources = {
