@@ -174,9 +174,9 @@ $(BUILD)/tests/bpf/%: $(BUILD)/obj/tests/bpf/%.o $(BUILD)/libtest.a $(BUILD)/lib
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $^ $(LDLIBS) -lcmocka -o $@
 BENCHES := $(addprefix $(BUILD)/bench/,bench_xdp bench_flood bench_cases)
-$(BENCHES): $(BUILD)/obj/tests/bench/driver.o
-$(BUILD)/bench/bench_xdp: $(BUILD)/obj/tests/bench/bench_modes.o
-$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libtest.a $(BUILD)/libloader.a $(BUILD)/libgs.a $(BUILD)/libgscore.a
+BENCH_LIB := $(filter-out tests/bench/bench_%.c %.bpf.c,$(wildcard tests/bench/*.c))
+$(BUILD)/libbench.a: $(call OBJ,$(BENCH_LIB))
+$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libbench.a $(BUILD)/libtest.a $(BUILD)/libloader.a $(BUILD)/libgs.a $(BUILD)/libgscore.a
 	$(call msg,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $^ $(LDLIBS) -lcmocka -o $@

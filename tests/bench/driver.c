@@ -73,9 +73,13 @@ uint64_t bench_reason_packets(const struct xdp_edge *edge, enum gs_reason reason
 	return sum;
 }
 
-int bench_compare_u32(const void *left, const void *right)
+static int __attribute__((format(printf, 2, 0)))
+on_libbpf(enum libbpf_print_level level, const char *format, va_list args)
 {
-	uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
+	return level == LIBBPF_WARN ? vfprintf(stderr, format, args) : 0;
+}
 
-	return (a > b) - (a < b);
+void bench_quiet_libbpf(void)
+{
+	libbpf_set_print(on_libbpf);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The driver (gs_bench.bpf.c) as its runners have it, and what they all count and sort by. Asserts
+/* The driver (gs_bench.bpf.c) as its runners have it, and what they all count by. Asserts
  * inside. */
 #pragma once
 
@@ -21,4 +21,5 @@ void *bench_driver_map(const struct bpf_object *driver, const char *name, size_t
 void bench_driver_set(const struct bpf_object *driver, uint32_t place, int program_fd);
 /* Of all CPUs. */
 uint64_t bench_reason_packets(const struct xdp_edge *edge, enum gs_reason reason);
-int bench_compare_u32(const void *left, const void *right);
+/* Types for the controller are in a section libbpf notes at every load that it skips. */
+void bench_quiet_libbpf(void);

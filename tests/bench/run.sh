@@ -19,7 +19,7 @@ fi
 : >"$out"
 printf '%s, kernel %s\n' "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)" "$(uname -r)" >&2
 case " $* " in
-*" -m "*) "$BUILD/bench/bench_xdp" "$@" -c >>"$out" ;;
+*" -m "*) "$BUILD/bench/bench_xdp" "$@" >>"$out" ;;
 *" -g "* | *" -c "*)
 	"$BUILD/bench/bench_xdp" "$@" >>"$out"
 	;;
@@ -27,8 +27,8 @@ case " $* " in
 	if [[ -r $country ]]; then
 		"$BUILD/bench/bench_xdp" "$@" -g "$country" >>"$out"
 	fi
-	"$BUILD/bench/bench_xdp" "$@" -c >>"$out"
-	[[ " $* " == *" -f "* ]] || "$BUILD/bench/bench_xdp" "$@" -m -c >>"$out"
+	"$BUILD/bench/bench_xdp" "$@" >>"$out"
+	[[ " $* " == *" -f "* ]] || "$BUILD/bench/bench_xdp" "$@" -m >>"$out"
 	;;
 esac
 others=() # -r and -n are for all
