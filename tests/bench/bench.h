@@ -64,6 +64,8 @@ struct run {
 void bench_open_edge(struct bench *bench, enum row row, uint32_t flows);
 /* A flow table sized to the traffic, as a user would: half full, never below the default. */
 uint32_t bench_buckets_for(uint32_t flows);
+/* The compiled table into slot 0. */
+void bench_put_geo(const struct xdp_edge *edge, const struct bench_geo_family *family);
 /* How all backends are sent to: enum gs_forward_mode, family of the outer header. */
 void bench_put_backends(const struct xdp_edge *edge, uint8_t mode, uint8_t family);
 

@@ -17,6 +17,7 @@
 
 #include "driver.h"
 #include "gs_bench.h"
+#include "kernel.h"
 #include "maps/gs_maps.h"
 #include "report.h"
 #include "tests/bpf/packet_cases.h"
@@ -44,7 +45,7 @@ static void open_all(struct bench *bench)
 	bench->driver = bench_driver_open(0, 0);
 	bench->conf = bench_driver_map(bench->driver, "bench_conf", sizeof(*bench->conf));
 	xdp_edge_open_with(&bench->edge, GS_FLOW_BUCKETS_DEFAULT);
-	bench_driver_set(bench->driver, DROP, bench_driver_program(bench->driver, "bench_drop"));
+	bench_driver_set(bench->driver, DROP, bench_object_program(bench->driver, "bench_drop"));
 	bench_driver_set(bench->driver, EDGE, bench->edge.prog_fd);
 }
 
@@ -58,7 +59,7 @@ static uint32_t run(const struct bench *bench, const struct packet *packet, uint
 
 	bench->conf->target = target;
 	assert_int_equal(bpf_prog_test_run_opts(
-				 bench_driver_program(bench->driver, "bench_drive_case"), &opts),
+				 bench_object_program(bench->driver, "bench_drive_case"), &opts),
 			 0);
 	return opts.duration;
 }

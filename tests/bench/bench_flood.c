@@ -22,6 +22,7 @@
 
 #include "driver.h"
 #include "gs_bench.h"
+#include "kernel.h"
 #include "maps/gs_maps.h"
 #include "report.h"
 #include "tests/bpf/packet.h"
@@ -73,7 +74,7 @@ static void open_all(struct bench *bench)
 	bench->conf->mask = FLOWS - 1;
 	bench->conf->lap_shift = BENCH_NO_LAPS;
 	xdp_edge_open_with(&bench->edge, GS_FLOW_BUCKETS_DEFAULT);
-	bench_driver_set(bench->driver, DROP, bench_driver_program(bench->driver, "bench_drop"));
+	bench_driver_set(bench->driver, DROP, bench_object_program(bench->driver, "bench_drop"));
 	bench_driver_set(bench->driver, EDGE, bench->edge.prog_fd);
 }
 
@@ -142,7 +143,7 @@ static double run_target(const struct bench *bench, uint32_t target, uint32_t pa
 	bench->conf->target = target;
 	bench->conf->next = 0;
 	assert_int_equal(
-		bpf_prog_test_run_opts(bench_driver_program(bench->driver, "bench_drive4"), &opts),
+		bpf_prog_test_run_opts(bench_object_program(bench->driver, "bench_drive4"), &opts),
 		0);
 	return opts.duration;
 }

@@ -16,6 +16,7 @@
 
 #include "bench.h"
 #include "gs_bench.h"
+#include "kernel.h"
 
 #include <bpf/libbpf.h>
 #include <linux/bpf.h>
@@ -84,10 +85,10 @@ static void open_rivals(struct bench *bench, uint32_t flows)
 	bench_rivals_open(&bench->rivals, &bench->geo, bench_buckets_for(flows) * GS_FLOW_WAYS,
 			  REGIONS);
 	bench_driver_set(bench->driver, ROW_FLOOR,
-			 bench_rivals_program(&bench->rivals, "bench_floor"));
+			 bench_object_program(bench->rivals.object, "bench_floor"));
 	for (enum row row = ROW_CLASSICAL_KNOWN; row <= ROW_CLASSICAL_NEW; row++)
 		bench_driver_set(bench->driver, row,
-				 bench_rivals_program(&bench->rivals, "bench_classical"));
+				 bench_object_program(bench->rivals.object, "bench_classical"));
 }
 
 static void measure(struct bench *bench, int family, uint32_t flows, struct result *ret_result)

@@ -13,8 +13,6 @@ struct bpf_object;
 
 /* Loaded, with room for so many flows of each family; 0: as many as it comes with. */
 struct bpf_object *bench_driver_open(uint32_t flows4, uint32_t flows6);
-/* A file descriptor, the driver's. */
-int bench_driver_program(const struct bpf_object *driver, const char *program);
 /* Mapped for good. */
 void *bench_driver_map(const struct bpf_object *driver, const char *name, size_t bytes);
 /* The program that place of its table calls. */

@@ -14,6 +14,7 @@
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -253,4 +254,65 @@ int bench_geo_trie(const struct bench_geo_family *family, double *ret_ms)
 	free(filler.values);
 	*ret_ms = bench_now_ms() - started;
 	return filler.fd;
+}
+
+/* ---- fewer prefixes --------------------------------------------------------------------------*/
+
+static int grow(struct gs_geo_output *output, size_t limit)
+{
+	void *blocks = realloc(output->blocks, limit * sizeof(*output->blocks));
+
+	if (!blocks)
+		return -ENOMEM;
+	output->blocks = blocks;
+	output->block_limit = limit;
+	return 0;
+}
+
+static void compile(struct bench_geo_family *family, double *ret_ms)
+{
+	struct gs_geo_range *ranges = calloc(family->start_count, sizeof(*ranges));
+	struct gs_geo_input input = {.family = family->kind, .ranges = ranges};
+	struct gs_geo_output output = {.grow = grow};
+	double began_ms;
+	size_t bad;
+
+	assert_non_null(ranges);
+	for (size_t i = 0; i < family->start_count; i++)
+		if (family->locations[i])
+			ranges[input.count++] =
+				(struct gs_geo_range){family->starts[i], key_of(last_of(family, i)),
+						      family->locations[i]};
+	began_ms = bench_now_ms();
+	assert_int_equal(gs_geo_build(&input, &output, &bad), 0);
+	*ret_ms = bench_now_ms() - began_ms;
+	free(ranges);
+	family->blocks = output.blocks;
+	family->block_count = output.block_count;
+}
+
+void bench_geo_thin(const struct bench_geo_family *all, uint64_t prefixes,
+		    struct bench_geo_family *ret_family, double *ret_ms)
+{
+	struct bench_geo_family thin = *all;
+	uint64_t seed = 3, skip = prefixes < all->prefixes ? all->prefixes / prefixes : 1;
+
+	thin.prefixes = 0;
+	thin.starts = calloc(all->start_count, sizeof(*thin.starts));
+	thin.locations = calloc(all->start_count, sizeof(*thin.locations));
+	assert_true(thin.starts && thin.locations);
+	memcpy(thin.starts, all->starts, all->start_count * sizeof(*thin.starts));
+	for (size_t i = 0; i < all->start_count; i++)
+		if (gs_random(&seed) % skip == 0)
+			thin.locations[i] = all->locations[i];
+	each_prefix(&thin, count_prefix, &thin.prefixes);
+	compile(&thin, ret_ms);
+	*ret_family = thin;
+}
+
+void bench_geo_release(struct bench_geo_family *family)
+{
+	free(family->blocks);
+	free(family->starts);
+	free(family->locations);
 }

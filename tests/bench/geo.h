@@ -37,3 +37,9 @@ uint16_t bench_geo_find(const struct bench_geo_family *family, const uint32_t ad
 /* An LPM trie of the same prefixes; values are locations, 4 bytes. Keys: struct gs_override4_key
  * and _6. ret_ms: what the updates took. A file descriptor. */
 int bench_geo_trie(const struct bench_geo_family *family, double *ret_ms);
+
+/* Of so many prefixes, drawn from all: the other ones' addresses are unknown. Compiled anew;
+ * ret_ms: what that took. */
+void bench_geo_thin(const struct bench_geo_family *all, uint64_t prefixes,
+		    struct bench_geo_family *ret_family, double *ret_ms);
+void bench_geo_release(struct bench_geo_family *family);

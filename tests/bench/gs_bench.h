@@ -57,3 +57,18 @@ struct bench_flow6 {
 #define BENCH_COUNT_KNOWN 0u /* indexes of what it counts */
 #define BENCH_COUNT_NEW 1u
 #define BENCH_COUNTS 2u
+
+/* ---- look-ups alone --------------------------------------------------------------------------*/
+
+#define BENCH_BURST 256u /* look-ups of one run */
+
+struct bench_address {
+	__be32 addr[4]; /* as in struct gs_service_key */
+};
+
+struct bench_lookup {
+	__u64 next; /* address of the next look-up, counts up */
+	__u64 sum;  /* of the locations found */
+	__u32 mask; /* addresses - 1 */
+	__u32 _pad;
+};

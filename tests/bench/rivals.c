@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "gs_bench.h"
+#include "kernel.h"
 #include "maps/gs_maps.h"
 #include "rivals.h"
 #include "tests/bpf/packet.h"
@@ -23,18 +24,11 @@
 
 enum { CHECKS = 4096, HOP = 1 };
 
-static int map_of(const struct bench_rivals *rivals, const char *name)
-{
-	int fd = bpf_object__find_map_fd_by_name(rivals->object, name);
-
-	assert_true(fd >= 0);
-	return fd;
-}
-
 static void set(const struct bench_rivals *rivals, const char *map, const void *key,
 		const void *value)
 {
-	assert_int_equal(bpf_map_update_elem(map_of(rivals, map), key, value, 0), 0);
+	assert_int_equal(bpf_map_update_elem(bench_object_map(rivals->object, map), key, value, 0),
+			 0);
 }
 
 static void put_service(const struct bench_rivals *rivals, const char *vip)
@@ -67,31 +61,16 @@ static void put_world(const struct bench_rivals *rivals, uint32_t regions)
 	}
 }
 
-/* Maps that bpf/'s headers declare and nothing here asks are not made. */
-static void choose_maps(const struct bench_rivals *rivals)
+static void reuse(const struct bench_rivals *rivals, const char *name, int fd)
 {
-	struct bpf_map *map;
-
-	bpf_object__for_each_map(map, rivals->object)
-	{
-		const char *name = bpf_map__name(map);
-
-		if (strncmp(name, "bench_", 6) != 0 && name[0] != '.')
-			assert_int_equal(bpf_map__set_autocreate(map, false), 0);
-		if (!strcmp(name, "bench_trie4"))
-			assert_int_equal(bpf_map__reuse_fd(map, rivals->trie[0]), 0);
-		else if (!strcmp(name, "bench_trie6"))
-			assert_int_equal(bpf_map__reuse_fd(map, rivals->trie[1]), 0);
-		else if (!strcmp(name, "bench_flows"))
-			assert_int_equal(bpf_map__set_max_entries(map, rivals->flows), 0);
-	}
+	assert_int_equal(bpf_map__reuse_fd(bpf_object__find_map_by_name(rivals->object, name), fd),
+			 0);
 }
 
 void bench_rivals_open(struct bench_rivals *rivals, const struct bench_geo *geo, uint32_t flows,
 		       uint32_t regions)
 {
-	const char *build = getenv("BUILD");
-	char path[256];
+	static const char *const none[] = {NULL};
 	double ms;
 
 	if (rivals->object && rivals->flows == flows)
@@ -100,21 +79,17 @@ void bench_rivals_open(struct bench_rivals *rivals, const struct bench_geo *geo,
 	for (int i = 0; i < 2; i++)
 		if (!rivals->trie[i])
 			rivals->trie[i] = bench_geo_trie(&geo->family[i], &ms);
-	snprintf(path, sizeof(path), "%s/bpf/gs_rivals.bpf.o", build ? build : "build");
-	rivals->object = bpf_object__open_file(path, NULL);
-	assert_non_null(rivals->object);
+	rivals->object = bench_object_open("gs_rivals.bpf.o");
 	rivals->flows = flows;
-	choose_maps(rivals);
+	bench_object_keep(rivals->object, none);
+	reuse(rivals, "bench_trie4", rivals->trie[0]);
+	reuse(rivals, "bench_trie6", rivals->trie[1]);
+	assert_int_equal(
+		bpf_map__set_max_entries(
+			bpf_object__find_map_by_name(rivals->object, "bench_flows"), flows),
+		0);
 	assert_int_equal(bpf_object__load(rivals->object), 0);
 	put_world(rivals, regions);
-}
-
-int bench_rivals_program(const struct bench_rivals *rivals, const char *name)
-{
-	int fd = bpf_program__fd(bpf_object__find_program_by_name(rivals->object, name));
-
-	assert_true(fd >= 0);
-	return fd;
 }
 
 uint64_t bench_rivals_packets(const struct bench_rivals *rivals, uint32_t index)
@@ -122,7 +97,9 @@ uint64_t bench_rivals_packets(const struct bench_rivals *rivals, uint32_t index)
 	static struct gs_count cpus[1024];
 	uint64_t sum = 0;
 
-	assert_int_equal(bpf_map_lookup_elem(map_of(rivals, "bench_counts"), &index, cpus), 0);
+	assert_int_equal(
+		bpf_map_lookup_elem(bench_object_map(rivals->object, "bench_counts"), &index, cpus),
+		0);
 	for (int i = 0; i < libbpf_num_possible_cpus(); i++)
 		sum += cpus[i].packets;
 	return sum;
@@ -137,7 +114,8 @@ static struct packet sent(const struct bench_rivals *rivals, const char *program
 		    .data_size_in = packet->length, .data_out = out.bytes,
 		    .data_size_out = sizeof(out.bytes), .repeat = 1);
 
-	assert_int_equal(bpf_prog_test_run_opts(bench_rivals_program(rivals, program), &opts), 0);
+	assert_int_equal(
+		bpf_prog_test_run_opts(bench_object_program(rivals->object, program), &opts), 0);
 	assert_int_equal(opts.retval, XDP_TX);
 	out.length = opts.data_size_out;
 	return out;
@@ -182,7 +160,9 @@ static void check_client(const struct bench_rivals *rivals, int family, const ui
 	uint32_t zero = 0, found, backend;
 	uint8_t macs[12];
 
-	assert_int_equal(bpf_map_lookup_elem(map_of(rivals, "bench_found"), &zero, &found), 0);
+	assert_int_equal(
+		bpf_map_lookup_elem(bench_object_map(rivals->object, "bench_found"), &zero, &found),
+		0);
 	assert_int_equal(found, location);
 	memcpy(&backend, out.bytes + PACKET_L3 + 16, sizeof(backend));
 	backend = ntohl(backend) & 0xffffff;

@@ -19,8 +19,6 @@ struct bench_rivals {
  * Regions 1 .. regions are given to locations in turn, as the other edges' plans do it. */
 void bench_rivals_open(struct bench_rivals *rivals, const struct bench_geo *geo, uint32_t flows,
 		       uint32_t regions);
-/* A file descriptor, the object's. */
-int bench_rivals_program(const struct bench_rivals *rivals, const char *name);
 /* Of all CPUs; index: BENCH_COUNT_*. */
 uint64_t bench_rivals_packets(const struct bench_rivals *rivals, uint32_t index);
 /* Sends SYNs of clients drawn anew: each must be located as the compiled table has it and leave

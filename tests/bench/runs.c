@@ -8,6 +8,7 @@
 
 #include "bench.h"
 #include "gs_bench.h"
+#include "kernel.h"
 #include "user/core/random.h"
 
 #include <bpf/bpf.h>
@@ -34,9 +35,9 @@ void bench_open_driver(struct bench *bench)
 	struct bpf_object *driver = bench_driver_open(MAX_FLOWS, MAX_FLOWS);
 
 	bench->driver = driver;
-	bench_driver_set(driver, ROW_DROP, bench_driver_program(driver, "bench_drop"));
-	bench_driver_set(driver, ROW_TX, bench_driver_program(driver, "bench_tx"));
-	bench_driver_set(driver, ROW_GROW, bench_driver_program(driver, "bench_grow"));
+	bench_driver_set(driver, ROW_DROP, bench_object_program(driver, "bench_drop"));
+	bench_driver_set(driver, ROW_TX, bench_object_program(driver, "bench_tx"));
+	bench_driver_set(driver, ROW_GROW, bench_object_program(driver, "bench_grow"));
 	bench->conf = bench_driver_map(driver, "bench_conf", sizeof(*bench->conf));
 	bench->flows4 =
 		bench_driver_map(driver, "bench_flows4", MAX_FLOWS * sizeof(*bench->flows4));
@@ -75,7 +76,7 @@ uint32_t bench_run(struct bench *bench, const struct run *run)
 		run->is_fresh ? (uint32_t)__builtin_ctz(run->flows) : BENCH_NO_LAPS;
 	if (run->driver)
 		driver = run->driver;
-	assert_int_equal(bpf_prog_test_run_opts(bench_driver_program(bench->driver, driver), &opts),
+	assert_int_equal(bpf_prog_test_run_opts(bench_object_program(bench->driver, driver), &opts),
 			 0);
 	assert_int_equal(opts.retval, run->row == ROW_DROP ? XDP_DROP : XDP_TX);
 	return opts.duration;

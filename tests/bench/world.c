@@ -144,6 +144,13 @@ static void forget_flows(const struct xdp_edge *edge, uint32_t buckets)
 	free(keys);
 }
 
+void bench_put_geo(const struct xdp_edge *edge, const struct bench_geo_family *family)
+{
+	xdp_edge_put_array(edge, family->kind == GS_GEO_V4 ? GS_MAP_GEO4 : GS_MAP_GEO6, 0,
+			   sizeof(struct gs_geo_block), (uint32_t)family->block_count,
+			   family->blocks);
+}
+
 static void load_edge(struct bench *bench, enum row row, uint32_t buckets)
 {
 	struct xdp_edge *edge = &bench->edge[row - ROW_ESTABLISHED];
@@ -158,9 +165,7 @@ static void load_edge(struct bench *bench, enum row row, uint32_t buckets)
 	put_pools(edge);
 	put_generation(edge);
 	for (int i = 0; i < 2; i++)
-		xdp_edge_put_array(
-			edge, i ? GS_MAP_GEO6 : GS_MAP_GEO4, 0, sizeof(struct gs_geo_block),
-			(uint32_t)bench->geo.family[i].block_count, bench->geo.family[i].blocks);
+		bench_put_geo(edge, &bench->geo.family[i]);
 	bench_driver_set(bench->driver, row, edge->prog_fd);
 	bench->buckets[row - ROW_ESTABLISHED] = buckets;
 }
