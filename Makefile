@@ -173,7 +173,7 @@ $(BUILD)/tests/bpf/%: $(BUILD)/obj/tests/bpf/%.o $(BUILD)/libtest.a $(BUILD)/lib
 	$(call msg,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $^ $(LDLIBS) -lcmocka -o $@
-BENCHES := $(addprefix $(BUILD)/bench/,bench_xdp bench_flood bench_cases bench_geo)
+BENCHES := $(addprefix $(BUILD)/bench/,bench_xdp bench_flood bench_cases bench_geo bench_controller bench_maps bench_probe)
 BENCH_LIB := $(filter-out tests/bench/bench_%.c %.bpf.c,$(wildcard tests/bench/*.c))
 $(BUILD)/libbench.a: $(call OBJ,$(BENCH_LIB))
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libbench.a $(BUILD)/libtest.a $(BUILD)/libloader.a $(BUILD)/libgs.a $(BUILD)/libgscore.a

@@ -121,7 +121,7 @@ int main(int argc, char **argv)
 	}
 	if (bench.rounds < 1 || bench.rounds > BENCH_ROUNDS_MAX || bench.packets < 1)
 		return usage();
-	bench_quiet_libbpf();
+	bench_begin();
 	open_all(&bench);
 	bench_title("packets of the packet tests, one again and again (low .. high)");
 	/* later fragments are refused as long as no first one was forwarded */

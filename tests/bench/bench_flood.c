@@ -262,7 +262,7 @@ int main(int argc, char **argv)
 	}
 	if (bench.rounds < 1 || bench.rounds > BENCH_ROUNDS_MAX || bench.packets < 2)
 		return usage();
-	bench_quiet_libbpf();
+	bench_begin();
 	open_all(&bench);
 	bench_title("floods: beside 1,024 established flows; net of the driver (low .. high)");
 	for (int flood = 0; flood < FLOOD__COUNT; flood++)

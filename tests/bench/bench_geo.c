@@ -196,7 +196,7 @@ static void report_ms(const char *variant, const struct bench_geo_family *family
 /* A table and a trie of their own, gone afterwards; of little memory nobody can tell when that is.
  */
 static void measure_set(struct lookups *bench, const struct bench_geo_family *family,
-			double build_ms)
+			double build_ms, bool is_all)
 {
 	const char *map = family->kind == GS_GEO_V4 ? GS_MAP_GEO4 : GS_MAP_GEO6;
 	uint64_t table_bytes, trie_bytes;
@@ -274,7 +274,7 @@ int main(int argc, char **argv)
 	}
 	if (bench.rounds < 1 || bench.rounds > BENCH_ROUNDS_MAX || bench.lookups < 1)
 		return usage();
-	bench_quiet_libbpf();
+	bench_begin();
 	bench_geo_open(&geo, path);
 	bench_title("where a client is: the compiled table beside the kernel's LPM trie, %s",
 		    geo.name);

@@ -193,7 +193,7 @@ int main(int argc, char **argv)
 	}
 	if (bench.rounds < 1 || bench.rounds > BENCH_ROUNDS_MAX || bench.packets < 1)
 		return usage();
-	bench_quiet_libbpf();
+	bench_begin();
 	bench_geo_open(&bench.geo, geo);
 	bench_open_driver(&bench);
 	bench_title("packets: geo %s, %llu + %llu prefixes; net of the driver (low .. high)",

@@ -59,14 +59,3 @@ uint64_t bench_reason_packets(const struct xdp_edge *edge, enum gs_reason reason
 		sum += cpus[i].packets;
 	return sum;
 }
-
-static int __attribute__((format(printf, 2, 0)))
-on_libbpf(enum libbpf_print_level level, const char *format, va_list args)
-{
-	return level == LIBBPF_WARN ? vfprintf(stderr, format, args) : 0;
-}
-
-void bench_quiet_libbpf(void)
-{
-	libbpf_set_print(on_libbpf);
-}

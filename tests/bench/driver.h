@@ -19,5 +19,3 @@ void *bench_driver_map(const struct bpf_object *driver, const char *name, size_t
 void bench_driver_set(const struct bpf_object *driver, uint32_t place, int program_fd);
 /* Of all CPUs. */
 uint64_t bench_reason_packets(const struct xdp_edge *edge, enum gs_reason reason);
-/* Types for the controller are in a section libbpf notes at every load that it skips. */
-void bench_quiet_libbpf(void);

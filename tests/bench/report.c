@@ -7,11 +7,44 @@
 #include <cmocka.h>
 
 #include "report.h"
+#include "user/base/log.h"
 
+#include <bpf/libbpf.h>
+#include <execinfo.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
+
+/* ---- begin -----------------------------------------------------------------------------------*/
+
+enum { FAILED = 255, FRAMES = 32 }; /* FAILED: how cmocka ends what is no test */
+
+static void on_end(int status, void *context)
+{
+	void *frames[FRAMES];
+
+	(void)context;
+	if ((status & 0xff) != FAILED)
+		return;
+	fprintf(stderr, "a check failed; called from\n");
+	backtrace_symbols_fd(frames, backtrace(frames, FRAMES), STDERR_FILENO);
+}
+
+/* Types for the controller are in a section libbpf notes at every load that it skips. */
+static int __attribute__((format(printf, 2, 0)))
+on_libbpf(enum libbpf_print_level level, const char *format, va_list args)
+{
+	return level == LIBBPF_WARN ? vfprintf(stderr, format, args) : 0;
+}
+
+void bench_begin(void)
+{
+	on_exit(on_end, NULL);
+	libbpf_set_print(on_libbpf);
+	gs_log_setup(GS_LOG_ERROR, GS_LOG_LOGFMT);
+}
 
 /* ---- samples ---------------------------------------------------------------------------------*/
 

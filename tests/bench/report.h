@@ -50,6 +50,9 @@ struct bench_row {
 	struct bench_more more[BENCH_MORE];
 };
 
+/* First of all: where a check that failed was called is told, for addr2line; libbpf and the app are
+ * quiet unless something is wrong. */
+void bench_begin(void);
 /* What the rows that follow are, for people. */
 void bench_title(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void bench_report(const struct bench_row *row);
