@@ -64,6 +64,8 @@ struct run {
 void bench_open_edge(struct bench *bench, enum row row, uint32_t flows);
 /* A flow table sized to the traffic, as a user would: half full, never below the default. */
 uint32_t bench_buckets_for(uint32_t flows);
+/* The services, without limits or with those of clients and of the service, which nobody meets. */
+void bench_put_services(const struct xdp_edge *edge, bool is_limited);
 /* The compiled table into slot 0. */
 void bench_put_geo(const struct xdp_edge *edge, const struct bench_geo_family *family);
 /* How all backends are sent to: enum gs_forward_mode, family of the outer header. */

@@ -2,7 +2,9 @@
 /*
  * What the controller computes on its worker: a GeoIP file to tables, rings, plans. `make bench`.
  *
- *	bench_controller [-r ROUNDS] [-g MMDB]
+ *	bench_controller [-r ROUNDS] [-G] [-g MMDB]
+ *
+ * -G: only the first.
  *
  * geo_load     file opened to tables, by the adapter; resident memory at most
  * maglev       a ring
@@ -24,6 +26,7 @@
 #include "user/core/plan.h"
 #include "user/core/random.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +38,7 @@
 
 /* In a process of its own, so that its memory is its own: ms and KB at most, networks, bytes. */
 struct loaded {
+	char name[64];
 	double ms, kb, networks4, networks6, prefixes4, prefixes6, table_bytes, locations;
 };
 
@@ -46,6 +50,7 @@ static struct loaded load(const char *path)
 
 	getrusage(RUSAGE_SELF, &usage);
 	loaded.kb = (double)usage.ru_maxrss;
+	snprintf(loaded.name, sizeof(loaded.name), "%s", geo->database_type);
 	loaded.networks4 = (double)geo->v4.networks;
 	loaded.networks6 = (double)geo->v6.networks;
 	loaded.prefixes4 = (double)geo->v4.prefixes;
@@ -91,6 +96,8 @@ static void measure_load(const char *path, uint32_t rounds)
 		.unit = "ms",
 		.value = &ms,
 		.prefixes = (uint64_t)(last.prefixes4 + last.prefixes6),
+		.text_name = "geo",
+		.text = last.name,
 		.more = {{"networks", last.networks4 + last.networks6},
 			 {"prefixes4", last.prefixes4},
 			 {"prefixes6", last.prefixes6},
@@ -229,7 +236,7 @@ static void measure_tables(const struct gs_snapshot *s, const struct gs_geodata 
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: bench_controller [-r ROUNDS] [-g MMDB]\n");
+	fprintf(stderr, "usage: bench_controller [-r ROUNDS] [-G] [-g MMDB]\n");
 	return 2;
 }
 
@@ -239,14 +246,17 @@ int main(int argc, char **argv)
 	struct gs_snapshot *snapshot = bench_snapshot(1);
 	struct gs_geodata *geo = large_geodata();
 	const char *path = NULL;
+	bool only_load = false;
 	uint32_t rounds = 5;
 	int option;
 
-	while ((option = getopt(argc, argv, "r:g:")) != -1) {
+	while ((option = getopt(argc, argv, "r:g:G")) != -1) {
 		if (option == 'r')
 			rounds = (uint32_t)strtoul(optarg, NULL, 10);
 		else if (option == 'g')
 			path = optarg;
+		else if (option == 'G')
+			only_load = true;
 		else
 			return usage();
 	}
@@ -256,6 +266,8 @@ int main(int argc, char **argv)
 	bench_title("the controller's worker");
 	if (path)
 		measure_load(path, rounds);
+	if (only_load)
+		return 0;
 	for (unsigned i = 0; i < sizeof(rings) / sizeof(rings[0]); i++)
 		measure_ring(rings[i], rounds);
 	measure_planner(snapshot, geo, rounds);

@@ -37,6 +37,8 @@
 
 enum { WORDS = 1 << 16, ROWS = 64, ROW_BLOCKS_MAX = 65536 / GS_BLOCK_U16 };
 
+static const char *geo_name; /* of the database in the maps */
+
 struct scene {
 	struct pinned_edge edge;
 	struct gs_dataplane dataplane;
@@ -47,8 +49,12 @@ struct scene {
 static void report(const char *bench, const char *variant, const char *unit,
 		   const struct bench_sample *sample)
 {
-	bench_report(&(struct bench_row){
-		.bench = bench, .variant = variant, .unit = unit, .value = sample});
+	bench_report(&(struct bench_row){.bench = bench,
+					 .variant = variant,
+					 .unit = unit,
+					 .value = sample,
+					 .text_name = "geo",
+					 .text = geo_name});
 }
 
 static void report_one(const char *bench, const char *variant, const char *unit, double value)
@@ -308,6 +314,7 @@ int main(int argc, char **argv)
 	bench_begin();
 	bench_title("maps and programs");
 	geo = path ? bench_geodata(path, &ms) : large_geodata();
+	geo_name = path ? geo->database_type : "8,300 prefixes";
 	make_hops(&scene);
 	measure_publish(&scene, geo);
 	measure_words(&scene);

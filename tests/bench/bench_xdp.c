@@ -2,10 +2,11 @@
 /*
  * Nanoseconds a packet, net of the driver: `make bench`. README.md says how to read them.
  *
- *	bench_xdp [-r ROUNDS] [-n PACKETS] [-f FLOWS | -m] [-4] [-g MMDB]
+ *	bench_xdp [-r ROUNDS] [-n PACKETS] [-f FLOWS | -l FLOWS | -m] [-4] [-g MMDB]
  *
- * -f: only this many flows, 1, 1024, 65536 or 1048576. -m: instead, the ways packets can go
- * (modes.c). -4: only IPv4. Without -g: a synthetic geo table of a city database's size.
+ * -f: only this many flows, 1, 1024, 65536 or 1048576. -l: no more than so many. -m: instead, the
+ *ways packets can go (modes.c). -4: only IPv4. Without -g: a synthetic geo table of a city
+ *database's size.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -139,13 +140,13 @@ static void report(const struct bench *bench, int family, uint32_t flows,
 	}
 }
 
-static void measure_flows(struct bench *bench, uint32_t only, int last_family)
+static void measure_flows(struct bench *bench, uint32_t least, uint32_t most, int last_family)
 {
 	static struct result result;
 
 	for (unsigned i = 0; i < sizeof(flow_counts) / sizeof(flow_counts[0]); i++)
 		for (int family = 4; family <= last_family; family += 2) {
-			if (only && only != flow_counts[i])
+			if (flow_counts[i] < least || flow_counts[i] > most)
 				continue;
 			measure(bench, family, flow_counts[i], &result);
 			report(bench, family, flow_counts[i], &result);
@@ -163,7 +164,7 @@ static void close_all(struct bench *bench)
 static int usage(void)
 {
 	fprintf(stderr,
-		"usage: bench_xdp [-r ROUNDS] [-n PACKETS] [-f FLOWS | -m] [-4] [-g MMDB]\n");
+		"usage: bench_xdp [-r ROUNDS] [-n PACKETS] [-f FLOWS | -l FLOWS | -m] [-4] [-g MMDB]\n");
 	return 2;
 }
 
@@ -173,15 +174,17 @@ int main(int argc, char **argv)
 	int option, last_family = 6;
 	const char *geo = NULL;
 	bool modes = false;
-	uint32_t only = 0;
+	uint32_t least = 0, most = MAX_FLOWS;
 
-	while ((option = getopt(argc, argv, "r:n:f:g:m4")) != -1) {
+	while ((option = getopt(argc, argv, "r:n:f:l:g:m4")) != -1) {
 		if (option == 'r')
 			bench.rounds = (uint32_t)strtoul(optarg, NULL, 10);
 		else if (option == 'n')
 			bench.packets = (uint32_t)strtoul(optarg, NULL, 10);
 		else if (option == 'f')
-			only = (uint32_t)strtoul(optarg, NULL, 10);
+			least = most = (uint32_t)strtoul(optarg, NULL, 10);
+		else if (option == 'l')
+			most = (uint32_t)strtoul(optarg, NULL, 10);
 		else if (option == 'g')
 			geo = optarg;
 		else if (option == 'm')
@@ -205,7 +208,7 @@ int main(int argc, char **argv)
 	} else {
 		open_rivals(&bench, 1);
 		bench_rivals_check(&bench.rivals, &bench.geo, REGIONS);
-		measure_flows(&bench, only, last_family);
+		measure_flows(&bench, least, most, last_family);
 	}
 	close_all(&bench);
 	return 0;

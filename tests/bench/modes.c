@@ -30,8 +30,9 @@ enum {
 	CHUNK = 12288 /* fits the rings of samples and events; whole laps of connections */
 };
 
-/* CLAIM: SYNs of flows there never were. REPLY: of NAT's backends. CONNECTION: new each time. */
-enum kind { WHOLE, CLAIM, FIRST, LATER, ERROR, REPLY, CONNECTION };
+/* LIMITED: under limits that nobody meets. CLAIM: SYNs of flows there never were. REPLY: of NAT's
+ * backends. CONNECTION: new each time. */
+enum kind { WHOLE, LIMITED, CLAIM, FIRST, LATER, ERROR, REPLY, CONNECTION };
 
 /* outer 4, 6; 0: the packet's own family (L2, NAT). every: a monitor shows one packet in so many,
  * or of CONNECTION one handshake in so many is timed. */
@@ -57,6 +58,8 @@ static const struct mode {
 	{"new_l2", GS_FORWARD_L2, 0, WHOLE, true, 0, GS_REASON_tx_new},
 	{"new_nat", GS_FORWARD_NAT, 0, WHOLE, true, 0, GS_REASON_tx_new},
 	{"new_nat_claim", GS_FORWARD_NAT, 0, CLAIM, true, 0, GS_REASON_tx_new},
+	{"established_limited", GS_FORWARD_IPIP, 4, LIMITED, false, 0, GS_REASON_tx_flow},
+	{"new_limited", GS_FORWARD_IPIP, 4, LIMITED, true, 0, GS_REASON_tx_new},
 	{"fragment_first", GS_FORWARD_IPIP, 4, FIRST, false, 0, GS_REASON_tx_flow},
 	{"fragment_later", GS_FORWARD_IPIP, 4, LATER, false, 0, GS_REASON_tx_fragment},
 	{"icmp_error", GS_FORWARD_IPIP, 4, ERROR, false, 0, GS_REASON_tx_icmp},
@@ -275,6 +278,7 @@ static void remember_fragments(struct bench *bench, int family)
 
 static void prepare(struct bench *bench, int family, const struct mode *mode)
 {
+	bench_put_services(&bench->edge[mode->is_new], mode->kind == LIMITED);
 	if (mode->kind == LATER)
 		remember_fragments(bench, family);
 	if (mode->kind == CONNECTION || mode->kind == CLAIM)

@@ -10,12 +10,12 @@
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
-#include <linux/bpf.h>
-#include <stdio.h>
+#include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* ---- what is in the program's maps ----------------------------------------------------------- */
+
+enum { NOBODY_MEETS = 1000000000 }; /* a second */
 
 static uint32_t backend_id(uint32_t region, uint32_t member)
 {
@@ -53,13 +53,22 @@ void bench_put_backends(const struct xdp_edge *edge, uint8_t mode, uint8_t famil
 	}
 }
 
-static void put_service(const struct xdp_edge *edge, const char *vip)
+static void put_service(const struct xdp_edge *edge, const char *vip, bool is_limited)
 {
 	struct gs_service_key key = {.port = htons(80), .protocol = IPPROTO_TCP};
-	struct gs_service_value value = {.service = 1};
+	struct gs_service_value value = {.service = 1, .limit4 = 24, .limit6 = 48};
 
+	if (is_limited)
+		value.client_packets = value.client_flows = value.packets = value.flows =
+			NOBODY_MEETS;
 	packet_addr(vip, (uint8_t *)key.addr);
 	xdp_edge_set(edge, GS_MAP_SERVICES, &key, &value);
+}
+
+void bench_put_services(const struct xdp_edge *edge, bool is_limited)
+{
+	put_service(edge, "198.51.100.10", is_limited);
+	put_service(edge, "2001:db8:100::10", is_limited);
 }
 
 /* One plan a region that comes first; locations take them in turn. */
@@ -158,8 +167,7 @@ static void load_edge(struct bench *bench, enum row row, uint32_t buckets)
 	if (edge->object)
 		xdp_edge_close(edge);
 	xdp_edge_load(edge, buckets);
-	put_service(edge, "198.51.100.10");
-	put_service(edge, "2001:db8:100::10");
+	bench_put_services(edge, false);
 	bench_put_backends(edge, GS_FORWARD_IPIP, 4);
 	put_plans(edge);
 	put_pools(edge);
