@@ -106,11 +106,13 @@ function make_machine(    line, packets) {
 	return field(line, "cpu") ", " field(line, "cores") " cores, " short(field(line, "memory_bytes") / 1e9) " GB, kernel " \
 		field(line, "kernel") "; the program of commit " field(line, "commit") ", " field(line, "date") ". " \
 		(packets == "" ? "" : field(packets, "rounds") " interleaved rounds of " commas(field(packets, "packets")) \
-		" packets a row; the driver alone took " short(field(packets, "baseline_ns")) " ns.") "\n"
+		" packets a row; the driver alone took " short(field(packets, "baseline_ns")) " ns.") " Every row: [bench.json](bench.json).\n"
 }
 
 function make_flows(    geos, i, count, text) {
 	count = values("bench=xdp", "geo", geos)
+	if (count)
+		text = "![Cost of a packet by flows](bench-flows.svg)\n\n"
 	for (i = 1; i <= count; i++)
 		text = text (i > 1 ? "\n" : "") flows_of(geos[i])
 	return text
@@ -140,7 +142,8 @@ function make_locations(    prefixes, addresses, i, j, count, counts, family, at
 	counts = values("bench=geo_lookup variant=table", "addresses", addresses)
 	if (!counts)
 		return ""
-	text = "| IPv | prefixes | clients | our table | LPM trie | x |\n|---|---|---|---|---|---|\n"
+	text = "![Cost of locating a client by prefixes](bench-prefixes.svg)\n\n" \
+		"| IPv | prefixes | clients | our table | LPM trie | x |\n|---|---|---|---|---|---|\n"
 	for (family = 4; family <= 6; family += 2) {
 		split("", prefixes)
 		count = values("bench=geo_lookup variant=table family=" family, "prefixes", prefixes)

@@ -11,6 +11,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,7 +124,7 @@ double bench_close_and_wait(int map_fd, uint64_t bytes)
 		took_ms = bench_now_ms() - began_ms;
 		if (number_in("/proc/meminfo", "MemFree") >= before_kb + bytes / 1024 / 10 * 9)
 			return took_ms;
-		usleep(1000);
+		poll(NULL, 0, 1);
 	} while (took_ms < WAIT_MS);
 	return 0;
 }
