@@ -7,7 +7,8 @@
 #
 # Sections: packets geo modes floods cases controller maps probes; all of them if none is named. full:
 # into build/bench.json, tables for people on standard error. quick: into build/bench-quick.json with few
-# packets, and one line a row beside what the file held before. -g: the GeoIP file in place of the
+# packets, and one line a row beside what the file held before; of sections that are not run it keeps what
+# it had. -g: the GeoIP file in place of the
 # city-sized one.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -102,6 +103,8 @@ machine >"$out.new"
 if [[ $how == quick ]]; then
 	if [[ -r $out ]]; then
 		awk -v files=2 -f "$HERE/json.awk" -f "$HERE/compare.awk" "$out" "$out.new"
+		awk -f "$HERE/json.awk" -f "$HERE/keep.awk" "$out.new" "$out" >"$out.all"
+		mv "$out.all" "$out.new"
 	else
 		awk -v files=1 -f "$HERE/json.awk" -f "$HERE/compare.awk" "$out.new"
 	fi
