@@ -118,13 +118,14 @@ static double run(const struct lookups *bench, enum way way, enum gs_geo_family 
 	return (double)opts.duration / BENCH_BURST;
 }
 
-/* All find the same, or the benchmark ends here. */
+/* All find the same for a round's clients, or the benchmark ends here. */
 static void check(const struct lookups *bench, const struct bench_geo_family *family)
 {
-	uint64_t want = host_sum(bench, family, MAX_FLOWS);
+	uint32_t count = bench->lookups < MAX_FLOWS ? bench->lookups : MAX_FLOWS;
+	uint64_t want = host_sum(bench, family, count);
 
 	for (enum way way = TABLE; way <= TRIE; way++) {
-		run(bench, way, family->kind, MAX_FLOWS, MAX_FLOWS);
+		run(bench, way, family->kind, MAX_FLOWS, count);
 		assert_int_equal(bench->conf->sum, want);
 	}
 }
@@ -154,6 +155,8 @@ static void measure(const struct lookups *bench, const struct bench_geo_family *
 	for (int n = 0; n < ADDRESS_COUNTS; n++) {
 		struct bench_sample ns[WAY__COUNT] = {0};
 
+		if (address_counts[n] > bench->lookups) /* not all of them would be asked for */
+			continue;
 		for (uint32_t round = 0; round < bench->rounds; round++)
 			for (enum way way = NONE; way < WAY__COUNT; way++)
 				bench_add(&ns[way], run(bench, way, family->kind, address_counts[n],
@@ -183,7 +186,7 @@ static void report_one(const char *bench, const char *variant, const char *unit,
 
 static void report_bytes(const char *variant, const struct bench_geo_family *family, uint64_t bytes)
 {
-	report_one("memory", variant, "bytes", family, (double)bytes,
+	report_one("geo_tables", variant, "bytes", family, (double)bytes,
 		   (double)bytes / (double)family->prefixes);
 }
 
@@ -213,8 +216,8 @@ static void measure_set(struct lookups *bench, const struct bench_geo_family *fa
 	table = bench_inner_map(xdp_edge_map(&bench->edge, map), 0);
 	table_bytes = bench_map_bytes(table);
 	trie_bytes = bench_map_bytes(bench->trie);
-	report_bytes("geo_table", family, table_bytes);
-	report_bytes("geo_lpm_trie", family, trie_bytes);
+	report_bytes("table_bytes", family, table_bytes);
+	report_bytes("lpm_trie_bytes", family, trie_bytes);
 	draw(bench, family);
 	check(bench, family);
 	measure(bench, family);
@@ -272,6 +275,7 @@ int main(int argc, char **argv)
 		else
 			return usage();
 	}
+	bench.lookups = bench.lookups / BENCH_BURST * BENCH_BURST;
 	if (bench.rounds < 1 || bench.rounds > BENCH_ROUNDS_MAX || bench.lookups < 1)
 		return usage();
 	bench_begin();

@@ -225,18 +225,18 @@ function make_loading(    geos, i, count, line, at, text, names, variants) {
 
 function make_memory(    i, j, n, order, family, line, text) {
 	for (family = 4; family <= 6; family += 2) {
-		line = find("bench=memory variant=geo_table family=" family)
+		line = find("bench=geo_tables variant=table_bytes family=" family)
 		if (line == "")
 			continue
 		text = text "| geo table, IPv" family ", " commas(field(line, "prefixes")) " prefixes | " megabytes(field(line, "bytes")) " | " \
 			short(field(line, "bytes_per_prefix")) " |\n"
-		line = find("bench=memory variant=geo_lpm_trie family=" family)
+		line = find("bench=geo_tables variant=lpm_trie_bytes family=" family)
 		text = text "| LPM trie of the same, entries alone | " megabytes(field(line, "bytes")) " | " \
 			short(field(line, "bytes_per_prefix")) " |\n"
 	}
 	# Maps of the edge, the largest first; what is below a megabyte is in the sum.
 	for (i = 1; i <= row_count; i++)
-		if (fits(rows[i], "bench=memory") && field(rows[i], "family") == "" && field(rows[i], "bytes") + 0 >= 1e6 && \
+		if (fits(rows[i], "bench=memory") && field(rows[i], "bytes") + 0 >= 1e6 && \
 		    find("bench=memory variant=" field(rows[i], "variant")) == rows[i]) {
 			order[++n] = rows[i]
 			for (j = n; j > 1 && field(order[j], "bytes") + 0 > field(order[j - 1], "bytes") + 0; j--) {
