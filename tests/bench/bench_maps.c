@@ -110,6 +110,13 @@ static void open_edge(struct scene *scene)
 		fail_msg("open: %s", error.text);
 }
 
+static struct pinned_edge *pinned; /* whose pins are to go, whatever happens */
+
+static void unpin(void)
+{
+	pinned_edge_close(pinned);
+}
+
 static void close_edge(struct scene *scene)
 {
 	scene->dataplane.ops->close(scene->dataplane.self);
@@ -312,6 +319,8 @@ int main(int argc, char **argv)
 	if (scene.rounds < 1 || scene.rounds > BENCH_ROUNDS_MAX)
 		return usage();
 	bench_begin();
+	pinned = &scene.edge;
+	atexit(unpin);
 	bench_title("maps and programs");
 	geo = path ? bench_geodata(path, &ms) : large_geodata();
 	geo_name = path ? geo->database_type : "8,300 prefixes";
