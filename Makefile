@@ -63,7 +63,7 @@ endif
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all help build run test test-integration test-race test-coverage check check-db check-bpf \
-        check-e2e benchmark bench bench-quick lint format clean install deps migrate-up geoip vagrant-up
+        check-e2e benchmark bench bench-quick bench-docs lint format clean install deps migrate-up geoip vagrant-up
 all: build
 
 help: ## what one can do here
@@ -185,10 +185,13 @@ $(BUILD)/tests/bpf/%: $(BUILD)/obj/tests/bpf/%.o $(BUILD)/libtest.a $(BUILD)/lib
 	$(call msg,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $^ $(LDLIBS) -lcmocka -o $@
-BENCHES := $(addprefix $(BUILD)/bench/,bench_xdp bench_flood bench_cases)
-$(BENCHES): $(BUILD)/obj/tests/bench/driver.o
-$(BUILD)/bench/bench_xdp: $(BUILD)/obj/tests/bench/bench_modes.o
-$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libtest.a $(BUILD)/libloader.a $(BUILD)/libgs.a $(BUILD)/libgscore.a
+BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(filter-out %.bpf.c,$(wildcard tests/bench/bench_*.c)))
+BENCH_LIB := $(filter-out tests/bench/bench_%.c tests/bench/mkcity.c $(CITY_SRC) %.bpf.c,$(wildcard tests/bench/*.c))
+$(BUILD)/libbench.a: $(call OBJ,$(BENCH_LIB))
+# The one that a test runs.
+bench-tools: $(BUILD)/bench/bench_xdp; @:
+.PHONY: bench-tools
+$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libbench.a $(BUILD)/libtest.a $(BUILD)/libloader.a $(BUILD)/libgs.a $(BUILD)/libgscore.a
 	$(call msg,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $^ $(LDLIBS) -lcmocka -o $@
@@ -214,13 +217,13 @@ check-bpf: build ## packets through the real program (root)
 	@$(MAKE) --no-print-directory bpf-tests
 	@BUILD=$(BUILD) tests/run.sh bpf
 check-e2e: build ## the lab, the loader, other kernels (root)
-	@$(MAKE) --no-print-directory lab-tools
+	@$(MAKE) --no-print-directory lab-tools bench-tools
 	@BUILD=$(BUILD) tests/run.sh e2e
 test-integration: build ## database and end to end, with nothing faked (root)
-	@$(MAKE) --no-print-directory db-tests lab-tools
+	@$(MAKE) --no-print-directory db-tests lab-tools bench-tools
 	@BUILD=$(BUILD) tests/run.sh db e2e
 test: build ## everything: lint, unit, races, database, packets, end to end (root)
-	@$(MAKE) --no-print-directory unit-tests db-tests bpf-tests lab-tools race-tests
+	@$(MAKE) --no-print-directory unit-tests db-tests bpf-tests lab-tools bench-tools race-tests
 	@BUILD=$(BUILD) tests/run.sh all
 
 # The same tests built another way are the same goals in another build folder.
@@ -297,13 +300,16 @@ install: build ## programs, BPF objects, manual pages, GeoIP data under $(DESTDI
 # ---- benchmarks: never tests, they only print (tests/bench/README.md) -------------------------
 BENCH_FLAGS ?=
 benchmark: bench ## the same as bench
-bench: build ## ns a packet of the data path; routes a second over REST; failover (root)
-	@$(MAKE) --no-print-directory $(BENCHES)
-	@BUILD=$(BUILD) tests/bench/run.sh $(BENCH_FLAGS)
+bench: build ## what all of it takes: a table, build/bench.json, plots; most of an hour (root)
+	@$(MAKE) --no-print-directory $(BENCHES) lab-tools
+	@BUILD=$(BUILD) tests/bench/run.sh full $(BENCH_FLAGS)
 	@BUILD=$(BUILD) tests/bench/rest.sh
 	@BUILD=$(BUILD) tests/bench/failover.sh
-bench-quick: build ## the same with few packets, to see that it runs (root)
+	@tests/bench/plots.sh $(BUILD)/bench.json $(BUILD)
+bench-quick: build ## the most of it in less than a minute, beside the last such run (root)
 	@$(MAKE) --no-print-directory $(BENCHES)
-	@BUILD=$(BUILD) tests/bench/run.sh -r 3 -n 100000 $(BENCH_FLAGS)
+	@BUILD=$(BUILD) tests/bench/run.sh quick $(BENCH_FLAGS)
+bench-docs: ## tables of docs/benchmarks.md and its plots from build/bench.json
+	@BUILD=$(BUILD) tests/bench/docs.sh
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

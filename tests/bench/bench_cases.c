@@ -17,7 +17,9 @@
 
 #include "driver.h"
 #include "gs_bench.h"
+#include "kernel.h"
 #include "maps/gs_maps.h"
+#include "report.h"
 #include "tests/bpf/packet_cases.h"
 #include "tests/bpf/xdp_edge.h"
 
@@ -29,7 +31,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_ROUNDS = 31, PART = 8, DROP = 0, EDGE = 1 /* places in the driver's table */ };
+enum { PART = 8, DROP = 0, EDGE = 1 /* places in the driver's table */ };
 
 struct bench {
 	struct xdp_edge edge;
@@ -43,7 +45,7 @@ static void open_all(struct bench *bench)
 	bench->driver = bench_driver_open(0, 0);
 	bench->conf = bench_driver_map(bench->driver, "bench_conf", sizeof(*bench->conf));
 	xdp_edge_open_with(&bench->edge, GS_FLOW_BUCKETS_DEFAULT);
-	bench_driver_set(bench->driver, DROP, bench_driver_program(bench->driver, "bench_drop"));
+	bench_driver_set(bench->driver, DROP, bench_object_program(bench->driver, "bench_drop"));
 	bench_driver_set(bench->driver, EDGE, bench->edge.prog_fd);
 }
 
@@ -57,7 +59,7 @@ static uint32_t run(const struct bench *bench, const struct packet *packet, uint
 
 	bench->conf->target = target;
 	assert_int_equal(bpf_prog_test_run_opts(
-				 bench_driver_program(bench->driver, "bench_drive_case"), &opts),
+				 bench_object_program(bench->driver, "bench_drive_case"), &opts),
 			 0);
 	return opts.duration;
 }
@@ -72,30 +74,30 @@ static uint64_t such_packets(const struct bench *bench, const struct packet_case
 
 static void measure(const struct bench *bench, const struct packet_case *c)
 {
-	uint32_t ns[MAX_ROUNDS], drop[MAX_ROUNDS], middle = bench->rounds / 2;
 	struct packet packet = packet_case_build(c);
 	uint64_t before = such_packets(bench, c);
-	double net, share;
+	struct bench_sample ns = {0}, drop = {0};
 
 	assert_in_range(packet.length, 1, BENCH_FRAME_MAX);
 	memcpy(bench->conf->frame, packet.bytes, packet.length);
 	bench->conf->bytes = packet.length;
 	for (uint32_t round = 0; round < bench->rounds; round++) {
-		drop[round] = run(bench, &packet, DROP);
-		ns[round] = run(bench, &packet, EDGE);
+		bench_add(&drop, run(bench, &packet, DROP));
+		bench_add(&ns, run(bench, &packet, EDGE));
 	}
-	share = (double)(such_packets(bench, c) - before) / bench->packets / bench->rounds;
-	qsort(ns, bench->rounds, sizeof(*ns), bench_compare_u32);
-	qsort(drop, bench->rounds, sizeof(*drop), bench_compare_u32);
-	net = (double)ns[middle] - drop[middle];
-	printf("{\"row\":\"case\",\"case\":\"%s\",\"reason\":\"%s\",\"family\":%d,\"bytes\":%u,"
-	       "\"ns_net\":%.0f,\"ns\":%u,\"ns_low\":%u,\"ns_high\":%u,\"ns_baseline\":%u,"
-	       "\"share\":%.4f,\"rounds\":%u,\"packets\":%u}\n",
-	       c->name, edge_reason_name(c->want), c->spec.family == 6 ? 6 : 4, packet.length, net,
-	       ns[middle], ns[0], ns[bench->rounds - 1], drop[middle], share, bench->rounds,
-	       bench->packets);
-	fprintf(stderr, "  %-50s %-18s %6.0f %6u .. %-6u %8.2f %%\n", c->name,
-		edge_reason_name(c->want), net, ns[0], ns[bench->rounds - 1], share * 100);
+	bench_report(&(struct bench_row){
+		.bench = "case",
+		.variant = c->name,
+		.value = &ns,
+		.baseline = &drop,
+		.family = c->spec.family == 6 ? 6 : 4,
+		.has_share = true,
+		.share = (double)(such_packets(bench, c) - before) / bench->packets / bench->rounds,
+		.packets = bench->packets,
+		.text_name = "reason",
+		.text = edge_reason_name(c->want),
+		.more = {{"bytes", packet.length}},
+	});
 }
 
 static int usage(void)
@@ -117,11 +119,11 @@ int main(int argc, char **argv)
 		else
 			return usage();
 	}
-	if (bench.rounds < 1 || bench.rounds > MAX_ROUNDS || bench.packets < 1)
+	if (bench.rounds < 1 || bench.rounds > BENCH_ROUNDS_MAX || bench.packets < 1)
 		return usage();
+	bench_begin();
 	open_all(&bench);
-	fprintf(stderr, "  %-50s %-18s %6s %16s %10s\n", "packet", "reason", "ns net",
-		"ns low .. high", "such");
+	bench_title("packets of the packet tests, one again and again (low .. high)");
 	/* later fragments are refused as long as no first one was forwarded */
 	for (size_t i = 0; i < packet_cases_refused_count; i++)
 		measure(&bench, &packet_cases_refused[i]);

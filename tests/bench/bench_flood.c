@@ -22,7 +22,9 @@
 
 #include "driver.h"
 #include "gs_bench.h"
+#include "kernel.h"
 #include "maps/gs_maps.h"
+#include "report.h"
 #include "tests/bpf/packet.h"
 #include "tests/bpf/xdp_edge.h"
 #include "user/core/random.h"
@@ -37,7 +39,6 @@
 #include <unistd.h>
 
 enum {
-	MAX_ROUNDS = 31,
 	ESTABLISHED = 1024,
 	FLOWS = 1 << 20, /* of the driver's array, which is gone through in turn */
 	SYN = 0x02,
@@ -73,7 +74,7 @@ static void open_all(struct bench *bench)
 	bench->conf->mask = FLOWS - 1;
 	bench->conf->lap_shift = BENCH_NO_LAPS;
 	xdp_edge_open_with(&bench->edge, GS_FLOW_BUCKETS_DEFAULT);
-	bench_driver_set(bench->driver, DROP, bench_driver_program(bench->driver, "bench_drop"));
+	bench_driver_set(bench->driver, DROP, bench_object_program(bench->driver, "bench_drop"));
 	bench_driver_set(bench->driver, EDGE, bench->edge.prog_fd);
 }
 
@@ -142,7 +143,7 @@ static double run_target(const struct bench *bench, uint32_t target, uint32_t pa
 	bench->conf->target = target;
 	bench->conf->next = 0;
 	assert_int_equal(
-		bpf_prog_test_run_opts(bench_driver_program(bench->driver, "bench_drive4"), &opts),
+		bpf_prog_test_run_opts(bench_object_program(bench->driver, "bench_drive4"), &opts),
 		0);
 	return opts.duration;
 }
@@ -156,7 +157,7 @@ static double run(const struct bench *bench, uint32_t packets)
 
 /* Of one kind of flood, with limits or without; by round. */
 struct part {
-	double ns[MAX_ROUNDS];
+	struct bench_sample ns;
 	double share; /* of packets that were what they should be */
 };
 struct result {
@@ -176,20 +177,19 @@ static double run_known(const struct bench *bench, uint32_t packets, double *ret
 }
 
 /* One round; shares are added up. */
-static void measure_round(struct bench *bench, enum flood flood, struct result *result,
-			  uint32_t round)
+static void measure_round(struct bench *bench, enum flood flood, struct result *result)
 {
-	double share;
+	double share, flood_ns;
 
 	fill(bench, ONLY_ESTABLISHED, flood);
-	result->established.ns[round] = run_known(bench, bench->packets, &share);
+	bench_add(&result->established.ns, run_known(bench, bench->packets, &share));
 	result->established.share += share;
 	fill(bench, ONLY_FLOOD, flood);
-	result->flood.ns[round] = run_known(bench, bench->packets, &share);
+	flood_ns = run_known(bench, bench->packets, &share);
+	bench_add(&result->flood.ns, flood_ns);
 	result->flood.share += 1 - share;
 	fill(bench, BOTH, flood);
-	result->beside.ns[round] =
-		2 * run_known(bench, bench->packets, &share) - result->flood.ns[round];
+	bench_add(&result->beside.ns, 2 * run_known(bench, bench->packets, &share) - flood_ns);
 	result->beside.share += 2 * share;
 }
 
@@ -199,7 +199,7 @@ static void measure(struct bench *bench, enum flood flood, bool is_limited, stru
 	fill(bench, ONLY_ESTABLISHED, flood);
 	run(bench, 4 * ESTABLISHED); /* known and proven */
 	for (uint32_t round = 0; round < bench->rounds; round++)
-		measure_round(bench, flood, result, round);
+		measure_round(bench, flood, result);
 	result->established.share /= bench->rounds;
 	result->flood.share /= bench->rounds;
 	result->beside.share /= bench->rounds;
@@ -207,41 +207,27 @@ static void measure(struct bench *bench, enum flood flood, bool is_limited, stru
 	run_known(bench, ESTABLISHED, &result->known); /* each once */
 }
 
-static int compare(const void *left, const void *right)
-{
-	double a = *(const double *)left, b = *(const double *)right;
-
-	return (a > b) - (a < b);
-}
-
-static double median(double *ns, uint32_t rounds)
-{
-	qsort(ns, rounds, sizeof(*ns), compare);
-	return ns[rounds / 2];
-}
-
 /* established: ns of that row, without limits. known < 0: says nothing of it. */
-static void report_row(const struct bench *bench, const char *name, struct part *part,
+static void report_row(const struct bench *bench, const char *name, const struct part *part,
 		       double established, double known)
 {
-	double *ns = part->ns, middle = median(ns, bench->rounds);
-	char also[64] = "";
-
-	if (known >= 0)
-		snprintf(also, sizeof(also), ",\"known\":%.4f", known);
-	printf("{\"row\":\"%s\",\"family\":4,\"ns_net\":%.0f,\"ns_net_low\":%.0f,\"ns_net_high\":%"
-	       ".0f,\"ratio_to_established\":%.2f,\"share\":%.4f%s,\"rounds\":%u,\"packets\":%u}\n",
-	       name, middle, ns[0], ns[bench->rounds - 1], middle / established, part->share, also,
-	       bench->rounds, bench->packets);
-	fprintf(stderr, "  %-24s %8.0f %8.0f .. %-8.0f %8.2f %8.2f %%", name, middle, ns[0],
-		ns[bench->rounds - 1], middle / established, part->share * 100);
-	if (known >= 0)
-		fprintf(stderr, " %8.2f %%", known * 100);
-	fputc('\n', stderr);
+	bench_report(&(struct bench_row){
+		.bench = "flood",
+		.variant = name,
+		.value = &part->ns,
+		.family = 4,
+		.flows = ESTABLISHED,
+		.ratio_to = "established_syn",
+		.ratio_base = established,
+		.has_share = true,
+		.share = part->share,
+		.packets = bench->packets,
+		.more = {{known >= 0 ? "known" : NULL, known}},
+	});
 }
 
 static void report(const struct bench *bench, enum flood flood, bool is_limited,
-		   struct result *result, double established)
+		   const struct result *result, double established)
 {
 	const char *kind = flood_names[flood], *with = is_limited ? "_limited" : "";
 	char name[64];
@@ -274,18 +260,18 @@ int main(int argc, char **argv)
 		else
 			return usage();
 	}
-	if (bench.rounds < 1 || bench.rounds > MAX_ROUNDS || bench.packets < 2)
+	if (bench.rounds < 1 || bench.rounds > BENCH_ROUNDS_MAX || bench.packets < 2)
 		return usage();
+	bench_begin();
 	open_all(&bench);
-	fprintf(stderr, "  %-24s %8s %20s %8s %10s %10s\n", "row", "ns net", "low .. high",
-		"x est.", "such", "known");
+	bench_title("floods: beside 1,024 established flows; net of the driver (low .. high)");
 	for (int flood = 0; flood < FLOOD__COUNT; flood++)
 		for (int is_limited = 0; is_limited < 2; is_limited++) {
 			struct result *result = &results[flood][is_limited];
 			double first;
 
 			measure(&bench, flood, is_limited, result);
-			first = median(results[flood][0].established.ns, bench.rounds);
+			first = bench_median(&results[0][0].established.ns);
 			report(&bench, (enum flood)flood, is_limited, result, first);
 		}
 	return 0;

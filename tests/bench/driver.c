@@ -7,11 +7,11 @@
 #include <cmocka.h>
 
 #include "driver.h"
+#include "kernel.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 
 static void make_room(const struct bpf_object *driver, const char *map, uint32_t flows)
@@ -24,30 +24,17 @@ static void make_room(const struct bpf_object *driver, const char *map, uint32_t
 
 struct bpf_object *bench_driver_open(uint32_t flows4, uint32_t flows6)
 {
-	const char *build = getenv("BUILD");
-	struct bpf_object *driver;
-	char path[256];
+	struct bpf_object *driver = bench_object_open("gs_bench.bpf.o");
 
-	snprintf(path, sizeof(path), "%s/bpf/gs_bench.bpf.o", build ? build : "build");
-	driver = bpf_object__open_file(path, NULL);
-	assert_non_null(driver);
 	make_room(driver, "bench_flows4", flows4);
 	make_room(driver, "bench_flows6", flows6);
 	assert_int_equal(bpf_object__load(driver), 0);
 	return driver;
 }
 
-int bench_driver_program(const struct bpf_object *driver, const char *program)
-{
-	int fd = bpf_program__fd(bpf_object__find_program_by_name(driver, program));
-
-	assert_true(fd >= 0);
-	return fd;
-}
-
 void *bench_driver_map(const struct bpf_object *driver, const char *name, size_t bytes)
 {
-	int fd = bpf_object__find_map_fd_by_name(driver, name);
+	int fd = bench_object_map(driver, name);
 	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	assert_true(memory != MAP_FAILED);
@@ -56,7 +43,7 @@ void *bench_driver_map(const struct bpf_object *driver, const char *name, size_t
 
 void bench_driver_set(const struct bpf_object *driver, uint32_t place, int program_fd)
 {
-	int table = bpf_object__find_map_fd_by_name(driver, "bench_targets");
+	int table = bench_object_map(driver, "bench_targets");
 
 	assert_int_equal(bpf_map_update_elem(table, &place, &program_fd, 0), 0);
 }
@@ -71,11 +58,4 @@ uint64_t bench_reason_packets(const struct xdp_edge *edge, enum gs_reason reason
 	for (int i = 0; i < libbpf_num_possible_cpus(); i++)
 		sum += cpus[i].packets;
 	return sum;
-}
-
-int bench_compare_u32(const void *left, const void *right)
-{
-	uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
-
-	return (a > b) - (a < b);
 }

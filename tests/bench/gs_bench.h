@@ -4,7 +4,7 @@
 
 #include <linux/types.h>
 
-#define BENCH_TARGETS 8
+#define BENCH_TARGETS 16
 #define BENCH_FRAME_MAX 192
 #define BENCH_NO_LAPS 63 /* as lap_shift: ports stay */
 
@@ -40,3 +40,35 @@ struct bench_flow6 {
 /* ICMP errors: Ethernet, IP, ICMP, and of the packet quoted IP and eight bytes. */
 #define BENCH_ERROR4 (14 + 20 + 8 + 20 + 8)
 #define BENCH_ERROR6 (14 + 40 + 8 + 40 + 8)
+
+/* ---- the floor's outer header: MACs as they are on the wire, in a PC's byte order -------------*/
+
+#define BENCH_FLOOR_MACS                           \
+	{                                          \
+		0x00000002, 0x0002aa00, 0xbb000000 \
+	}
+#define BENCH_FLOOR_SRC 0xc00002feu /* 192.0.2.254 */
+#define BENCH_FLOOR_DST 0x0a000001u /* 10.0.0.1 */
+
+/* ---- the classical variant -------------------------------------------------------------------*/
+
+#define BENCH_MEMBERS 16u    /* backends of a region; backend = region * members + member */
+#define BENCH_BACKENDS 4096u /* room for so many */
+#define BENCH_COUNT_KNOWN 0u /* indexes of what it counts */
+#define BENCH_COUNT_NEW 1u
+#define BENCH_COUNTS 2u
+
+/* ---- look-ups alone --------------------------------------------------------------------------*/
+
+#define BENCH_BURST 256u /* look-ups of one run */
+
+struct bench_address {
+	__be32 addr[4]; /* as in struct gs_service_key */
+};
+
+struct bench_lookup {
+	__u64 next; /* address of the next look-up, counts up */
+	__u64 sum;  /* of the locations found */
+	__u32 mask; /* addresses - 1 */
+	__u32 _pad;
+};

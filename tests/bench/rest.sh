@@ -95,9 +95,9 @@ for variant in nginx geostream; do
 	errors=$(awk -v v="$variant" '$1 == v { n += $5 } END { print n + 0 }' "$HERE/rounds")
 	[[ $variant == nginx ]] && base=$rate
 	printf '%-10s %12s %24s %8s %8s %8s\n' "$variant" "$rate" "$low .. $high" "$p50" "$p99" "$errors"
-	printf '{"bench":"rest","variant":"%s","per_second":%s,"low":%s,"high":%s,"p50_ms":%s,"p99_ms":%s,"errors":%s,"ratio_to":"nginx","ratio":%s}\n' \
+	printf '{"bench":"rest","variant":"%s","per_s":%s,"low":%s,"high":%s,"p50_ms":%s,"p99_ms":%s,"errors":%s,"ratio_to":"nginx","ratio":%s,"rounds":%d}\n' \
 		"$variant" "$rate" "$low" "$high" "$p50" "$p99" "$errors" \
-		"$(awk -v a="$rate" -v b="$base" 'BEGIN { printf "%.2f", a / b }')" >>"$OUT"
+		"$(awk -v a="$rate" -v b="$base" 'BEGIN { printf "%.2f", a / b }')" "$ROUNDS" >>"$OUT"
 done
 printf 'geostream answers %s of what nginx does with a constant body\n' \
 	"$(awk -v a="$rate" -v b="$base" 'BEGIN { printf "%.2f", a / b }')"

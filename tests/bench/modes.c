@@ -30,8 +30,9 @@ enum {
 	CHUNK = 12288 /* fits the rings of samples and events; whole laps of connections */
 };
 
-/* CLAIM: SYNs of flows there never were. REPLY: of NAT's backends. CONNECTION: new each time. */
-enum kind { WHOLE, CLAIM, FIRST, LATER, ERROR, REPLY, CONNECTION };
+/* LIMITED: under limits that nobody meets. CLAIM: SYNs of flows there never were. REPLY: of NAT's
+ * backends. CONNECTION: new each time. */
+enum kind { WHOLE, LIMITED, CLAIM, FIRST, LATER, ERROR, REPLY, CONNECTION };
 
 /* outer 4, 6; 0: the packet's own family (L2, NAT). every: a monitor shows one packet in so many,
  * or of CONNECTION one handshake in so many is timed. */
@@ -57,6 +58,8 @@ static const struct mode {
 	{"new_l2", GS_FORWARD_L2, 0, WHOLE, true, 0, GS_REASON_tx_new},
 	{"new_nat", GS_FORWARD_NAT, 0, WHOLE, true, 0, GS_REASON_tx_new},
 	{"new_nat_claim", GS_FORWARD_NAT, 0, CLAIM, true, 0, GS_REASON_tx_new},
+	{"established_limited", GS_FORWARD_IPIP, 4, LIMITED, false, 0, GS_REASON_tx_flow},
+	{"new_limited", GS_FORWARD_IPIP, 4, LIMITED, true, 0, GS_REASON_tx_new},
 	{"fragment_first", GS_FORWARD_IPIP, 4, FIRST, false, 0, GS_REASON_tx_flow},
 	{"fragment_later", GS_FORWARD_IPIP, 4, LATER, false, 0, GS_REASON_tx_fragment},
 	{"icmp_error", GS_FORWARD_IPIP, 4, ERROR, false, 0, GS_REASON_tx_icmp},
@@ -70,7 +73,7 @@ static const struct mode {
 enum { MODES = sizeof(modes) / sizeof(modes[0]) };
 
 struct measured {
-	uint32_t ns[MAX_ROUNDS], drop[MAX_ROUNDS], tx[MAX_ROUNDS];
+	struct bench_sample ns, drop;
 	double share;
 };
 
@@ -275,6 +278,7 @@ static void remember_fragments(struct bench *bench, int family)
 
 static void prepare(struct bench *bench, int family, const struct mode *mode)
 {
+	bench_put_services(&bench->edge[mode->is_new], mode->kind == LIMITED);
 	if (mode->kind == LATER)
 		remember_fragments(bench, family);
 	if (mode->kind == CONNECTION || mode->kind == CLAIM)
@@ -309,7 +313,7 @@ static uint32_t run_mode(struct bench *bench, const struct xdp_edge *edge, const
 }
 
 static void measure_mode(struct bench *bench, int family, const struct mode *mode,
-			 struct measured *measured, uint32_t round)
+			 struct measured *measured)
 {
 	const bool is_watched = mode->every || mode->kind == CONNECTION;
 	struct packet frame = frame_of(mode->kind, family);
@@ -324,42 +328,50 @@ static void measure_mode(struct bench *bench, int family, const struct mode *mod
 	uint64_t before;
 
 	r.row = ROW_DROP;
-	measured->drop[round] = bench_run(bench, &r);
-	r.row = ROW_TX;
-	measured->tx[round] = bench_run(bench, &r);
+	bench_add(&measured->drop, bench_run(bench, &r));
 	r.row = mode->is_new ? ROW_NEW : ROW_ESTABLISHED;
 	r.is_fresh = mode->kind == CLAIM || mode->kind == CONNECTION;
 	bench_put_backends(edge, mode->mode, mode->outer ? mode->outer : (uint8_t)family);
 	prepare(bench, family, mode);
 	before = bench_reason_packets(edge, mode->reason);
-	measured->ns[round] = run_mode(bench, edge, mode, &r);
+	bench_add(&measured->ns, run_mode(bench, edge, mode, &r));
 	measured->share += (double)(bench_reason_packets(edge, mode->reason) - before) /
 			   expected(mode, sent) / bench->rounds;
 	give_flows_back(bench);
 }
 
-static uint32_t middle(uint32_t *ns, uint32_t rounds)
+/* The unvaried row that a varied one is compared with. */
+static unsigned plain_of(const struct mode *mode)
 {
-	qsort(ns, rounds, sizeof(*ns), bench_compare_u32);
-	return ns[rounds / 2];
+	for (unsigned i = 0; i < MODES; i++)
+		if (modes[i].is_new == mode->is_new)
+			return i;
+	return 0;
 }
 
-static void report_mode(const struct bench *bench, int family, const struct mode *mode,
-			struct measured *measured)
+static void report_mode(const struct bench *bench, int family, unsigned at,
+			const struct measured *measured)
 {
-	uint32_t baseline = middle(measured->drop, bench->rounds);
-	uint32_t tx = middle(measured->tx, bench->rounds);
-	uint32_t ns = middle(measured->ns, bench->rounds);
-	uint32_t low = measured->ns[0], high = measured->ns[bench->rounds - 1];
-	double net = (double)ns - baseline, ratio = (double)ns / tx;
+	unsigned plain = plain_of(&modes[at]);
 
-	printf("{\"row\":\"%s\",\"family\":%d,\"flows\":%u,\"ns_net\":%.0f,\"ns\":%u,\"ns_low\":%u,"
-	       "\"ns_high\":%u,\"ns_baseline\":%u,\"ratio_to_xdp_tx\":%.2f,\"share\":%.4f,"
-	       "\"rounds\":%u,\"packets\":%u,\"flow_buckets\":%u}\n",
-	       mode->name, family, FLOWS, net, ns, low, high, baseline, ratio, measured->share,
-	       bench->rounds, bench->packets, GS_FLOW_BUCKETS_DEFAULT);
-	fprintf(stderr, "  %-22s %4s %8.0f %7u .. %-6u %8.2f %8.2f %%\n", mode->name,
-		family == 4 ? "IPv4" : "IPv6", net, low, high, ratio, measured->share * 100);
+	bench_report(&(struct bench_row){
+		.bench = "mode",
+		.variant = modes[at].name,
+		.value = &measured[at].ns,
+		.baseline = &measured[at].drop,
+		.family = (uint32_t)family,
+		.flows = FLOWS,
+		.prefixes = bench->geo.family[family == 6].prefixes,
+		.ratio_to = plain == at ? NULL : modes[plain].name,
+		.ratio_base =
+			bench_median(&measured[plain].ns) - bench_median(&measured[plain].drop),
+		.has_share = true,
+		.share = measured[at].share,
+		.packets = bench->packets,
+		.text_name = "geo",
+		.text = bench->geo.name,
+		.more = {{"flow_buckets", GS_FLOW_BUCKETS_DEFAULT}},
+	});
 }
 
 void bench_modes(struct bench *bench, int family)
@@ -377,8 +389,7 @@ void bench_modes(struct bench *bench, int family)
 	}
 	for (uint32_t round = 0; round < bench->rounds; round++)
 		for (unsigned i = 0; i < MODES; i++)
-			measure_mode(bench, family, &modes[i], &measured[i], round);
+			measure_mode(bench, family, &modes[i], &measured[i]);
 	for (unsigned i = 0; i < MODES; i++)
-		report_mode(bench, family, &modes[i], &measured[i]);
-	fflush(stdout);
+		report_mode(bench, family, i, measured);
 }
