@@ -9,6 +9,7 @@
 
 #include "answer.h"
 #include "count.h"
+#include "express.h"
 #include "forward.h"
 #include "fragment.h"
 #include "handshake.h"
@@ -186,10 +187,18 @@ GS_INLINE enum gs_reason gs_process(struct xdp_md *ctx, struct gs_packet *packet
 SEC("xdp")
 int gs_xdp(struct xdp_md *ctx)
 {
-	struct gs_packet packet = {0};
+	__u32 bytes = (__u32)(ctx->data_end - ctx->data);
 	struct gs_outcome outcome = {0};
-	enum gs_reason reason = gs_process(ctx, &packet, &outcome);
+	int express = gs_express(ctx, &outcome);
+	struct gs_packet packet;
+	enum gs_reason reason;
 
+	if (express >= 0) {
+		gs_count(&outcome, (enum gs_reason)express, bytes);
+		return gs_action(ctx, (enum gs_reason)express, outcome.ifindex);
+	}
+	__builtin_memset(&packet, 0, sizeof(packet));
+	reason = gs_process(ctx, &packet, &outcome);
 	gs_count(&outcome, reason, packet.frame_bytes);
 	if (gs_is_monitored())
 		gs_sample(&packet, &outcome, reason, ctx->ingress_ifindex);

@@ -435,7 +435,8 @@ static void measure(struct bench *bench, int family, uint32_t flows, struct resu
 	r.packets = bench->packets;
 	for (uint32_t round = 0; round < bench->rounds; round++)
 		for (r.row = ROW_DROP; r.row < ROW__COUNT; r.row++)
-			measure_row(bench, &r, ret_result, round);
+			if (!getenv("ONLY") || strchr(getenv("ONLY"), '0' + r.row))
+				measure_row(bench, &r, ret_result, round);
 }
 
 /* ---- report ---------------------------------------------------------------------------------- */
@@ -527,6 +528,8 @@ int main(int argc, char **argv)
 		for (int family = 4; family <= 6; family += 2) {
 			static struct result result;
 
+			if (getenv("FAM") && atoi(getenv("FAM")) != family)
+				continue;
 			if (only && only != flow_counts[i])
 				continue;
 			measure(&bench, family, flow_counts[i], &result);

@@ -53,6 +53,12 @@ int xdp_edge_map(const struct xdp_edge *edge, const char *name)
 void xdp_edge_set(const struct xdp_edge *edge, const char *map, const void *key, const void *value)
 {
 	assert_int_equal(bpf_map_update_elem(xdp_edge_map(edge, map), key, value, BPF_ANY), 0);
+	if (!strcmp(map, GS_MAP_SERVICES)) {
+		struct gs_meta_value meta = xdp_edge_meta(edge);
+
+		meta.services_epoch++;
+		xdp_edge_set_meta(edge, &meta);
+	}
 }
 
 void xdp_edge_get(const struct xdp_edge *edge, const char *map, const void *key, void *ret_value)
