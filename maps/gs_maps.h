@@ -210,7 +210,7 @@ struct gs_meta_value {
 	__u32 handshake_one_in; /* new TCP flow is watched, a power of two; 0: none is */
 	__u32 nat_mask;		/* planes of `nat_flows` - 1 */
 	__u8 demand_bank[4];	/* by slot: 0 or 1, which half of `demand` */
-	__u32 services_epoch;	/* counts changes of `services`; 0: never filled */
+	__u32 services_epoch;	/* counts changes of `services` and of `active`; 0: none yet */
 	__u32 _pad2;
 	struct gs_generation_value generation[GS_GENERATIONS];
 };
@@ -272,16 +272,19 @@ struct gs_service_value {
 
 /*
  * `service_cache`: what each CPU has lately found in `services`, a cache line each; direct-mapped
- * by a hash of the key. Good while the epoch is meta's: whoever changes `services` counts it up
- * afterwards, and nothing but the packet path reads or writes the cache.
+ * by a hash of the key. Good while stamp and epoch are meta's: whoever changes `services` or puts a
+ * generation in force counts the epoch up afterwards. Nothing but the packet path reads or writes
+ * the cache.
  */
 #define GS_SERVICE_CACHE 256u /* entries, 16 KB a CPU; a power of two */
 struct gs_service_cached {
 	struct gs_service_key key; /* as the packet has it: its port, also of an every-port service */
-	__u32 epoch;		   /* meta.services_epoch before it was looked up; 0: empty */
-	struct gs_service_value value;
-	__u64 _pad;
+	__u32 epoch;		   /* meta's, read before the service was looked up; 0: empty */
+	struct gs_service_value value; /* flags also: GS_SERVICE_PLAIN */
+	__u32 layout_version;	       /* these two are meta's, too */
+	__u32 active;
 };
+#define GS_SERVICE_PLAIN 0x8000u /* in the cache: of no packet anything is asked but its flow */
 
 /* ---- access ----------------------------------------------------------------------------------
  *

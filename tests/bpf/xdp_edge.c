@@ -56,7 +56,6 @@ void xdp_edge_set(const struct xdp_edge *edge, const char *map, const void *key,
 	if (!strcmp(map, GS_MAP_SERVICES)) {
 		struct gs_meta_value meta = xdp_edge_meta(edge);
 
-		meta.services_epoch++;
 		xdp_edge_set_meta(edge, &meta);
 	}
 }
@@ -77,9 +76,11 @@ struct gs_meta_value xdp_edge_meta(const struct xdp_edge *edge)
 
 void xdp_edge_set_meta(const struct xdp_edge *edge, const struct gs_meta_value *meta)
 {
+	struct gs_meta_value next = *meta;
 	uint32_t zero = 0;
 
-	xdp_edge_set(edge, GS_MAP_META, &zero, meta);
+	next.services_epoch = xdp_edge_meta(edge).services_epoch + 1; /* nothing cached holds */
+	xdp_edge_set(edge, GS_MAP_META, &zero, &next);
 }
 
 void xdp_edge_flip(const struct xdp_edge *edge, uint32_t at)
