@@ -113,17 +113,17 @@ GS_INLINE int gs_plain_ip6(const __u8 *ip, const void *end, struct gs_plain *pla
 
 /* Into a tunnel whose next hop is known, as gs_send does it. NONE, and *outcome says where to; a
  * reason to drop it; -1: it is as it came, and for gs_forward. */
-GS_INLINE int gs_plain_send(struct xdp_md *ctx, __u16 length, __u8 family, __u8 ds, __u32 id,
-			    __u64 table_hash, struct gs_outcome *outcome)
+GS_INLINE int gs_plain_send(struct xdp_md *ctx, __u16 length, __u8 family, __u8 ds,
+			    const struct gs_backend_value *backend, __u64 table_hash,
+			    struct gs_outcome *outcome)
 {
 	const struct gs_packet packet = {.length = length, .family = family, .ds = ds};
-	const struct gs_backend_value *backend = bpf_map_lookup_elem(&backends, &id);
 	const struct gs_hop_value *hop;
 	enum gs_reason reason;
 	struct gs_head head;
 	__u32 outer;
 
-	if (!backend || (backend->mode != GS_FORWARD_IPIP && backend->mode != GS_FORWARD_GUE))
+	if (backend->mode != GS_FORWARD_IPIP && backend->mode != GS_FORWARD_GUE)
 		return -1;
 	hop = gs_hop_of(backend, 0);
 	if (!hop || hop->tags || hop->flags & GS_HOP_REFLECT)
@@ -140,7 +140,6 @@ GS_INLINE int gs_plain_send(struct xdp_md *ctx, __u16 length, __u8 family, __u8 
 			 : gs_encapsulate6(ctx, &packet, backend, hop, &head, table_hash);
 	if (reason != GS_REASON_NONE)
 		return reason;
-	outcome->backend = id;
 	outcome->region = backend->region;
 	outcome->ifindex = hop->ifindex;
 	return GS_REASON_NONE;
@@ -219,6 +218,7 @@ GS_INLINE void gs_express_turn(const struct gs_service_cached *cached,
 __attribute__((noinline)) int gs_express_rest(struct xdp_md *ctx)
 {
 	struct gs_express_rest *rest = gs_express_scratch();
+	const struct gs_backend_value *backend;
 	enum gs_reason reason;
 	int picked, sent;
 	__u32 id;
@@ -230,12 +230,18 @@ __attribute__((noinline)) int gs_express_rest(struct xdp_md *ctx)
 	id = (__u32)picked >> GS_PICKED_BACKEND;
 	if (!id)
 		return gs_express_end(ctx, &rest->outcome, reason, rest->packet.frame_bytes);
-	sent = gs_plain_send(ctx, rest->packet.length, rest->packet.family, rest->packet.ds, id,
-			     rest->turn.table_hash, &rest->outcome);
+	backend = bpf_map_lookup_elem(&backends, &id);
+	if (!backend)
+		return XDP_PASS;
+	rest->outcome.backend = id;
+	sent = gs_plain_send(ctx, rest->packet.length, rest->packet.family, rest->packet.ds,
+			     backend, rest->turn.table_hash, &rest->outcome);
 	if (sent < 0)
 		sent = gs_forward(ctx, &rest->packet, id, rest->turn.table_hash, &rest->outcome);
 	if (sent != GS_REASON_NONE)
 		reason = (enum gs_reason)sent;
+	if (!rest->outcome.region)
+		rest->outcome.backend = 0;
 	if (rest->turn.watch && (sent == GS_REASON_NONE || sent == GS_REASON_tx_fib))
 		gs_watch_flow(&rest->packet, &rest->turn, id);
 	return gs_express_end(ctx, &rest->outcome, reason, rest->packet.frame_bytes);
@@ -253,21 +259,13 @@ GS_INLINE __u64 gs_plain_hash(const struct gs_plain *plain, __u64 seed)
 			     seed);
 }
 
-/* 1: of the flow of this entry nothing but sending is left to do. */
-GS_INLINE int gs_express_knows(struct gs_flow_entry entry, __u32 service)
-{
-	__u32 id = entry.backend & ~GS_FLOW_CLOSED;
-	const struct gs_backend_value *backend = bpf_map_lookup_elem(&backends, &id);
-
-	return id && backend && gs_keeps_flow(service, backend, id, 0);
-}
-
 /* From the parsed packet to the action, or GS_EXPRESS_*. */
 GS_INLINE int gs_express_plain(struct xdp_md *ctx, const struct gs_plain *plain)
 {
 	__u32 zero = 0, now, is_syn = (__u32)gs_is_syn(plain->tcp_flags);
 	struct gs_outcome outcome = {.service = 0};
 	const struct gs_service_cached *cached;
+	const struct gs_backend_value *backend;
 	const struct gs_meta_value *found;
 	struct gs_express_rest *rest;
 	struct gs_match_words words;
@@ -291,13 +289,19 @@ GS_INLINE int gs_express_plain(struct xdp_md *ctx, const struct gs_plain *plain)
 	known.as = gs_flow_find(hash, found->flow_mask, now, (int)is_syn,
 				gs_flow_ends(plain->tcp_flags), &watch);
 	outcome.service = cached->value.service;
-	if (!watch && !is_syn && gs_express_knows(known.as, outcome.service)) {
-		sent = gs_plain_send(ctx, plain->length, plain->family, plain->ds,
-				     known.as.backend & ~GS_FLOW_CLOSED, hash, &outcome);
+	outcome.backend = known.as.backend & ~GS_FLOW_CLOSED;
+	backend = bpf_map_lookup_elem(&backends, &outcome.backend);
+	/* of a proven flow nothing but sending is left to do */
+	if (!watch && !is_syn && known.as.tag && backend &&
+	    gs_keeps_flow(outcome.service, backend, outcome.backend, 0)) {
+		sent = gs_plain_send(ctx, plain->length, plain->family, plain->ds, backend, hash,
+				     &outcome);
+		if (sent == GS_REASON_NONE)
+			return gs_express_end(ctx, &outcome, GS_REASON_tx_flow,
+					      plain->frame_bytes);
+		outcome.backend = 0;
 		if (sent >= 0)
-			return gs_express_end(ctx, &outcome,
-					      sent == GS_REASON_NONE ? GS_REASON_tx_flow
-								     : (enum gs_reason)sent,
+			return gs_express_end(ctx, &outcome, (enum gs_reason)sent,
 					      plain->frame_bytes);
 	}
 	rest = gs_express_scratch();

@@ -170,15 +170,16 @@ GS_INLINE int gs_flow_remember(const struct gs_turn *turn, __u16 backend, __u32 
 
 		entry.word = bucket[way];
 		worth = gs_flow_worth(entry.as, tag, turn->now);
-		if (worth && best < (worth << 3 | way))
-			best = worth << 3 | way;
+		/* of equals the first: that is where the look-up begins */
+		if (worth && best < (worth << 3 | (GS_FLOW_WAYS - 1 - way)))
+			best = worth << 3 | (GS_FLOW_WAYS - 1 - way);
 	}
 	if (!best)
 		return 0;
 	entry.as.tag = tag;
 	entry.as.backend = backend;
 	entry.as.seen = (__u16)(turn->now | proven);
-	bucket += best % GS_FLOW_WAYS;
+	bucket += GS_FLOW_WAYS - 1 - best % GS_FLOW_WAYS;
 	if (*bucket != entry.word)
 		*bucket = entry.word;
 	return 1;
