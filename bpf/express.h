@@ -123,7 +123,8 @@ GS_INLINE int gs_plain_send(struct xdp_md *ctx, __u16 length, __u8 family, __u8 
 	struct gs_head head;
 	__u32 outer;
 
-	if (backend->mode != GS_FORWARD_IPIP && backend->mode != GS_FORWARD_GUE)
+	if ((backend->mode != GS_FORWARD_IPIP && backend->mode != GS_FORWARD_GUE) ||
+	    (backend->family != 4 && backend->family != 6))
 		return -1;
 	hop = gs_hop_of(backend, 0);
 	if (!hop || hop->tags || hop->flags & GS_HOP_REFLECT)
@@ -166,7 +167,7 @@ struct gs_express_rest {
 	__u32 _pad;
 	__u64 entry; /* gs_flow_find's */
 };
-_Static_assert(sizeof(struct gs_express_rest) <= GS_SCRATCH_BYTES, "scratch");
+_Static_assert(sizeof(struct gs_express_rest) <= sizeof(struct gs_scratch), "scratch");
 
 #define GS_EXPRESS_NO (-1)   /* not for the lane: the packet is as it came, nothing was noted */
 #define GS_EXPRESS_REST (-2) /* gs_express_rest goes on */

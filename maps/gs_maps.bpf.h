@@ -121,13 +121,15 @@ struct {
 	__type(value, struct gs_service_cached);
 } service_cache SEC(".maps");
 
-#define GS_SCRATCH_BYTES 256
 /* Room for what the express lane unfolds (express.h): the stack has none. Of nobody's concern. */
+struct gs_scratch {
+	__u64 word[32];
+};
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__uint(value_size, GS_SCRATCH_BYTES);
+	__type(value, struct gs_scratch);
 } scratch SEC(".maps");
 
 struct {

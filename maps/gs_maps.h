@@ -210,7 +210,7 @@ struct gs_meta_value {
 	__u32 handshake_one_in; /* new TCP flow is watched, a power of two; 0: none is */
 	__u32 nat_mask;		/* planes of `nat_flows` - 1 */
 	__u8 demand_bank[4];	/* by slot: 0 or 1, which half of `demand` */
-	__u32 services_epoch;	/* counts changes of `services` and of `active`; 0: none yet */
+	__u32 services_epoch;	/* counts changes of `services` and `active`; not 0 */
 	__u32 _pad2;
 	struct gs_generation_value generation[GS_GENERATIONS];
 };
