@@ -301,7 +301,7 @@ install: build ## programs, BPF objects, manual pages, GeoIP data under $(DESTDI
 BENCH_FLAGS ?=
 benchmark: bench ## the same as bench
 bench: build ## what all of it takes: a table, build/bench.json, plots; most of an hour (root)
-	@$(MAKE) --no-print-directory $(BENCHES) lab-tools
+	@$(MAKE) --no-print-directory $(BENCHES) lab-tools city
 	@BUILD=$(BUILD) tests/bench/run.sh full $(BENCH_FLAGS)
 	@BUILD=$(BUILD) tests/bench/rest.sh
 	@BUILD=$(BUILD) tests/bench/failover.sh

@@ -21,9 +21,9 @@ GS_INLINE __u32 gs_flow_tag(__u64 hash)
 	return tag ? tag : 1;
 }
 
-GS_INLINE volatile __u64 *gs_flow_bucket(const struct gs_turn *turn)
+GS_INLINE volatile __u64 *gs_flow_bucket(__u64 table_hash, __u32 flow_mask)
 {
-	__u32 index = (__u32)turn->table_hash & turn->flow_mask;
+	__u32 index = (__u32)table_hash & flow_mask;
 
 	return bpf_map_lookup_elem(&flows, &index);
 }
@@ -55,14 +55,16 @@ GS_INLINE int gs_flow_awaits(struct gs_flow_entry entry, __u32 now)
 
 /*
  * The flow's entry as it is, after noting that it was seen, and whether it `ends`; an empty one
- * (backend 0) if there is none or the packet starts a connection anew. Returns values, not the
- * place: the verifier would follow the rest of the program once for each way.
+ * (backend 0) if there is none or the packet starts a connection anew. *ret_watch: GS_WATCH_PROVEN
+ * if this packet proves it. Returns values, not the place: the verifier would follow the rest of
+ * the program once for each way.
  */
-GS_INLINE struct gs_flow_entry gs_flow_find(struct gs_turn *turn, int is_syn, __u16 ends)
+GS_INLINE struct gs_flow_entry gs_flow_find(__u64 table_hash, __u32 flow_mask, __u32 now,
+					    int is_syn, __u16 ends, __u8 *ret_watch)
 {
 	const union gs_flow_bits none = {.word = 0};
-	volatile __u64 *bucket = gs_flow_bucket(turn);
-	const __u32 tag = gs_flow_tag(turn->table_hash);
+	volatile __u64 *bucket = gs_flow_bucket(table_hash, flow_mask);
+	const __u32 tag = gs_flow_tag(table_hash);
 	union gs_flow_bits entry, touched;
 
 	if (!bucket)
@@ -73,12 +75,12 @@ GS_INLINE struct gs_flow_entry gs_flow_find(struct gs_turn *turn, int is_syn, __
 		if (entry.as.tag != tag)
 			continue;
 		if (is_syn)
-			return gs_flow_awaits(entry.as, turn->now) ? entry.as : none.as;
+			return gs_flow_awaits(entry.as, now) ? entry.as : none.as;
 		if (!(entry.as.seen & GS_FLOW_PROVEN))
-			turn->watch = GS_WATCH_PROVEN;
+			*ret_watch = GS_WATCH_PROVEN;
 		touched = entry;
 		touched.as.backend |= ends;
-		touched.as.seen = (__u16)(turn->now | GS_FLOW_PROVEN);
+		touched.as.seen = (__u16)(now | GS_FLOW_PROVEN);
 		if (touched.word != entry.word)
 			bucket[way] = touched.word;
 		return touched.as;
@@ -90,7 +92,7 @@ GS_INLINE struct gs_flow_entry gs_flow_find(struct gs_turn *turn, int is_syn, __
 GS_INLINE struct gs_flow_entry gs_flow_peek(const struct gs_turn *turn)
 {
 	union gs_flow_bits entry = {.word = 0};
-	volatile __u64 *bucket = gs_flow_bucket(turn);
+	volatile __u64 *bucket = gs_flow_bucket(turn->table_hash, turn->flow_mask);
 	const __u32 tag = gs_flow_tag(turn->table_hash);
 
 	if (!bucket)
@@ -142,7 +144,7 @@ __attribute__((noinline)) int gs_flow_has_room(const struct gs_turn *turn)
 
 	if (!turn)
 		return 0;
-	bucket = gs_flow_bucket(turn);
+	bucket = gs_flow_bucket(turn->table_hash, turn->flow_mask);
 	if (!bucket)
 		return 0;
 	for (__u32 way = 0; way < GS_FLOW_WAYS; way++) {
@@ -155,7 +157,7 @@ __attribute__((noinline)) int gs_flow_has_room(const struct gs_turn *turn)
 /* Writes the flow's entry, flags included; 0: its bucket holds only flows in use. */
 GS_INLINE int gs_flow_remember(const struct gs_turn *turn, __u16 backend, __u32 proven)
 {
-	volatile __u64 *bucket = gs_flow_bucket(turn);
+	volatile __u64 *bucket = gs_flow_bucket(turn->table_hash, turn->flow_mask);
 	const __u32 tag = gs_flow_tag(turn->table_hash);
 	union gs_flow_bits entry;
 	__u32 best = 0;
@@ -168,15 +170,16 @@ GS_INLINE int gs_flow_remember(const struct gs_turn *turn, __u16 backend, __u32 
 
 		entry.word = bucket[way];
 		worth = gs_flow_worth(entry.as, tag, turn->now);
-		if (worth && best < (worth << 3 | way))
-			best = worth << 3 | way;
+		/* of equals the first: that is where the look-up begins */
+		if (worth && best < (worth << 3 | (GS_FLOW_WAYS - 1 - way)))
+			best = worth << 3 | (GS_FLOW_WAYS - 1 - way);
 	}
 	if (!best)
 		return 0;
 	entry.as.tag = tag;
 	entry.as.backend = backend;
 	entry.as.seen = (__u16)(turn->now | proven);
-	bucket += best % GS_FLOW_WAYS;
+	bucket += GS_FLOW_WAYS - 1 - best % GS_FLOW_WAYS;
 	if (*bucket != entry.word)
 		*bucket = entry.word;
 	return 1;

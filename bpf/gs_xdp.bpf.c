@@ -9,6 +9,7 @@
 
 #include "answer.h"
 #include "count.h"
+#include "express.h"
 #include "forward.h"
 #include "fragment.h"
 #include "handshake.h"
@@ -25,22 +26,6 @@
 #include "stale.h"
 #include "tunnel.h"
 
-_Static_assert(GS_REASON__COUNT <= 64, "gs_action: one bit a reason");
-
-#define GS_IS_PASS(name, verdict, text) | (__u64)(XDP_##verdict == XDP_PASS) << GS_REASON_##name
-#define GS_IS_TX(name, verdict, text) | (__u64)(XDP_##verdict == XDP_TX) << GS_REASON_##name
-
-GS_INLINE int gs_action(const struct xdp_md *ctx, enum gs_reason reason, __u32 ifindex)
-{
-	if ((0 GS_REASONS(GS_IS_PASS)) >> reason & 1)
-		return XDP_PASS;
-	if (!((0 GS_REASONS(GS_IS_TX)) >> reason & 1))
-		return XDP_DROP;
-	if (ifindex && ifindex != ctx->ingress_ifindex && ifindex != gs_ingress(ctx))
-		return bpf_redirect(ifindex, 0);
-	return XDP_TX;
-}
-
 /* packet: zeroed. A function of its own: the verifier goes through what follows once, and not once
  * for every way a packet can be parsed. */
 __attribute__((noinline)) int gs_take_apart(struct xdp_md *ctx, struct gs_packet *packet)
@@ -54,6 +39,7 @@ __attribute__((noinline)) int gs_take_apart(struct xdp_md *ctx, struct gs_packet
 GS_INLINE enum gs_reason gs_choose(struct gs_turn *turn, const struct gs_packet *packet,
 				   const struct gs_service_value *service, __u32 *ret_backend)
 {
+	union gs_flow_bits known;
 	enum gs_reason reason;
 	int quoted;
 
@@ -66,7 +52,12 @@ GS_INLINE enum gs_reason gs_choose(struct gs_turn *turn, const struct gs_packet 
 		*ret_backend = (__u32)quoted & ~GS_PICK_TRIAL;
 		return GS_REASON_tx_icmp;
 	}
-	reason = gs_pick(turn, packet, service, ret_backend);
+	known.as = gs_flow_find(turn->table_hash, turn->flow_mask, turn->now,
+				gs_is_syn(packet->tcp_flags), gs_flow_ends(packet->tcp_flags),
+				&turn->watch);
+	quoted = gs_pick(turn, packet, service, known.word);
+	reason = (enum gs_reason)(quoted & GS_PICKED_REASON);
+	*ret_backend = (__u32)quoted >> GS_PICKED_BACKEND;
 	if (packet->shape == GS_SHAPE_FIRST && *ret_backend)
 		gs_fragment_remember(packet);
 	if (packet->shape == GS_SHAPE_LATER && reason == GS_REASON_tx_flow)
@@ -183,8 +174,8 @@ GS_INLINE enum gs_reason gs_process(struct xdp_md *ctx, struct gs_packet *packet
 	return fault == GS_REASON_NONE ? reason : fault;
 }
 
-SEC("xdp")
-int gs_xdp(struct xdp_md *ctx)
+/* Whatever there is to see: the whole way of a packet, by a function of its own for the stack. */
+__attribute__((noinline)) int gs_whole(struct xdp_md *ctx)
 {
 	struct gs_packet packet = {0};
 	struct gs_outcome outcome = {0};
@@ -194,6 +185,16 @@ int gs_xdp(struct xdp_md *ctx)
 	if (gs_is_monitored())
 		gs_sample(&packet, &outcome, reason, ctx->ingress_ifindex);
 	return gs_action(ctx, reason, outcome.ifindex);
+}
+
+SEC("xdp")
+int gs_xdp(struct xdp_md *ctx)
+{
+	int action = gs_express(ctx);
+
+	if (action == GS_EXPRESS_REST)
+		return gs_express_rest(ctx);
+	return action >= 0 ? action : gs_whole(ctx);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -18,13 +18,117 @@ GS_INLINE const struct gs_service_value *gs_match_find(const struct gs_packet *p
 	return bpf_map_lookup_elem(&services, &key);
 }
 
-/* The service, exact port before every port; NULL: none. */
+/* ---- the cache --------------------------------------------------------------------------------*/
+
+/* A service's key as three words: the address, then port, protocol, marker 0 and the epoch. */
+struct gs_match_words {
+	__u64 word[3];
+};
+
+GS_INLINE struct gs_match_words gs_match_words_of(__u64 high, __u64 low, __be16 port, __u8 protocol,
+						  __u32 epoch)
+{
+	struct gs_service_cached as = {.key = {.port = port, .protocol = protocol}, .epoch = epoch};
+	struct gs_match_words words = {{high, low, 0}};
+
+	__builtin_memcpy(&words.word[2], &as.key.port, sizeof(words.word[2]));
+	return words;
+}
+
+/* Where this CPU's cache has it, if it has it. */
+GS_INLINE struct gs_service_cached *gs_match_place(const struct gs_match_words *words)
+{
+	__u64 h = (words->word[0] * 0x9e3779b97f4a7c15ULL ^ words->word[1]) +
+		  (words->word[2] << 32 | (__u32)words->word[2] >> 16);
+	__u32 index = (__u32)(h * 0xd6e8feb86659fd93ULL >> 56) % GS_SERVICE_CACHE;
+
+	return bpf_map_lookup_elem(&service_cache, &index);
+}
+
+/* 1: it has. A meta without an epoch has no generation either, or was filled by hand. */
+GS_INLINE int gs_match_is(const struct gs_service_cached *cached,
+			  const struct gs_match_words *words, const struct gs_meta_value *found)
+{
+	const __u64 *key = (const __u64 *)cached;
+	const __u64 *stamp = (const __u64 *)&cached->layout_version;
+
+	return !((key[0] ^ words->word[0]) | (key[1] ^ words->word[1]) |
+		 (key[2] ^ words->word[2]) | (*stamp ^ *(const volatile __u64 *)found)) &&
+	       cached->epoch;
+}
+
+/* May packets of known flows go on at once, and is nothing asked of new ones before they are
+ * decided? */
+GS_INLINE int gs_match_is_plain(const struct gs_service_value *service,
+				const struct gs_meta_value *found, __u32 at)
+{
+	const struct gs_generation_value *generation;
+
+	if (at >= GS_GENERATIONS)
+		return 0;
+	generation = &found->generation[at];
+	return found->layout_version == GS_MAPS_VERSION && generation->number && !service->stale &&
+	       !(service->client_packets | service->packets) &&
+	       !(generation->asks & (GS_ASK_ACCESS | GS_ASK_REGION_LIMITS));
+}
+
+/*
+ * Looks the packet's service up, exact port before every port, and puts it into the cache. 1: there
+ * is one. A function of its own: what follows it is gone through once. Stamp and epoch are read
+ * before the look-up: a change meanwhile makes the entry old at once.
+ */
+__attribute__((noinline)) int gs_match_fill(const struct gs_packet *packet)
+{
+	const struct gs_service_value *service;
+	const struct gs_meta_value *found;
+	struct gs_service_cached *cached;
+	struct gs_match_words words;
+	__u32 zero = 0, epoch, at;
+
+	found = bpf_map_lookup_elem(&meta, &zero);
+	if (!packet || !found)
+		return 0;
+	epoch = *(const volatile __u32 *)&found->services_epoch;
+	at = *(const volatile __u32 *)&found->active;
+	service = gs_match_find(packet, packet->tuple.dst_port, packet->tuple.protocol, 0);
+	if (!service)
+		service = gs_match_find(packet, 0, packet->tuple.protocol, 0);
+	words = gs_match_words_of(gs_hash_pair(packet->tuple.dst[0], packet->tuple.dst[1]),
+				  gs_hash_pair(packet->tuple.dst[2], packet->tuple.dst[3]),
+				  packet->tuple.dst_port, packet->tuple.protocol, epoch);
+	cached = gs_match_place(&words);
+	if (!service || !cached)
+		return 0;
+	((__u64 *)cached)[0] = words.word[0];
+	((__u64 *)cached)[1] = words.word[1];
+	((__u64 *)cached)[2] = words.word[2];
+	cached->value = *service;
+	if (gs_match_is_plain(service, found, at))
+		cached->value.flags |= GS_SERVICE_PLAIN;
+	cached->layout_version = found->layout_version;
+	cached->active = at;
+	return 1;
+}
+
+/* The service; NULL: none. */
 GS_INLINE const struct gs_service_value *gs_match(const struct gs_packet *packet)
 {
-	const struct gs_service_value *found;
+	const struct gs_service_cached *cached;
+	const struct gs_meta_value *found;
+	struct gs_match_words words;
+	__u32 zero = 0;
 
-	found = gs_match_find(packet, packet->tuple.dst_port, packet->tuple.protocol, 0);
-	return found ? found : gs_match_find(packet, 0, packet->tuple.protocol, 0);
+	found = bpf_map_lookup_elem(&meta, &zero);
+	if (!found)
+		return NULL;
+	words = gs_match_words_of(gs_hash_pair(packet->tuple.dst[0], packet->tuple.dst[1]),
+				  gs_hash_pair(packet->tuple.dst[2], packet->tuple.dst[3]),
+				  packet->tuple.dst_port, packet->tuple.protocol,
+				  *(const volatile __u32 *)&found->services_epoch);
+	cached = gs_match_place(&words);
+	if (!cached || (!gs_match_is(cached, &words, found) && !gs_match_fill(packet)))
+		return NULL;
+	return &cached->value;
 }
 
 /* Is a faulty packet without a port one of an address and protocol that a service has? */

@@ -14,13 +14,13 @@
  * nobody has answered yet is decided anew, but on trial: there the quota it would ask for is gone
  * by then, and its handshake would be torn in two.
  */
-GS_INLINE int gs_keeps_flow(const struct gs_turn *turn, const struct gs_backend_value *backend,
-			    __u32 id, int is_repeated_syn)
+GS_INLINE int gs_keeps_flow(__u32 service, const struct gs_backend_value *backend, __u32 id,
+			    int is_repeated_syn)
 {
-	__u32 pool = turn->service * GS_MAX_REGIONS + backend->region;
+	__u32 pool = service * GS_MAX_REGIONS + backend->region;
 	__u16 state = gs_usable_get(&usable_pool, pool).state;
 
-	return backend->service == turn->service &&
+	return backend->service == service &&
 	       gs_usable_get(&usable_backend, id).state != GS_USABLE_DOWN &&
 	       (is_repeated_syn ? state == GS_USABLE_TRIAL : state != GS_USABLE_DOWN) &&
 	       gs_usable_get(&usable_region, backend->region).state != GS_USABLE_DOWN;
@@ -57,31 +57,49 @@ GS_INLINE __u32 gs_watch_new(struct gs_flow_entry known, int is_syn, int tracked
 	return (is_syn ? GS_WATCH_SYN : 0) | (is_syn || tracked ? GS_WATCH_NEW : 0);
 }
 
-/*
- * A tx_ reason and the backend (never 0), or a reason to drop. The reason says how the flow was
- * found; forward.h may still find one to drop it.
- */
-GS_INLINE enum gs_reason gs_pick(struct gs_turn *turn, const struct gs_packet *packet,
-				 const struct gs_service_value *service, __u32 *ret_backend)
+GS_INLINE int gs_is_syn(__u8 tcp_flags)
 {
-	int is_syn = (packet->tcp_flags & (GS_TCP_SYN | GS_TCP_ACK)) == GS_TCP_SYN;
-	__u16 ends = gs_flow_ends(packet->tcp_flags);
-	struct gs_flow_entry known = gs_flow_find(turn, is_syn, ends);
-	int is_repeated_syn = is_syn && !(known.seen & GS_FLOW_PROVEN);
-	__u32 id = known.backend & ~GS_FLOW_CLOSED;
-	const struct gs_backend_value *backend;
-	int picked, tracked, limited;
+	return (tcp_flags & (GS_TCP_SYN | GS_TCP_ACK)) == GS_TCP_SYN;
+}
 
+/* A reason, and above it the backend (0: the packet is dropped). */
+#define GS_PICKED_REASON 0xffu
+#define GS_PICKED_BACKEND 8 /* shift */
+
+GS_INLINE int gs_picked(enum gs_reason reason, __u32 backend)
+{
+	return (int)(reason | backend << GS_PICKED_BACKEND);
+}
+
+/*
+ * Of a flow whose entry gs_flow_find has given (entry: its word): a tx_ reason and the backend
+ * (gs_picked), or a reason to drop. The reason says how the flow was found; forward.h may still
+ * find one to drop it. A function of its own: both ways a packet can come here share it.
+ */
+__attribute__((noinline)) int gs_pick(struct gs_turn *turn, const struct gs_packet *packet,
+				      const struct gs_service_value *service, __u64 entry)
+{
+	const union gs_flow_bits found = {.word = entry};
+	const struct gs_flow_entry known = found.as;
+	const struct gs_backend_value *backend;
+	int picked, tracked, limited, is_syn, is_repeated_syn;
+	__u32 id = known.backend & ~GS_FLOW_CLOSED;
+	__u16 ends;
+
+	if (!turn || !packet || !service)
+		return GS_REASON_drop_no_plan;
+	ends = gs_flow_ends(packet->tcp_flags);
+	is_syn = gs_is_syn(packet->tcp_flags);
+	is_repeated_syn = is_syn && !(known.seen & GS_FLOW_PROVEN);
 	if (id) {
 		backend = bpf_map_lookup_elem(&backends, &id);
-		if (backend && gs_keeps_flow(turn, backend, id, is_repeated_syn)) {
+		if (backend && gs_keeps_flow(turn->service, backend, id, is_repeated_syn)) {
 			limited = gs_pick_limit_known(turn, backend);
 			if (limited)
-				return (enum gs_reason)limited;
+				return limited;
 			if (is_repeated_syn)
 				turn->watch = GS_WATCH_SYN | GS_WATCH_REPEATED;
-			*ret_backend = id;
-			return GS_REASON_tx_flow;
+			return gs_picked(GS_REASON_tx_flow, id);
 		}
 		if (is_repeated_syn)
 			id = 0;
@@ -90,21 +108,21 @@ GS_INLINE enum gs_reason gs_pick(struct gs_turn *turn, const struct gs_packet *p
 	turn->may_try = !id && (is_syn || packet->tuple.protocol != IPPROTO_TCP);
 	limited = known.tag ? 0 : gs_pick_limit(turn, packet, service, is_syn);
 	if (limited)
-		return (enum gs_reason)limited;
+		return limited;
 	picked = gs_pick_new(packet, turn);
 	if (picked <= 0)
-		return (enum gs_reason) - picked;
+		return -picked;
 	ends |= known.backend & GS_FLOW_CLOSED;
 	tracked = gs_flow_remember(turn, (__u16)picked | ends, id && !is_syn ? GS_FLOW_PROVEN : 0);
 	turn->watch = gs_watch_new(known, is_syn, tracked);
-	*ret_backend = (__u32)picked & ~GS_PICK_TRIAL;
 	if (picked & GS_PICK_TRIAL) {
-		gs_lease_take(turn->table_hash, turn->service, *ret_backend);
-		return GS_REASON_tx_trial;
+		picked &= ~GS_PICK_TRIAL;
+		gs_lease_take(turn->table_hash, turn->service, (__u32)picked);
+		return gs_picked(GS_REASON_tx_trial, (__u32)picked);
 	}
 	if (id)
-		return GS_REASON_tx_repicked;
-	return tracked ? GS_REASON_tx_new : GS_REASON_tx_untracked;
+		return gs_picked(GS_REASON_tx_repicked, (__u32)picked);
+	return gs_picked(tracked ? GS_REASON_tx_new : GS_REASON_tx_untracked, (__u32)picked);
 }
 
 /*
@@ -123,7 +141,7 @@ __attribute__((noinline)) int gs_pick_quoted(const struct gs_packet *packet, str
 		return -GS_REASON_drop_no_plan;
 	id = gs_flow_peek(turn).backend & ~GS_FLOW_CLOSED;
 	backend = id ? bpf_map_lookup_elem(&backends, &id) : NULL;
-	if (backend && gs_keeps_flow(turn, backend, id, 0)) {
+	if (backend && gs_keeps_flow(turn->service, backend, id, 0)) {
 		limited = gs_pick_limit_known(turn, backend);
 		return limited ? -limited : (int)id;
 	}

@@ -269,13 +269,26 @@ GS_INLINE int gs_pick_backend(const struct gs_ask *ask, __u32 region, __u64 hash
 	return 0;
 }
 
-/* gs_affinity_reduce in a function of its own: the verifier would follow the rest of the decision
- * once for every way to cut an address. */
-__attribute__((noinline)) int gs_reduce(struct gs_flow_tuple *tuple, const struct gs_turn *turn)
+/* What a new flow is decided by besides its location, under the selection seed. */
+struct gs_draws {
+	__u64 flow;   /* gs_hash_flow of what its service's affinity leaves of it */
+	__u64 client; /* gs_hash_client of the same */
+};
+
+/* Of a service with an affinity. A function of its own: the verifier would follow the rest of the
+ * decision once for every way to cut an address, and most services have none. */
+__attribute__((noinline)) int gs_draw_reduced(const struct gs_packet *packet,
+					      const struct gs_turn *turn, __u64 seed,
+					      struct gs_draws *ret_draws)
 {
-	if (!tuple || !turn)
+	struct gs_flow_tuple tuple;
+
+	if (!packet || !turn || !ret_draws)
 		return 0;
-	gs_affinity_reduce(tuple, turn->affinity, turn->affinity4, turn->affinity6);
+	tuple = packet->tuple;
+	gs_affinity_reduce(&tuple, turn->affinity, turn->affinity4, turn->affinity6);
+	ret_draws->flow = gs_hash_flow(&tuple, seed);
+	ret_draws->client = gs_hash_client(tuple.src, seed);
 	return 0;
 }
 
@@ -296,10 +309,9 @@ __attribute__((noinline)) int gs_pick_new(const struct gs_packet *packet, struct
 {
 	const struct gs_generation_value *generation;
 	const struct gs_plan_value *plan;
-	struct gs_flow_tuple tuple;
+	struct gs_draws draws = {0};
 	struct gs_ask ask;
 	__u32 region, backend;
-	__u64 hash;
 	int limited;
 
 	if (!packet || !turn)
@@ -307,9 +319,12 @@ __attribute__((noinline)) int gs_pick_new(const struct gs_packet *packet, struct
 	generation = gs_generation(turn->at);
 	if (!generation)
 		return -GS_REASON_drop_no_plan;
-	tuple = packet->tuple;
-	gs_reduce(&tuple, turn);
-	hash = gs_hash_flow(&tuple, generation->seed);
+	if (turn->affinity == GS_AFFINITY_FLOW) {
+		draws.flow = gs_hash_flow(&packet->tuple, generation->seed);
+		draws.client = gs_hash_client(packet->tuple.src, generation->seed);
+	} else {
+		gs_draw_reduced(packet, turn, generation->seed, &draws);
+	}
 	/* Where the client is, not its prefix: geography and overrides may cut a prefix in two. */
 	plan = gs_plan_get(turn, generation, (__u32)gs_locate_new(packet, turn->at));
 	if (!plan)
@@ -317,9 +332,9 @@ __attribute__((noinline)) int gs_pick_new(const struct gs_packet *packet, struct
 	ask.at = turn->at;
 	ask.regions = generation->regions;
 	ask.service = turn->service;
-	ask.draw = (__u16)hash;
+	ask.draw = (__u16)draws.flow;
 	ask._pad = 0;
-	region = gs_pick_region(turn, &ask, plan, gs_hash_client(tuple.src, generation->seed));
+	region = gs_pick_region(turn, &ask, plan, draws.client);
 	if (!region)
 		return -GS_REASON_drop_no_region;
 	if (region == GS_PICK_SHED)
@@ -329,7 +344,7 @@ __attribute__((noinline)) int gs_pick_new(const struct gs_packet *packet, struct
 		if (limited)
 			return -limited;
 	}
-	backend = (__u32)gs_pick_backend(&ask, region & ~GS_PICK_TRIAL, hash);
+	backend = (__u32)gs_pick_backend(&ask, region & ~GS_PICK_TRIAL, draws.flow);
 	if (!backend)
 		return -GS_REASON_drop_no_backend;
 	return (int)(backend | (region & GS_PICK_TRIAL));

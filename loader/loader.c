@@ -325,6 +325,7 @@ static int init_meta(const struct gs_loader *loader, struct gs_loader_error *err
 	const struct bpf_map *nat = bpf_object__find_map_by_name(loader->object, GS_MAP_NAT_FLOWS);
 	struct gs_meta_value meta = {
 		.layout_version = GS_MAPS_VERSION,
+		.services_epoch = 1,
 		.flow_mask = bpf_map__max_entries(flows) - 1,
 		.nat_mask = bpf_map__max_entries(nat) / GS_NAT_BUCKETS - 1,
 	};

@@ -113,6 +113,25 @@ struct {
 	__type(value, struct gs_service_value);
 } services SEC(".maps");
 
+/* The program's own, and not pinned: it begins empty with every program. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, GS_SERVICE_CACHE);
+	__type(key, __u32);
+	__type(value, struct gs_service_cached);
+} service_cache SEC(".maps");
+
+/* Room for what the express lane unfolds (express.h): the stack has none. Of nobody's concern. */
+struct gs_scratch {
+	__u64 word[32];
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct gs_scratch);
+} scratch SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, GS_MAX_BACKENDS);

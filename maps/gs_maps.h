@@ -210,7 +210,8 @@ struct gs_meta_value {
 	__u32 handshake_one_in; /* new TCP flow is watched, a power of two; 0: none is */
 	__u32 nat_mask;		/* planes of `nat_flows` - 1 */
 	__u8 demand_bank[4];	/* by slot: 0 or 1, which half of `demand` */
-	__u64 _pad2;
+	__u32 services_epoch;	/* counts changes of `services` and `active`; not 0 */
+	__u32 _pad2;
 	struct gs_generation_value generation[GS_GENERATIONS];
 };
 
@@ -268,6 +269,22 @@ struct gs_service_value {
 	__u8 priority; /* 0 .. GS_PRIORITIES - 1: who is shed last */
 	__u8 _pad;
 };
+
+/*
+ * `service_cache`: what each CPU has lately found in `services`, a cache line each; direct-mapped
+ * by a hash of the key. Good while stamp and epoch are meta's: whoever changes `services` or puts a
+ * generation in force counts the epoch up afterwards. Nothing but the packet path reads or writes
+ * the cache.
+ */
+#define GS_SERVICE_CACHE 256u /* entries, 16 KB a CPU; a power of two */
+struct gs_service_cached {
+	struct gs_service_key key; /* as the packet has it: its port, also of an every-port service */
+	__u32 epoch;		   /* meta's, read before the service was looked up; 0: empty */
+	struct gs_service_value value; /* flags also: GS_SERVICE_PLAIN */
+	__u32 layout_version;	       /* these two are meta's, too */
+	__u32 active;
+};
+#define GS_SERVICE_PLAIN 0x8000u /* in the cache: of no packet anything is asked but its flow */
 
 /* ---- access ----------------------------------------------------------------------------------
  *
@@ -844,6 +861,7 @@ GS_ASSERT_OFFSET(gs_meta_value, heartbeat_ns, 16);
 GS_ASSERT_OFFSET(gs_meta_value, generation, 64);
 GS_ASSERT_SIZE(gs_service_key, 20);
 GS_ASSERT_SIZE(gs_service_value, 32);
+GS_ASSERT_SIZE(gs_service_cached, GS_BLOCK_BYTES);
 GS_ASSERT_SIZE(gs_access4_key, 12);
 GS_ASSERT_OFFSET(gs_access4_key, addr, 8);
 GS_ASSERT_SIZE(gs_access6_key, 24);

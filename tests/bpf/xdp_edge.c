@@ -53,6 +53,11 @@ int xdp_edge_map(const struct xdp_edge *edge, const char *name)
 void xdp_edge_set(const struct xdp_edge *edge, const char *map, const void *key, const void *value)
 {
 	assert_int_equal(bpf_map_update_elem(xdp_edge_map(edge, map), key, value, BPF_ANY), 0);
+	if (!strcmp(map, GS_MAP_SERVICES)) {
+		struct gs_meta_value meta = xdp_edge_meta(edge);
+
+		xdp_edge_set_meta(edge, &meta);
+	}
 }
 
 void xdp_edge_get(const struct xdp_edge *edge, const char *map, const void *key, void *ret_value)
@@ -71,9 +76,11 @@ struct gs_meta_value xdp_edge_meta(const struct xdp_edge *edge)
 
 void xdp_edge_set_meta(const struct xdp_edge *edge, const struct gs_meta_value *meta)
 {
+	struct gs_meta_value next = *meta;
 	uint32_t zero = 0;
 
-	xdp_edge_set(edge, GS_MAP_META, &zero, meta);
+	next.services_epoch = xdp_edge_meta(edge).services_epoch + 1; /* nothing cached holds */
+	xdp_edge_set(edge, GS_MAP_META, &zero, &next);
 }
 
 void xdp_edge_flip(const struct xdp_edge *edge, uint32_t at)

@@ -239,6 +239,9 @@ int gs_dataplane_services_want(const struct gs_snapshot *snapshot,
 /* What it holds. */
 int gs_dataplane_services_list(const struct gs_dataplane_state *state,
 			       struct gs_dataplane_service_list *ret_list, struct gs_error *error);
+/* What CPUs have cached of services no longer holds: after every change of theirs, and whenever a
+ * generation came into force. */
+void gs_dataplane_services_changed(const struct gs_dataplane_state *state);
 /* Entries of `in` that are not in `keep`: markers or services, as asked. */
 int gs_dataplane_services_remove(const struct gs_dataplane_state *state,
 				 const struct gs_dataplane_service_list *in,

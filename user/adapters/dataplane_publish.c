@@ -54,6 +54,7 @@ static void take_back(struct gs_dataplane_state *state, const struct gs_snapshot
 	gs_dataplane_services_remove(state, &change->wanted, &change->current, true, &ignored);
 	gs_dataplane_services_add(state, &change->current, &(struct gs_dataplane_service_list){0},
 				  &ignored);
+	gs_dataplane_services_changed(state);
 	gs_dataplane_backends_revive(state, snapshot, false);
 	gs_dataplane_backends_restore(state, &change->undo, change->now_ms);
 }
@@ -84,6 +85,7 @@ static int switch_over(struct gs_dataplane_state *state, const struct gs_tables 
 		take_back(state, tables->snapshot, change);
 		return result;
 	}
+	gs_dataplane_services_changed(state); /* also if a publish before this one was cut short */
 	gs_dataplane_backends_retire(state, tables->snapshot, change->now_ms);
 	for (uint32_t i = 0; i < tables->snapshot->service_count; i++)
 		state->has_service[tables->snapshot->services[i].id] = true;

@@ -172,6 +172,14 @@ int gs_dataplane_services_read(struct gs_dataplane_state *state, struct gs_error
 	return 0;
 }
 
+void gs_dataplane_services_changed(const struct gs_dataplane_state *state)
+{
+	struct gs_meta_value *meta = state->maps.meta;
+	uint32_t next = meta->services_epoch + 1;
+
+	__atomic_store_n(&meta->services_epoch, next ? next : 1, __ATOMIC_RELEASE);
+}
+
 int gs_dataplane_services_remove(const struct gs_dataplane_state *state,
 				 const struct gs_dataplane_service_list *in,
 				 const struct gs_dataplane_service_list *keep, bool markers,
@@ -186,6 +194,7 @@ int gs_dataplane_services_remove(const struct gs_dataplane_state *state,
 		    errno != ENOENT)
 			return gs_dataplane_refuse(error, -errno, GS_DATAPLANE_SERVICES,
 						   "removing a service");
+		gs_dataplane_services_changed(state);
 	}
 	return 0;
 }
@@ -204,6 +213,7 @@ int gs_dataplane_services_add(const struct gs_dataplane_state *state,
 					&entry->value, BPF_ANY))
 			return gs_dataplane_refuse(error, -errno, GS_DATAPLANE_SERVICES,
 						   "adding a service");
+		gs_dataplane_services_changed(state);
 	}
 	return 0;
 }
