@@ -298,8 +298,7 @@ GS_INLINE int gs_express_plain(struct xdp_md *ctx, const struct gs_plain *plain)
 		sent = gs_plain_send(ctx, plain->length, plain->family, plain->ds, backend, hash,
 				     &outcome);
 		if (sent == GS_REASON_NONE)
-			return gs_express_end(ctx, &outcome, GS_REASON_tx_flow,
-					      plain->frame_bytes);
+			return gs_express_end(ctx, &outcome, GS_REASON_tx_flow, plain->frame_bytes);
 		outcome.backend = 0;
 		if (sent >= 0)
 			return gs_express_end(ctx, &outcome, (enum gs_reason)sent,

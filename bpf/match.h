@@ -52,8 +52,8 @@ GS_INLINE int gs_match_is(const struct gs_service_cached *cached,
 	const __u64 *key = (const __u64 *)cached;
 	const __u64 *stamp = (const __u64 *)&cached->layout_version;
 
-	return !((key[0] ^ words->word[0]) | (key[1] ^ words->word[1]) |
-		 (key[2] ^ words->word[2]) | (*stamp ^ *(const volatile __u64 *)found)) &&
+	return !((key[0] ^ words->word[0]) | (key[1] ^ words->word[1]) | (key[2] ^ words->word[2]) |
+		 (*stamp ^ *(const volatile __u64 *)found)) &&
 	       cached->epoch;
 }
 

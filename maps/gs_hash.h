@@ -48,7 +48,8 @@ static inline __attribute__((always_inline)) __u64 gs_hash_pair(__be32 a, __be32
 	return (__u64)(__u32)b << 32 | (__u32)a;
 }
 
-#define GS_HASH_MAPPED ((__u64)(__u32)__builtin_bswap32(0x0000ffffu)) /* gs_hash_pair(::ffff, 0) */
+#define GS_HASH_MAPPED ((__u64)(__u32)__builtin_bswap32(0x0000ffffu)) /* gs_hash_pair(::ffff, 0) \
+								       */
 
 static inline __attribute__((always_inline)) __u64 gs_hash_ports(__be16 src, __be16 dst,
 								 __u8 protocol)
@@ -80,8 +81,10 @@ gs_hash_flow6(const __u64 src[2], const __u64 dst[2], __u64 ports, __u64 seed)
 static inline __attribute__((always_inline)) __u64 gs_hash_flow(const struct gs_flow_tuple *t,
 								__u64 seed)
 {
-	const __u64 src[2] = {gs_hash_pair(t->src[0], t->src[1]), gs_hash_pair(t->src[2], t->src[3])};
-	const __u64 dst[2] = {gs_hash_pair(t->dst[0], t->dst[1]), gs_hash_pair(t->dst[2], t->dst[3])};
+	const __u64 src[2] = {gs_hash_pair(t->src[0], t->src[1]),
+			      gs_hash_pair(t->src[2], t->src[3])};
+	const __u64 dst[2] = {gs_hash_pair(t->dst[0], t->dst[1]),
+			      gs_hash_pair(t->dst[2], t->dst[3])};
 	__u64 ports = gs_hash_ports(t->src_port, t->dst_port, t->protocol);
 
 	if (!src[0] && !dst[0] && (__u32)src[1] == GS_HASH_MAPPED &&

@@ -278,8 +278,9 @@ struct gs_service_value {
  */
 #define GS_SERVICE_CACHE 256u /* entries, 16 KB a CPU; a power of two */
 struct gs_service_cached {
-	struct gs_service_key key; /* as the packet has it: its port, also of an every-port service */
-	__u32 epoch;		   /* meta's, read before the service was looked up; 0: empty */
+	struct gs_service_key
+		key; /* as the packet has it: its port, also of an every-port service */
+	__u32 epoch; /* meta's, read before the service was looked up; 0: empty */
 	struct gs_service_value value; /* flags also: GS_SERVICE_PLAIN */
 	__u32 layout_version;	       /* these two are meta's, too */
 	__u32 active;

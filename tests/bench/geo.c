@@ -111,7 +111,8 @@ static void open_file(struct bench_geo *geo, const char *path)
 	struct gs_geodata *data;
 	struct gs_geodb geodb;
 
-	if (gs_mmdb_open(&geodb) < 0 || geodb.ops->load(geodb.self, path, NULL, &data, &error) < 0) {
+	if (gs_mmdb_open(&geodb) < 0 ||
+	    geodb.ops->load(geodb.self, path, NULL, &data, &error) < 0) {
 		fprintf(stderr, "%s: %s\n", path, error.text);
 		exit(1);
 	}

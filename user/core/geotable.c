@@ -73,13 +73,13 @@ static u128 line_number(struct gs_geo_key key)
 
 static u128 range_first(const struct build *build, size_t i)
 {
-	return line_number(build->ranges ? build->ranges[i].first : build->starts[i])
+	return line_number(build->starts ? build->starts[i] : build->ranges[i].first)
 	       << build->align;
 }
 
 static u128 range_last(const struct build *build, size_t i)
 {
-	if (build->ranges)
+	if (!build->starts)
 		return line_number(build->ranges[i].last) << build->align |
 		       (((u128)1 << build->align) - 1);
 	return i + 1 < build->count ? range_first(build, i + 1) - 1 : ~(u128)0;
@@ -87,7 +87,7 @@ static u128 range_last(const struct build *build, size_t i)
 
 static uint16_t range_location(const struct build *build, size_t i)
 {
-	return build->ranges ? build->ranges[i].location : build->locations[i];
+	return build->starts ? build->locations[i] : build->ranges[i].location;
 }
 
 static u128 span_last(struct span span)
