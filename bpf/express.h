@@ -134,8 +134,8 @@ GS_INLINE int gs_plain_send(struct xdp_md *ctx, __u16 length, __u8 family, __u8 
 		return -1;
 	gs_forward_head(ctx, &packet, hop, &head);
 	head.tag_bytes = 0;
-	if (bpf_xdp_adjust_head(ctx, -(int)outer))
-		return GS_REASON_drop_headroom;
+	if (bpf_xdp_adjust_head(ctx, -(int)outer)) /* there is no room: gs_forward says so */
+		return -1;
 	reason = backend->family == 4
 			 ? gs_encapsulate4(ctx, &packet, backend, hop, &head, table_hash)
 			 : gs_encapsulate6(ctx, &packet, backend, hop, &head, table_hash);
@@ -153,13 +153,22 @@ GS_INLINE int gs_express_end(const struct xdp_md *ctx, const struct gs_outcome *
 	return gs_action(ctx, reason, outcome->ifindex);
 }
 
+/* What does not happen, and is counted all the same; apart, so that nobody follows it further. */
+__attribute__((noinline)) int gs_express_fault(__u32 service, __u32 reason, __u32 frame_bytes)
+{
+	const struct gs_outcome outcome = {.service = service};
+
+	gs_count(&outcome, reason, frame_bytes);
+	return XDP_DROP;
+}
+
 /* ---- what is not decided at once ---------------------------------------------------------------
  *
  * A packet of the lane that begins or proves a flow, or whose flow has to move, goes on in a
  * function behind the first one, not in it: each would have the other's stack. Between them it lies
  * in this CPU's scratch.
  */
-struct gs_express_rest {
+struct gs_unfolded {
 	struct gs_packet packet;
 	struct gs_turn turn;
 	struct gs_service_value service;
@@ -167,12 +176,12 @@ struct gs_express_rest {
 	__u32 _pad;
 	__u64 entry; /* gs_flow_find's */
 };
-_Static_assert(sizeof(struct gs_express_rest) <= sizeof(struct gs_scratch), "scratch");
+_Static_assert(sizeof(struct gs_unfolded) <= sizeof(struct gs_scratch), "scratch");
 
-#define GS_EXPRESS_NO (-1)   /* not for the lane: the packet is as it came, nothing was noted */
-#define GS_EXPRESS_REST (-2) /* gs_express_rest goes on */
+#define GS_EXPRESS_NO (-1)     /* not for the lane: the packet is as it came, nothing was noted */
+#define GS_EXPRESS_DECIDE (-2) /* gs_express_decide goes on */
 
-GS_INLINE struct gs_express_rest *gs_express_scratch(void)
+GS_INLINE struct gs_unfolded *gs_express_scratch(void)
 {
 	__u32 zero = 0;
 
@@ -215,17 +224,17 @@ GS_INLINE void gs_express_turn(const struct gs_service_cached *cached,
 	ret_turn->priority = cached->value.priority;
 }
 
-/* From gs_pick on. The action. */
-__attribute__((noinline)) int gs_express_rest(struct xdp_md *ctx)
+/* From gs_pick on. The action, or GS_EXPRESS_NO. */
+__attribute__((noinline)) int gs_express_decide(struct xdp_md *ctx)
 {
-	struct gs_express_rest *rest = gs_express_scratch();
+	struct gs_unfolded *rest = gs_express_scratch();
 	const struct gs_backend_value *backend;
 	enum gs_reason reason;
 	int picked, sent;
 	__u32 id;
 
 	if (!rest)
-		return XDP_PASS;
+		return GS_EXPRESS_NO;
 	picked = gs_pick(&rest->turn, &rest->packet, &rest->service, rest->entry);
 	reason = (enum gs_reason)(picked & GS_PICKED_REASON);
 	id = (__u32)picked >> GS_PICKED_BACKEND;
@@ -233,16 +242,16 @@ __attribute__((noinline)) int gs_express_rest(struct xdp_md *ctx)
 		return gs_express_end(ctx, &rest->outcome, reason, rest->packet.frame_bytes);
 	backend = bpf_map_lookup_elem(&backends, &id);
 	if (!backend)
-		return XDP_PASS;
-	rest->outcome.backend = id;
+		return gs_express_fault(rest->outcome.service, GS_REASON_drop_no_backend,
+					rest->packet.frame_bytes);
 	sent = gs_plain_send(ctx, rest->packet.length, rest->packet.family, rest->packet.ds,
 			     backend, rest->turn.table_hash, &rest->outcome);
-	if (sent < 0)
+	if (sent == GS_REASON_NONE)
+		rest->outcome.backend = id;
+	else if (sent < 0)
 		sent = gs_forward(ctx, &rest->packet, id, rest->turn.table_hash, &rest->outcome);
 	if (sent != GS_REASON_NONE)
 		reason = (enum gs_reason)sent;
-	if (!rest->outcome.region)
-		rest->outcome.backend = 0;
 	if (rest->turn.watch && (sent == GS_REASON_NONE || sent == GS_REASON_tx_fib))
 		gs_watch_flow(&rest->packet, &rest->turn, id);
 	return gs_express_end(ctx, &rest->outcome, reason, rest->packet.frame_bytes);
@@ -268,7 +277,7 @@ GS_INLINE int gs_express_plain(struct xdp_md *ctx, const struct gs_plain *plain)
 	const struct gs_service_cached *cached;
 	const struct gs_backend_value *backend;
 	const struct gs_meta_value *found;
-	struct gs_express_rest *rest;
+	struct gs_unfolded *rest;
 	struct gs_match_words words;
 	union gs_flow_bits known;
 	__u8 watch = 0;
@@ -299,10 +308,8 @@ GS_INLINE int gs_express_plain(struct xdp_md *ctx, const struct gs_plain *plain)
 				     &outcome);
 		if (sent == GS_REASON_NONE)
 			return gs_express_end(ctx, &outcome, GS_REASON_tx_flow, plain->frame_bytes);
-		outcome.backend = 0;
 		if (sent >= 0)
-			return gs_express_end(ctx, &outcome, (enum gs_reason)sent,
-					      plain->frame_bytes);
+			return gs_express_fault(outcome.service, (__u32)sent, plain->frame_bytes);
 	}
 	rest = gs_express_scratch();
 	if (!rest)
@@ -318,7 +325,7 @@ GS_INLINE int gs_express_plain(struct xdp_md *ctx, const struct gs_plain *plain)
 	__builtin_memset(&rest->outcome, 0, sizeof(rest->outcome));
 	rest->outcome.service = outcome.service;
 	rest->entry = known.word;
-	return GS_EXPRESS_REST;
+	return GS_EXPRESS_DECIDE;
 }
 
 /* The action, or GS_EXPRESS_*. */

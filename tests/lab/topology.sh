@@ -69,10 +69,7 @@ lab_path() { # SPACE
 
 # `ip netns exec` would mount another /sys and hide the bpffs.
 lab_in() { # SPACE COMMAND...
-	local path
-	path=$(lab_path "$1")
-	shift
-	nsenter --net="$path" "$@"
+	nsenter --net="/run/netns/$LAB_PREFIX-$1" "${@:2}"
 }
 
 lab_client_address() { # COUNTRY 4|6
