@@ -57,9 +57,11 @@ GS_INLINE __u32 gs_watch_new(struct gs_flow_entry known, int is_syn, int tracked
 	return (is_syn ? GS_WATCH_SYN : 0) | (is_syn || tracked ? GS_WATCH_NEW : 0);
 }
 
+/* Without a branch, which would double the verifier's paths. */
 GS_INLINE int gs_is_syn(__u8 tcp_flags)
 {
-	return (tcp_flags & (GS_TCP_SYN | GS_TCP_ACK)) == GS_TCP_SYN;
+	_Static_assert(GS_TCP_SYN == 2 && GS_TCP_ACK == 16, "bits");
+	return tcp_flags >> 1 & ~(tcp_flags >> 4) & 1;
 }
 
 /* A reason, and above it the backend (0: the packet is dropped). */
@@ -84,11 +86,9 @@ __attribute__((noinline)) int gs_pick(struct gs_turn *turn, const struct gs_pack
 	const struct gs_backend_value *backend;
 	int picked, tracked, limited, is_syn, is_repeated_syn;
 	__u32 id = known.backend & ~GS_FLOW_CLOSED;
-	__u16 ends;
 
 	if (!turn || !packet || !service)
 		return GS_REASON_drop_no_plan;
-	ends = gs_flow_ends(packet->tcp_flags);
 	is_syn = gs_is_syn(packet->tcp_flags);
 	is_repeated_syn = is_syn && !(known.seen & GS_FLOW_PROVEN);
 	if (id) {
@@ -112,8 +112,10 @@ __attribute__((noinline)) int gs_pick(struct gs_turn *turn, const struct gs_pack
 	picked = gs_pick_new(packet, turn);
 	if (picked <= 0)
 		return -picked;
-	ends |= known.backend & GS_FLOW_CLOSED;
-	tracked = gs_flow_remember(turn, (__u16)picked | ends, id && !is_syn ? GS_FLOW_PROVEN : 0);
+	tracked = gs_flow_remember(turn,
+				   (__u16)picked | gs_flow_ends(packet->tcp_flags) |
+					   (known.backend & GS_FLOW_CLOSED),
+				   id && !is_syn ? GS_FLOW_PROVEN : 0);
 	turn->watch = gs_watch_new(known, is_syn, tracked);
 	if (picked & GS_PICK_TRIAL) {
 		picked &= ~GS_PICK_TRIAL;

@@ -158,6 +158,14 @@ int gs_dataplane_services_list(const struct gs_dataplane_state *state,
 	return 0;
 }
 
+void gs_dataplane_services_changed(const struct gs_dataplane_state *state)
+{
+	struct gs_meta_value *meta = state->maps.meta;
+	uint32_t next = meta->services_epoch + 1;
+
+	__atomic_store_n(&meta->services_epoch, next ? next : 1, __ATOMIC_RELEASE);
+}
+
 int gs_dataplane_services_read(struct gs_dataplane_state *state, struct gs_error *error)
 {
 	GS_CLEANUP(gs_dataplane_services_done) struct gs_dataplane_service_list list = {0};
@@ -169,15 +177,9 @@ int gs_dataplane_services_read(struct gs_dataplane_state *state, struct gs_error
 		if (list.entries[i].value.service < GS_MAX_SERVICES)
 			state->has_service[list.entries[i].value.service] = true;
 	gs_dataplane_links_adopt(state, &list);
+	gs_dataplane_services_changed(
+		state); /* who wrote them may have been killed before it said so */
 	return 0;
-}
-
-void gs_dataplane_services_changed(const struct gs_dataplane_state *state)
-{
-	struct gs_meta_value *meta = state->maps.meta;
-	uint32_t next = meta->services_epoch + 1;
-
-	__atomic_store_n(&meta->services_epoch, next ? next : 1, __ATOMIC_RELEASE);
 }
 
 int gs_dataplane_services_remove(const struct gs_dataplane_state *state,

@@ -80,12 +80,11 @@ static void asn_ended(struct gs_reconcile *r)
 }
 
 /* Nobody's fault, and nothing that was in force is touched. */
-static void tell_cancelled(struct gs_reconcile *r, const char *path, const char *why)
+static void tell_cancelled(struct gs_reconcile *r, const char *path)
 {
 	r->state.geo_counts.cancelled++;
 	gs_log(GS_LOG_WARNING, "geoip_cancelled", "file=%s kept=%s", path,
 	       r->geo ? r->geo->path : "none");
-	gs_reconcile_answer_load(r, -ECANCELED, why);
 }
 
 static void geo_failed(struct gs_reconcile *r)
@@ -93,7 +92,8 @@ static void geo_failed(struct gs_reconcile *r)
 	struct gs_load *load = &r->load;
 
 	if (load->err == -ECANCELED) {
-		tell_cancelled(r, load->path, load->error.text);
+		tell_cancelled(r, load->path);
+		gs_reconcile_answer_load(r, load->err, load->error.text);
 		return;
 	}
 	if (!load->how.is_dry) {
@@ -181,7 +181,8 @@ void gs_reconcile_look_at_load(struct gs_reconcile *r)
 
 bool gs_reconcile_cancel_load(struct gs_reconcile *r)
 {
-	if (!is_under_way(r))
+	/* What is not compared with anything is published at once: it is too late. */
+	if (!is_under_way(r) || (!r->loading && r->publish.has_new && !r->publish.before))
 		return false;
 	gs_progress_cancel(&r->progress);
 	return true;
@@ -224,7 +225,6 @@ static void tell_refused(struct gs_reconcile *r)
 	snprintf(r->state.geo_problem, sizeof(r->state.geo_problem), "%s", p->error.text);
 	gs_log(GS_LOG_ERROR, "geoip_refused", "file=%s kept=%s why=%s", r->geo_change->path,
 	       r->geo->path, p->error.text);
-	gs_reconcile_answer_load(r, p->err, p->error.text);
 }
 
 void gs_reconcile_turned_away(struct gs_reconcile *r)
@@ -236,14 +236,16 @@ void gs_reconcile_turned_away(struct gs_reconcile *r)
 		r->geo_before = p->geo;
 	}
 	if (p->err == -ECANCELED) {
-		tell_cancelled(r, r->shown_path, "cancelled");
-	} else if (p->how.is_dry) {
-		if (!p->err)
-			keep_change(r, GS_GEO_IS_SHOWN);
-		gs_reconcile_answer_load(r, p->err, p->error.text);
-	} else {
+		gs_error_set(p->err, &p->error, "cancelled");
+		tell_cancelled(r, p->change ? p->change->path : r->shown_path);
+	} else if (!p->how.is_dry) {
 		tell_refused(r);
+	} else if (!p->err) {
+		keep_change(r, GS_GEO_IS_SHOWN);
 	}
+	free(gs_take_ptr(p->change));
+	if (p->geo == r->load_geo) /* released by now, most often: only who asked matters */
+		gs_reconcile_answer_load(r, p->err, p->error.text);
 }
 
 void gs_reconcile_geo_taken(struct gs_reconcile *r)
@@ -281,7 +283,7 @@ int gs_reconcile_load_geo(struct gs_reconcile *r, const char *path, unsigned fla
 				       .is_dry = flags & GS_LOAD_DRY};
 
 	/* A dry run would push out what waits to be tried again. */
-	if (r->loading || r->load_done || (how.is_dry && r->fresh_geo))
+	if (is_under_way(r) || r->load_done || (how.is_dry && r->fresh_geo))
 		return -EBUSY;
 	if (how.is_dry && (!r->tables || !r->geo))
 		return -EAGAIN;
@@ -299,7 +301,7 @@ int gs_reconcile_rollback_geo(struct gs_reconcile *r,
 {
 	const struct gs_geo_how how = {.is_forced = true, .is_rollback = true};
 
-	if (r->loading || r->load_done)
+	if (is_under_way(r) || r->load_done)
 		return -EBUSY;
 	if (!r->geo_before)
 		return -ENOENT;
@@ -319,7 +321,7 @@ void gs_reconcile_load_due(struct gs_reconcile *r)
 	bool is_asn = !r->load_due[0];
 	char *due = is_asn ? r->asn_due : r->load_due, path[GS_PATH_MAX];
 
-	if (!due[0] || r->loading || r->load_done)
+	if (!due[0] || is_under_way(r) || r->load_done)
 		return;
 	strcpy(path, due);
 	due[0] = '\0';
