@@ -14,6 +14,7 @@
 #include <linux/bpf.h>
 #include <sched.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -66,6 +67,28 @@ void edge_stay_here(void)
 	assert_int_equal(sched_setaffinity(0, sizeof(here), &here), 0);
 }
 
+static int compare_keys(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct gs_service_key));
+}
+
+static void read_services(struct edge_pair *pair)
+{
+	int fd = xdp_edge_map(&pair->edge[LANE], GS_MAP_SERVICES);
+	const struct gs_service_key *previous = NULL;
+	struct gs_service_key key;
+
+	while (!bpf_map_get_next_key(fd, previous, &key)) {
+		assert_true(pair->key_count < EDGE_PAIR_KEYS);
+		pair->keys[pair->key_count] = key;
+		previous = &pair->keys[pair->key_count++];
+	}
+	/* each map has an order of its own */
+	qsort(pair->keys, pair->key_count, sizeof(key), compare_keys);
+	for (uint32_t i = 0; i < pair->key_count; i++)
+		xdp_edge_get(&pair->edge[LANE], GS_MAP_SERVICES, &pair->keys[i], &pair->values[i]);
+}
+
 void edge_pair_open(struct edge_pair *pair)
 {
 	memset(pair, 0, sizeof(*pair));
@@ -84,6 +107,7 @@ void edge_pair_open(struct edge_pair *pair)
 		pair->trials[e] = mapped(edge, GS_MAP_TRIALS, trials_bytes);
 		pair->demand[e] = mapped(edge, GS_MAP_DEMAND, demand_bytes);
 	}
+	read_services(pair);
 	memset(counted_before, 0, sizeof(counted_before));
 }
 

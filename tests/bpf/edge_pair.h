@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 enum { LANE, WHOLE, EDGES };
+enum { EDGE_PAIR_KEYS = 32 };
 
 struct edge_pair {
 	struct xdp_edge edge[EDGES];
@@ -21,6 +22,9 @@ struct edge_pair {
 	struct gs_flow_bucket *flows[EDGES];
 	struct gs_trial_value *trials[EDGES];
 	uint32_t *demand[EDGES];
+	struct gs_service_key keys[EDGE_PAIR_KEYS]; /* as the world has them at first, sorted */
+	struct gs_service_value values[EDGE_PAIR_KEYS];
+	uint32_t key_count;
 	uint32_t reasons[GS_REASON__COUNT]; /* how often each was both edges' */
 };
 
@@ -38,3 +42,9 @@ void edge_pair_set(const struct edge_pair *pair, const char *map, const void *ke
 void edge_pair_expect_alike(struct edge_pair *pair, const char *name, const struct packet *packet);
 /* So many new flows were counted where they come from. */
 void edge_pair_expect_demand_alike(const struct edge_pair *pair);
+
+/* A number below that. */
+uint32_t edge_pair_draw(uint64_t *seed, uint32_t below);
+/* Another world, of random services, words, backends and generations, the same for both edges.
+ * Flows of the one before may stay. */
+void edge_pair_change(struct edge_pair *pair, uint64_t *seed);

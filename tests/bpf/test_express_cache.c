@@ -90,6 +90,14 @@ static void count_epoch(void)
 	xdp_edge_set_meta(&edge, &meta);
 }
 
+static struct gs_service_key key_of(const char *vip, uint16_t port)
+{
+	struct gs_service_key key = {.port = htons(port), .protocol = IPPROTO_TCP};
+
+	packet_addr(vip, (uint8_t *)key.addr);
+	return key;
+}
+
 /* ---- the lane is taken ----------------------------------------------------------------------- */
 
 /* The whole way asks for the generation's number, and passes everything without one. What the lane
@@ -119,6 +127,51 @@ static void test_known_flows_take_the_lane(void **state)
 	expect("looked on", &ack, GS_REASON_pass_no_meta);
 	forget_number(0);
 	expect("no more", &ack, GS_REASON_tx_flow);
+}
+
+static const struct {
+	const char *name;
+	struct gs_service_value value;
+	uint32_t asks;
+	bool is_plain;
+} services[] = {
+	{"nothing is asked", {.service = SERVICE_WEB4}, 0, true},
+	{"limits of new flows", {.client_flows = 9, .flows = 9}, 0, true},
+	{"by the client, with a priority",
+	 {.affinity = GS_AFFINITY_CLIENT, .priority = 3},
+	 0,
+	 true},
+	{"a capacity", {0}, GS_ASK_FILL, true},
+	{"a limit of a client's packets", {.client_packets = 1000000}, 0, false},
+	{"a limit of packets", {.packets = 1000000}, 0, false},
+	{"stale after a while", {.stale = GS_STALE_PASS, .stale_after_s = 100}, 0, false},
+	{"access rules", {0}, GS_ASK_ACCESS6_OWN, false},
+	{"access rules of all", {0}, GS_ASK_ACCESS4_ALL, false},
+	{"limits of regions", {0}, GS_ASK_REGION_LIMITS, false},
+};
+
+static void test_only_plain_services_take_the_lane(void **state)
+{
+	const struct gs_service_key key = key_of("198.51.100.10", 80);
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(services) / sizeof(services[0]); i++) {
+		struct gs_service_value value = services[i].value;
+		struct gs_meta_value meta = first_meta;
+		struct packet ack;
+
+		reset(NULL);
+		value.service = SERVICE_WEB4;
+		xdp_edge_set(&edge, GS_MAP_SERVICES, &key, &value);
+		meta.generation[0].asks = services[i].asks;
+		xdp_edge_set_meta(&edge, &meta);
+		ack = proven_flow();
+		forget_number(0);
+		expect(services[i].name, &ack,
+		       services[i].is_plain ? GS_REASON_tx_flow : GS_REASON_pass_no_meta);
+		packet_case();
+	}
+	xdp_edge_set(&edge, GS_MAP_SERVICES, &key, &services[0].value);
 }
 
 /* Only the lane unfolds packets into `scratch`. Was the pattern in it written over? */
@@ -155,14 +208,6 @@ static void test_new_flows_take_the_lane(void **state)
 }
 
 /* ---- what is cached -------------------------------------------------------------------------- */
-
-static struct gs_service_key key_of(const char *vip, uint16_t port)
-{
-	struct gs_service_key key = {.port = htons(port), .protocol = IPPROTO_TCP};
-
-	packet_addr(vip, (uint8_t *)key.addr);
-	return key;
-}
 
 static const struct {
 	const char *name;
@@ -301,6 +346,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define LANE_TEST(test) cmocka_unit_test_setup(test, reset)
 		LANE_TEST(test_known_flows_take_the_lane),
+		LANE_TEST(test_only_plain_services_take_the_lane),
 		LANE_TEST(test_new_flows_take_the_lane),
 		LANE_TEST(test_changed_service),
 		LANE_TEST(test_removed_service),
