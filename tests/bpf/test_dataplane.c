@@ -388,16 +388,18 @@ static void test_vanished_service_is_nobodys(void **state)
 	struct gs_service_key marker = {.port = 0};
 	uint64_t seed = 2;
 	struct edge_flow flow;
-	uint32_t keep = snapshot->backend_count;
+	uint32_t keep = snapshot->backend_count, epoch;
 
 	publish_ok(&dataplane, &scene);
 	flow = draw_flow(scene.world, &seed);
 	memcpy(marker.addr, flow.service->vip.bytes, sizeof(marker.addr));
 	assert_int_not_equal(pinned_edge_send(edge, &flow).verdict, XDP_PASS);
+	epoch = read_meta(edge).services_epoch;
 	snapshot->backend_count = 0;
 	snapshot->service_count = 0;
 	scene_rebuild(&scene);
 	publish_ok(&dataplane, &scene);
+	assert_int_not_equal(read_meta(edge).services_epoch, epoch); /* nothing cached holds */
 	assert_int_equal(pinned_edge_send(edge, &flow).verdict, XDP_PASS);
 	assert_int_not_equal(
 		bpf_map_get_next_key(pinned_edge_map(edge, GS_MAP_SERVICES), NULL, &marker), 0);
