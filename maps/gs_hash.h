@@ -48,8 +48,8 @@ static inline __attribute__((always_inline)) __u64 gs_hash_pair(__be32 a, __be32
 	return (__u64)(__u32)b << 32 | (__u32)a;
 }
 
-#define GS_HASH_MAPPED ((__u64)(__u32)__builtin_bswap32(0x0000ffffu)) /* gs_hash_pair(::ffff, 0) \
-								       */
+/* The low half of gs_hash_pair of ::ffff:a.b.c.d's second word pair. */
+#define GS_HASH_MAPPED ((__u64)(__u32)__builtin_bswap32(0x0000ffffu))
 
 static inline __attribute__((always_inline)) __u64 gs_hash_ports(__be16 src, __be16 dst,
 								 __u8 protocol)

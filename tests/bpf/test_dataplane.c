@@ -289,6 +289,14 @@ static void test_no_geoip(void **state)
 	dataplane.ops->close(dataplane.self);
 }
 
+/* But for the epoch of services, which counts every publish: one before may have been cut short. */
+static void assert_same_meta(struct gs_meta_value after, const struct gs_meta_value *before)
+{
+	assert_true(after.services_epoch > before->services_epoch);
+	after.services_epoch = before->services_epoch;
+	assert_memory_equal(&after, before, sizeof(after));
+}
+
 static void test_equal_digest_writes_nothing(void **state)
 {
 	struct pinned_edge *edge = *state;
@@ -301,7 +309,7 @@ static void test_equal_digest_writes_nothing(void **state)
 	again = publish_ok(&dataplane, &scene);
 	after = read_meta(edge);
 	assert_same_info(&again, &first);
-	assert_memory_equal(&after, &before, sizeof(before));
+	assert_same_meta(after, &before);
 	assert_int_equal(inner_id(edge, GS_MAP_PLANS, first.slot), plans);
 	dataplane.ops->close(dataplane.self);
 
@@ -309,7 +317,7 @@ static void test_equal_digest_writes_nothing(void **state)
 	again = publish_ok(&dataplane, &scene);
 	after = read_meta(edge);
 	assert_same_info(&again, &first);
-	assert_memory_equal(&after, &before, sizeof(before));
+	assert_same_meta(after, &before);
 	dataplane.ops->info(dataplane.self, &again);
 	assert_same_info(&again, &first);
 	dataplane.ops->close(dataplane.self);
