@@ -448,7 +448,9 @@ static void look_at_clients(struct finding *f)
 			.after = gs_tables_locate(of->after, client, NULL, NULL),
 		};
 
-		if (!is_same_location(f, &pair))
+		/* as gs_shift_judge: those of services that are gone are in no total */
+		if (gs_snapshot_service(of->before->snapshot, of->clients[i].of.service) &&
+		    !is_same_location(f, &pair))
 			f->change->relocated_flows += of->clients[i].flows;
 	}
 }

@@ -158,7 +158,10 @@ static void blame_database(struct gs_reconcile *r, bool for_good)
 		snprintf(r->state.geo_problem, sizeof(r->state.geo_problem), "%s", p->error.text);
 	if (for_good && !new_asn) {
 		r->state.geo_counts.failed++;
-		gs_reconcile_release_geo(r, p->geo);
+		if (p->how.is_rollback && !r->geo_before)
+			r->geo_before = p->geo; /* it is still what a rollback takes */
+		else
+			gs_reconcile_release_geo(r, p->geo);
 	} else {
 		keep_geo(r, p->geo);
 	}
