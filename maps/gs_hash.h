@@ -48,7 +48,7 @@ static inline __attribute__((always_inline)) __u64 gs_hash_pair(__be32 a, __be32
 	return (__u64)(__u32)b << 32 | (__u32)a;
 }
 
-/* The low half of gs_hash_pair of ::ffff:a.b.c.d's second word pair. */
+/* Of an IPv4 address as ::ffff:a.b.c.d: the low half of gs_hash_pair(addr[2], addr[3]). */
 #define GS_HASH_MAPPED ((__u64)(__u32)__builtin_bswap32(0x0000ffffu))
 
 static inline __attribute__((always_inline)) __u64 gs_hash_ports(__be16 src, __be16 dst,
