@@ -8,6 +8,7 @@
 #include "bpf/locate.h"
 
 #include "gs_bench.h"
+#include "gs_trie.bpf.h"
 
 #include <bpf/bpf_helpers.h>
 #include <linux/bpf.h>
@@ -27,15 +28,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct bench_address);
 } bench_addresses SEC(".maps");
-
-#define TRIE(name, key_type)                          \
-	struct {                                      \
-		__uint(type, BPF_MAP_TYPE_LPM_TRIE);  \
-		__uint(max_entries, 1);               \
-		__uint(map_flags, BPF_F_NO_PREALLOC); \
-		__type(key, struct key_type);         \
-		__type(value, __u32);                 \
-	} name SEC(".maps")
 
 TRIE(bench_trie4, gs_override4_key); /* client prefix -> location */
 TRIE(bench_trie6, gs_override6_key);

@@ -11,19 +11,11 @@
 #include "bpf/parse.h"
 
 #include "gs_bench.h"
+#include "gs_trie.bpf.h"
 #include "maps/gs_hash.h"
 
 #include <bpf/bpf_helpers.h>
 #include <linux/bpf.h>
-
-#define TRIE(name, key_type)                          \
-	struct {                                      \
-		__uint(type, BPF_MAP_TYPE_LPM_TRIE);  \
-		__uint(max_entries, 1);               \
-		__uint(map_flags, BPF_F_NO_PREALLOC); \
-		__type(key, struct key_type);         \
-		__type(value, __u32);                 \
-	} name SEC(".maps")
 
 #define ARRAY(name, map_type, entries, value_type) \
 	struct {                                   \
