@@ -10,6 +10,7 @@
 
 #include "maps/gs_hash.h"
 #include "maps/gs_maps.h"
+#include "tests/bpf/packet.h"
 #include "tests/fakes/world.h"
 #include "user/core/cidr.h"
 #include "user/core/plan.h"
@@ -192,6 +193,19 @@ struct edge_flow edge_flow_draw(const struct gs_service *service, struct gs_addr
 			flow.client = nat64;
 		}
 	}
+	return flow;
+}
+
+struct edge_flow edge_flow_of(const struct world *world, uint64_t *seed)
+{
+	const struct gs_snapshot *snapshot = &world->snapshot;
+	const struct gs_service *service =
+		&snapshot->services[world_draw(seed) % snapshot->service_count];
+	struct edge_flow flow;
+
+	do
+		flow = edge_flow_draw(service, world_client(world, seed), seed);
+	while (packet_is_martian(flow.client.bytes));
 	return flow;
 }
 

@@ -21,6 +21,8 @@ struct pinned_edge {
 };
 
 /* A new flow: where from, and which of the snapshot's services it is for. */
+struct world;
+
 struct edge_flow {
 	struct gs_addr client;
 	uint16_t client_port;
@@ -46,6 +48,8 @@ struct edge_answer pinned_edge_send(const struct pinned_edge *edge, const struct
 /* A random client of the same family as the service. NULL world clients are fine: see world.h. */
 struct edge_flow edge_flow_draw(const struct gs_service *service, struct gs_addr client,
 				uint64_t *seed);
+/* Of any of the world's services, from a client that packets may come from. */
+struct edge_flow edge_flow_of(const struct world *world, uint64_t *seed);
 
 /*
  * Which backend the tables give a new flow when every word is UP but those of the regions in

@@ -145,19 +145,6 @@ static void set_words(const struct edge *edge, const struct gs_snapshot *snapsho
 
 /* ---- flows ----------------------------------------------------------------------------------- */
 
-static struct edge_flow draw_flow(const struct world *world, uint64_t *seed)
-{
-	const struct gs_snapshot *snapshot = &world->snapshot;
-	const struct gs_service *service =
-		&snapshot->services[world_draw(seed) % snapshot->service_count];
-	struct edge_flow flow;
-
-	do
-		flow = edge_flow_draw(service, world_client(world, seed), seed);
-	while (packet_is_martian(flow.client.bytes));
-	return flow;
-}
-
 static bool is_forwarded(const struct edge_answer *answer)
 {
 	return answer->verdict == XDP_TX;
@@ -180,7 +167,7 @@ static struct outcome compare(const struct edge *a, const struct edge *b, const 
 	struct outcome outcome = {.sent = count};
 
 	for (uint32_t i = 0; i < count; i++) {
-		struct edge_flow flow = draw_flow(world, &seed);
+		struct edge_flow flow = edge_flow_of(world, &seed);
 		struct edge_answer of_a = pinned_edge_send(&a->pinned, &flow);
 		struct edge_answer of_b = pinned_edge_send(&b->pinned, &flow);
 
@@ -195,7 +182,7 @@ static struct outcome compare(const struct edge *a, const struct edge *b, const 
 static void carry(const struct edge *edge, const struct world *world, uint64_t seed)
 {
 	for (uint32_t i = 0; i < OLD_FLOWS; i++) {
-		struct edge_flow flow = draw_flow(world, &seed);
+		struct edge_flow flow = edge_flow_of(world, &seed);
 
 		pinned_edge_send(&edge->pinned, &flow);
 	}
@@ -272,7 +259,7 @@ static void check_twin(const struct edge *a, const struct gs_tables *tables,
 		       const struct world *world, uint64_t seed)
 {
 	for (uint32_t i = 0; i < OLD_FLOWS; i++) {
-		struct edge_flow flow = draw_flow(world, &seed);
+		struct edge_flow flow = edge_flow_of(world, &seed);
 		struct edge_answer answer = pinned_edge_send(&a->pinned, &flow);
 		const struct gs_backend *want = edge_expect(tables, &flow, NULL);
 

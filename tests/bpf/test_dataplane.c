@@ -130,19 +130,6 @@ static void all_up(const struct gs_dataplane *dataplane, const struct gs_snapsho
 	}
 }
 
-static struct edge_flow draw_flow(const struct world *world, uint64_t *seed)
-{
-	const struct gs_snapshot *snapshot = &world->snapshot;
-	const struct gs_service *service =
-		&snapshot->services[world_draw(seed) % snapshot->service_count];
-	struct edge_flow flow;
-
-	do
-		flow = edge_flow_draw(service, world_client(world, seed), seed);
-	while (packet_is_martian(flow.client.bytes));
-	return flow;
-}
-
 static bool lands_at(const struct edge_answer *answer, const struct gs_backend *backend)
 {
 	if (!backend)
@@ -154,7 +141,7 @@ static void check_flows(const struct pinned_edge *edge, const struct scene *scen
 			const bool *down, uint64_t *seed)
 {
 	for (int i = 0; i < count; i++) {
-		struct edge_flow flow = draw_flow(scene->world, seed);
+		struct edge_flow flow = edge_flow_of(scene->world, seed);
 		const struct gs_backend *want = edge_expect(scene->tables, &flow, down);
 		struct edge_answer answer = pinned_edge_send(edge, &flow);
 		char client[GS_ADDR_TEXT_MAX], to[GS_ADDR_TEXT_MAX];
@@ -399,7 +386,7 @@ static void test_vanished_service_is_nobodys(void **state)
 	uint32_t keep = snapshot->backend_count, epoch;
 
 	publish_ok(&dataplane, &scene);
-	flow = draw_flow(scene.world, &seed);
+	flow = edge_flow_of(scene.world, &seed);
 	memcpy(marker.addr, flow.service->vip.bytes, sizeof(marker.addr));
 	assert_int_not_equal(pinned_edge_send(edge, &flow).verdict, XDP_PASS);
 	epoch = read_meta(edge).services_epoch;
@@ -1187,7 +1174,7 @@ static void test_no_way_there(void **state)
 	publish_ok(&dataplane, &scene);
 	all_up(&dataplane, snapshot);
 	for (int i = 0; i < FLOWS; i++) {
-		struct edge_flow flow = draw_flow(scene.world, &seed);
+		struct edge_flow flow = edge_flow_of(scene.world, &seed);
 
 		assert_int_equal(pinned_edge_send(edge, &flow).verdict, XDP_DROP);
 	}
@@ -1238,7 +1225,7 @@ static void test_counters(void **state)
 	free(counters.regions);
 	free(counters.backends);
 	for (int i = 0; i < FLOWS; i++) {
-		struct edge_flow flow = draw_flow(scene.world, &seed);
+		struct edge_flow flow = edge_flow_of(scene.world, &seed);
 
 		forwarded += pinned_edge_send(edge, &flow).verdict == XDP_TX;
 	}
@@ -1467,7 +1454,7 @@ static void check_either(const struct pinned_edge *edge, const struct scene *old
 			 const struct scene *new, uint64_t *seed)
 {
 	for (int i = 0; i < KILL_FLOWS; i++) {
-		struct edge_flow flow = draw_flow(old->world, seed);
+		struct edge_flow flow = edge_flow_of(old->world, seed);
 		struct edge_answer answer = pinned_edge_send(edge, &flow);
 
 		if (!lands_at(&answer, edge_expect(old->tables, &flow, NULL)) &&
@@ -1600,7 +1587,7 @@ static void check_access(const struct pinned_edge *edge, const struct scene *sce
 	int denied = 0;
 
 	for (int i = 0; i < FLOWS; i++) {
-		struct edge_flow flow = draw_flow(scene->world, seed);
+		struct edge_flow flow = edge_flow_of(scene->world, seed);
 		const struct gs_access *rule =
 			gs_access_find(&scene->world->snapshot, flow.service->id, &flow.client);
 		const struct gs_backend *want = edge_expect(scene->tables, &flow, NULL);
