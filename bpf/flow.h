@@ -135,6 +135,15 @@ GS_INLINE __u32 gs_flow_worth(struct gs_flow_entry entry, __u32 tag, __u32 now)
 	return age > GS_SYN_KEEPS ? GS_FLOW_QUIET << 15 | age : 0;
 }
 
+/* Begins to bring the flow's bucket from memory, and does not wait for it. */
+GS_INLINE void gs_flow_touch(__u64 table_hash, __u32 flow_mask)
+{
+	volatile __u64 *bucket = gs_flow_bucket(table_hash, flow_mask);
+
+	if (bucket)
+		(void)bucket[0];
+}
+
 /* 1: gs_flow_remember would find a place for it. */
 __attribute__((noinline)) int gs_flow_has_room(const struct gs_turn *turn)
 {
@@ -155,10 +164,11 @@ __attribute__((noinline)) int gs_flow_has_room(const struct gs_turn *turn)
 }
 
 /* Writes the flow's entry, flags included; 0: its bucket holds only flows in use. */
-GS_INLINE int gs_flow_remember(const struct gs_turn *turn, __u16 backend, __u32 proven)
+GS_INLINE int gs_flow_remember(__u64 table_hash, __u32 flow_mask, __u32 now, __u16 backend,
+			       __u32 proven)
 {
-	volatile __u64 *bucket = gs_flow_bucket(turn->table_hash, turn->flow_mask);
-	const __u32 tag = gs_flow_tag(turn->table_hash);
+	volatile __u64 *bucket = gs_flow_bucket(table_hash, flow_mask);
+	const __u32 tag = gs_flow_tag(table_hash);
 	union gs_flow_bits entry;
 	__u32 best = 0;
 
@@ -169,7 +179,7 @@ GS_INLINE int gs_flow_remember(const struct gs_turn *turn, __u16 backend, __u32 
 		__u32 worth;
 
 		entry.word = bucket[way];
-		worth = gs_flow_worth(entry.as, tag, turn->now);
+		worth = gs_flow_worth(entry.as, tag, now);
 		/* of equals the first: that is where the look-up begins */
 		if (worth && best < (worth << 3 | (GS_FLOW_WAYS - 1 - way)))
 			best = worth << 3 | (GS_FLOW_WAYS - 1 - way);
@@ -178,9 +188,89 @@ GS_INLINE int gs_flow_remember(const struct gs_turn *turn, __u16 backend, __u32 
 		return 0;
 	entry.as.tag = tag;
 	entry.as.backend = backend;
-	entry.as.seen = (__u16)(turn->now | proven);
+	entry.as.seen = (__u16)(now | proven);
 	bucket += GS_FLOW_WAYS - 1 - best % GS_FLOW_WAYS;
 	if (*bucket != entry.word)
 		*bucket = entry.word;
 	return 1;
+}
+
+/* ---- entered without a guess -------------------------------------------------------------------
+ *
+ * Where an entry is in its bucket nobody can foretell, and a CPU that guesses wrong throws away
+ * what it has begun meanwhile. So all ways are looked at, without a branch.
+ */
+struct gs_flow_places {
+	__u64 own;   /* the entry with the tag; 0: there is none */
+	__u32 at;    /* the way it is in */
+	__u32 empty; /* the first empty way; GS_FLOW_WAYS: there is none */
+};
+
+/* 1: x is 0. As arithmetic, which the compiler must not see through. */
+GS_INLINE __u64 gs_flow_is_zero(__u64 x)
+{
+	asm volatile("" : "+r"(x));
+	return (x - 1) >> 63;
+}
+
+GS_INLINE struct gs_flow_places gs_flow_look(volatile __u64 *bucket, __u32 tag)
+{
+	struct gs_flow_places places = {.own = 0};
+	__u64 is_first = 1, is_full = 1;
+
+#pragma unroll
+	for (__u32 way = 0; way < GS_FLOW_WAYS; way++) {
+		__u64 word = bucket[way];
+		__u64 is_own = gs_flow_is_zero((__u32)word ^ tag) & is_first;
+
+		places.own |= word & -is_own;
+		places.at |= way & (__u32)-is_own;
+		is_first ^= is_own;
+		is_full &= ~gs_flow_is_zero((__u32)word);
+		places.empty += (__u32)is_full;
+	}
+	return places;
+}
+
+#define GS_FLOW_ENTERED 1   /* it is in the table */
+#define GS_FLOW_UNTRACKED 2 /* its bucket holds only flows in use */
+#define GS_FLOW_OTHER 3	    /* it is there already, and not so: nothing was written */
+
+/*
+ * Of a flow that a packet which proves nothing begins, or whose SYN is repeated: writes its entry,
+ * flags included. *ret_known: the one it had, as gs_flow_find gives it. OTHER: that is proven, or
+ * of another backend.
+ */
+GS_INLINE int gs_flow_enter(__u64 table_hash, __u32 flow_mask, __u32 now, __u16 backend,
+			    union gs_flow_bits *ret_known)
+{
+	volatile __u64 *bucket = gs_flow_bucket(table_hash, flow_mask);
+	union gs_flow_bits entry, known;
+	struct gs_flow_places places;
+
+	ret_known->word = 0;
+	entry.as.tag = gs_flow_tag(table_hash);
+	entry.as.backend = backend;
+	entry.as.seen = (__u16)now;
+	if (!bucket)
+		return GS_FLOW_UNTRACKED;
+	places = gs_flow_look(bucket, entry.as.tag);
+	known.word = places.own;
+	if (known.word) {
+		if (gs_flow_awaits(known.as, now)) {
+			*ret_known = known;
+			if (known.as.seen & GS_FLOW_PROVEN ||
+			    (known.as.backend ^ backend) & (__u16)~GS_FLOW_CLOSED)
+				return GS_FLOW_OTHER;
+		}
+		if (known.word != entry.word)
+			bucket[places.at % GS_FLOW_WAYS] = entry.word;
+		return GS_FLOW_ENTERED;
+	}
+	if (places.empty < GS_FLOW_WAYS) {
+		bucket[places.empty] = entry.word;
+		return GS_FLOW_ENTERED;
+	}
+	return gs_flow_remember(table_hash, flow_mask, now, backend, 0) ? GS_FLOW_ENTERED
+									: GS_FLOW_UNTRACKED;
 }

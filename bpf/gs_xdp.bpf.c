@@ -193,6 +193,8 @@ int gs_xdp(struct xdp_md *ctx)
 	int action = gs_express(ctx);
 
 	if (action == GS_EXPRESS_DECIDE)
+		action = gs_straight(ctx);
+	if (action == GS_EXPRESS_DECIDE)
 		action = gs_express_decide(ctx);
 	return action >= 0 ? action : gs_whole(ctx);
 }

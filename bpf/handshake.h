@@ -16,20 +16,21 @@
 
 /* ---- new flows -------------------------------------------------------------------------------*/
 
-GS_INLINE void gs_demand_add(const struct gs_turn *turn)
+/* entry: gs_route_index's; at: the slot it is of. */
+GS_INLINE void gs_demand_add(__u32 at, __u32 entry)
 {
 	const struct gs_meta_value *found;
 	struct gs_demand_block *block;
 	__u32 zero = 0, index, bank;
 
 	found = bpf_map_lookup_elem(&meta, &zero);
-	if (!found || turn->at >= GS_GENERATIONS || turn->demand >= GS_DEMAND_ENTRIES)
+	if (!found || at >= GS_GENERATIONS || entry >= GS_DEMAND_ENTRIES)
 		return;
-	bank = *(const volatile __u8 *)&found->demand_bank[turn->at] % GS_DEMAND_BANKS;
-	index = (bank * GS_DEMAND_ENTRIES + turn->demand) / GS_DEMAND_WAYS;
+	bank = *(const volatile __u8 *)&found->demand_bank[at] % GS_DEMAND_BANKS;
+	index = (bank * GS_DEMAND_ENTRIES + entry) / GS_DEMAND_WAYS;
 	block = bpf_map_lookup_elem(&demand, &index);
 	if (block)
-		__sync_fetch_and_add(&block->flows[turn->demand % GS_DEMAND_WAYS], 1);
+		__sync_fetch_and_add(&block->flows[entry % GS_DEMAND_WAYS], 1);
 }
 
 /* ---- the sample ------------------------------------------------------------------------------*/
@@ -72,20 +73,12 @@ GS_INLINE __u32 gs_handshake_now(void)
 	return (__u32)(bpf_ktime_get_ns() / 1000);
 }
 
-/* A SYN goes to the backend. is_repeated: of a flow that it did not open. */
-__attribute__((noinline)) int gs_handshake_syn(__u64 table_hash, __u32 backend, __u32 is_repeated)
+/* The SYN of a flow in the sample. is_repeated: of one that it did not open. */
+__attribute__((noinline)) int gs_handshake_mark(__u64 table_hash, __u32 is_repeated)
 {
-	struct gs_syn_count *count = bpf_map_lookup_elem(&count_syn, &backend);
+	volatile __u64 *word = gs_handshake_word(table_hash);
 	union gs_handshake_bits entry = {.word = 0};
-	volatile __u64 *word;
 
-	if (count) {
-		count->syns += !is_repeated;
-		count->repeated += is_repeated;
-	}
-	if (!gs_handshake_sampled(table_hash))
-		return 0;
-	word = gs_handshake_word(table_hash);
 	if (!word)
 		return 0;
 	entry.as.tag = gs_flow_tag(table_hash);
@@ -96,6 +89,19 @@ __attribute__((noinline)) int gs_handshake_syn(__u64 table_hash, __u32 backend, 
 		*word = 0;
 	}
 	return 0;
+}
+
+/* A SYN goes to the backend. */
+GS_INLINE void gs_handshake_syn(__u64 table_hash, __u32 backend, __u32 is_repeated)
+{
+	struct gs_syn_count *count = bpf_map_lookup_elem(&count_syn, &backend);
+
+	if (count) {
+		count->syns += !is_repeated;
+		count->repeated += is_repeated;
+	}
+	if (gs_handshake_sampled(table_hash))
+		gs_handshake_mark(table_hash, is_repeated);
 }
 
 GS_INLINE void gs_handshake_prefix(const struct gs_packet *packet, __u8 ret_prefix[6])
@@ -177,7 +183,7 @@ __attribute__((noinline)) int gs_watch_flow(const struct gs_packet *packet,
 	if (!packet || !turn)
 		return 0;
 	if (turn->watch & GS_WATCH_NEW) {
-		gs_demand_add(turn);
+		gs_demand_add(turn->at, turn->demand);
 		if (gs_handshake_shows(turn, packet))
 			gs_handshake_tell(packet, turn, backend, 0);
 	}

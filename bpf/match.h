@@ -2,7 +2,7 @@
 /* Step 2: destination -> service. */
 #pragma once
 
-#include "parse.h"
+#include "turn.h"
 
 #include "maps/gs_maps.bpf.h"
 
@@ -50,10 +50,10 @@ GS_INLINE int gs_match_is(const struct gs_service_cached *cached,
 			  const struct gs_match_words *words, const struct gs_meta_value *found)
 {
 	const __u64 *key = (const __u64 *)cached;
-	const __u64 *stamp = (const __u64 *)&cached->layout_version;
+	const __u64 stamp = (__u64)cached->active << 32 | GS_MAPS_VERSION;
 
 	return !((key[0] ^ words->word[0]) | (key[1] ^ words->word[1]) | (key[2] ^ words->word[2]) |
-		 (*stamp ^ *(const volatile __u64 *)found)) &&
+		 (stamp ^ *(const volatile __u64 *)found)) &&
 	       cached->epoch;
 }
 
@@ -105,7 +105,9 @@ __attribute__((noinline)) int gs_match_fill(const struct gs_packet *packet)
 	cached->value = *service;
 	if (gs_match_is_plain(service, found, at))
 		cached->value.flags |= GS_SERVICE_PLAIN;
-	cached->layout_version = found->layout_version;
+	if (at < GS_GENERATIONS)
+		cached->row =
+			gs_pool_get(at, found->generation[at].regions, service->service, 0).base;
 	cached->active = at;
 	return 1;
 }

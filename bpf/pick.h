@@ -112,7 +112,7 @@ __attribute__((noinline)) int gs_pick(struct gs_turn *turn, const struct gs_pack
 	picked = gs_pick_new(packet, turn);
 	if (picked <= 0)
 		return -picked;
-	tracked = gs_flow_remember(turn,
+	tracked = gs_flow_remember(turn->table_hash, turn->flow_mask, turn->now,
 				   (__u16)picked | gs_flow_ends(packet->tcp_flags) |
 					   (known.backend & GS_FLOW_CLOSED),
 				   id && !is_syn ? GS_FLOW_PROVEN : 0);

@@ -12,38 +12,24 @@
 
 /* ---- location -> plan -> region --------------------------------------------------------------*/
 
-GS_INLINE struct gs_pool_value gs_pool_get(__u32 at, __u32 regions, __u32 service, __u32 region)
+/* Entry of `routes` and `demand`. */
+GS_INLINE __u32 gs_route_index(const struct gs_generation_value *generation, __u32 row,
+			       __u32 location)
 {
-	__u32 index = service * regions + region;
-	const struct gs_pool_value *found = NULL;
-	struct gs_pool_value none = {0};
-	void *table = bpf_map_lookup_elem(&pools, &at);
-
-	if (table && region < regions)
-		found = bpf_map_lookup_elem(table, &index);
-	return found ? *found : none;
+	return row * generation->locations + (location < generation->locations ? location : 0);
 }
 
-/* NULL: the service's policy has none for this location. */
-GS_INLINE const struct gs_plan_value *
-gs_plan_get(struct gs_turn *turn, const struct gs_generation_value *generation, __u32 location)
+/* NULL: the row has none for this location. */
+GS_INLINE const struct gs_plan_value *gs_plan_get(__u32 at, __u32 route_index)
 {
+	void *table = bpf_map_lookup_elem(&routes, &at);
 	const struct gs_route_block *route;
-	__u32 at = turn->at, index, plan;
-	struct gs_pool_value row;
-	void *table;
+	__u32 plan = route_index / GS_BLOCK_U16;
 
-	if (location >= generation->locations)
-		location = 0;
-	row = gs_pool_get(at, generation->regions, turn->service, 0);
-	index = row.base * generation->locations + location;
-	turn->demand = index;
-	table = bpf_map_lookup_elem(&routes, &at);
-	plan = index / GS_BLOCK_U16;
 	route = table ? bpf_map_lookup_elem(table, &plan) : NULL;
 	if (!route)
 		return NULL;
-	plan = route->plan[index % GS_BLOCK_U16];
+	plan = route->plan[route_index % GS_BLOCK_U16];
 	if (plan == 0)
 		return NULL;
 	table = bpf_map_lookup_elem(&plans, &at);
@@ -311,7 +297,7 @@ __attribute__((noinline)) int gs_pick_new(const struct gs_packet *packet, struct
 	const struct gs_plan_value *plan;
 	struct gs_draws draws = {0};
 	struct gs_ask ask;
-	__u32 region, backend;
+	__u32 region, backend, row;
 	int limited;
 
 	if (!packet || !turn)
@@ -325,8 +311,10 @@ __attribute__((noinline)) int gs_pick_new(const struct gs_packet *packet, struct
 	} else {
 		gs_draw_reduced(packet, turn, generation->seed, &draws);
 	}
+	row = gs_pool_get(turn->at, generation->regions, turn->service, 0).base;
 	/* Where the client is, not its prefix: geography and overrides may cut a prefix in two. */
-	plan = gs_plan_get(turn, generation, (__u32)gs_locate_new(packet, turn->at));
+	turn->demand = gs_route_index(generation, row, (__u32)gs_locate_new(packet, turn->at));
+	plan = gs_plan_get(turn->at, turn->demand);
 	if (!plan)
 		return -GS_REASON_drop_no_plan;
 	ask.at = turn->at;

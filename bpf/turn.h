@@ -66,6 +66,19 @@ GS_INLINE int gs_turn_init(struct gs_turn *turn, const struct gs_packet *packet)
 	return 0;
 }
 
+/* Of a service in a region; region 0: its row. All zero: there is none. */
+GS_INLINE struct gs_pool_value gs_pool_get(__u32 at, __u32 regions, __u32 service, __u32 region)
+{
+	__u32 index = service * regions + region;
+	const struct gs_pool_value *found = NULL;
+	struct gs_pool_value none = {0};
+	void *table = bpf_map_lookup_elem(&pools, &at);
+
+	if (table && region < regions)
+		found = bpf_map_lookup_elem(table, &index);
+	return found ? *found : none;
+}
+
 /* ---- usable words ----------------------------------------------------------------------------*/
 
 union gs_usable_bits {

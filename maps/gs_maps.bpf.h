@@ -123,7 +123,7 @@ struct {
 
 /* Room for what the express lane unfolds (express.h): the stack has none. Of nobody's concern. */
 struct gs_scratch {
-	__u64 word[32];
+	__u64 word[40];
 };
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

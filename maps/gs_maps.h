@@ -282,8 +282,8 @@ struct gs_service_cached {
 		key; /* as the packet has it: its port, also of an every-port service */
 	__u32 epoch; /* meta's, read before the service was looked up; 0: empty */
 	struct gs_service_value value; /* flags also: GS_SERVICE_PLAIN */
-	__u32 layout_version;	       /* these two are meta's, too */
-	__u32 active;
+	__u32 row;		       /* in `routes`, of the generation in ... */
+	__u32 active;		       /* ... this slot, meta's */
 };
 #define GS_SERVICE_PLAIN 0x8000u /* in the cache: of no packet anything is asked but its flow */
 

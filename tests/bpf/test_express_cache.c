@@ -26,7 +26,7 @@
 #define SYN 0x02
 #define ACK 0x10
 
-enum { PORTS = 3 * GS_SERVICE_CACHE, MAX_CPUS = 256, SCRATCH_WORDS = 32 };
+enum { PORTS = 3 * GS_SERVICE_CACHE, MAX_CPUS = 256, SCRATCH_WORDS = 40 };
 #define LOOKED_ON (~0ull >> 1) /* monitor_until_ns */
 
 static struct xdp_edge edge;

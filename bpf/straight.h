@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Step 4 of most new flows of the express lane, in one go: the first region that the plan draws is
+ * open and has room for its own, and the first backend of its ring is up. Then this is what gs_pick
+ * decides and remembers. Whatever is different is left to it; nothing is noted before that is
+ * clear.
+ */
+#pragma once
+
+#include "handshake.h"
+#include "martian.h"
+#include "pick.h"
+#include "plain.h"
+
+/* May it be decided so? Limits of new flows and affinities are gs_pick's, and what UDP of the
+ * sample tells is gs_watch_flow's. */
+GS_INLINE int gs_straight_may(const struct gs_pending *flow)
+{
+	if (flow->service.client_flows | flow->service.flows | flow->service.affinity)
+		return 0;
+	if (flow->plain.protocol == IPPROTO_UDP && gs_handshake_sampled(flow->table_hash))
+		return 0;
+	return !flow->entry;
+}
+
+GS_INLINE __u32 gs_straight_location(const struct gs_pending *flow,
+				     const struct gs_generation_value *generation)
+{
+	const __be32 *src = (const __be32 *)flow->plain.src;
+
+	if (flow->plain.family == 4)
+		return gs_locate_ip4(src[3], generation, flow->at);
+	return gs_locate_ip6(src, generation, flow->at);
+}
+
+/* The plan's first region for this draw; 0: that is not all there is to it. */
+GS_INLINE __u32 gs_straight_region(const struct gs_pending *flow, __u32 asks,
+				   const struct gs_plan_value *plan, __u64 client, __u16 draw)
+{
+	__u32 region = gs_plan_first(plan, (__u16)client);
+	__u32 pool = flow->service.service * GS_MAX_REGIONS + region;
+	struct gs_fill_word fill_word;
+
+	if (asks & GS_ASK_FILL) {
+		fill_word = gs_fill_get(region);
+		if (fill_word.shed | fill_word.away)
+			return 0;
+	}
+	return gs_takes_new(gs_usable_get(&usable_region, region), draw) &&
+			       gs_takes_new(gs_usable_get(&usable_pool, pool), draw)
+		       ? region
+		       : 0;
+}
+
+/* The first backend of the ring for this hash; 0: that is not all there is to it. */
+GS_INLINE __u32 gs_straight_backend(__u32 at, struct gs_pool_value pool, __u64 hash)
+{
+	__u32 slot = pool.base + gs_hash_slot(hash, 0, pool.slots);
+	const struct gs_ring_block *block;
+	__u32 index = slot / GS_BLOCK_U16, backend;
+	void *table;
+
+	table = pool.slots ? bpf_map_lookup_elem(&rings, &at) : NULL;
+	block = table ? bpf_map_lookup_elem(table, &index) : NULL;
+	if (!block)
+		return 0;
+	backend = block->backend[slot % GS_BLOCK_U16];
+	return backend && gs_takes_new(gs_usable_get(&usable_backend, backend), (__u16)hash)
+		       ? backend
+		       : 0;
+}
+
+/* The backend; 0: that is not all there is to it. *ret_route: gs_route_index. */
+GS_INLINE __u32 gs_straight_decide(const struct gs_pending *flow,
+				   const struct gs_generation_value *generation, __u32 *ret_route)
+{
+	const struct gs_plan_value *plan;
+	__u64 hash, client;
+	__u32 region;
+
+	*ret_route = gs_route_index(generation, flow->row, gs_straight_location(flow, generation));
+	if (flow->plain.family == 4)
+		hash = gs_hash_flow4((__be32)(flow->plain.src[1] >> 32),
+				     (__be32)(flow->plain.dst[1] >> 32),
+				     gs_hash_ports(flow->plain.src_port, flow->plain.dst_port,
+						   flow->plain.protocol),
+				     generation->seed);
+	else
+		hash = gs_hash_flow6(flow->plain.src, flow->plain.dst,
+				     gs_hash_ports(flow->plain.src_port, flow->plain.dst_port,
+						   flow->plain.protocol),
+				     generation->seed);
+	client = gs_hash_client((const __be32 *)flow->plain.src, generation->seed);
+	plan = gs_plan_get(flow->at, *ret_route);
+	if (!plan)
+		return 0;
+	region = gs_straight_region(flow, generation->asks, plan, client, (__u16)hash);
+	if (!region)
+		return 0;
+	return gs_straight_backend(
+		flow->at, gs_pool_get(flow->at, generation->regions, flow->service.service, region),
+		hash);
+}
+
+GS_INLINE int gs_straight_is_martian(const struct gs_pending *flow)
+{
+	if (flow->plain.src[0] == flow->plain.dst[0] && flow->plain.src[1] == flow->plain.dst[1])
+		return 1;
+	return flow->plain.family == 4 ? gs_is_martian4((__be32)(flow->plain.src[1] >> 32))
+				       : gs_is_martian6((const __be32 *)flow->plain.src);
+}
+
+/* As gs_watch_flow. */
+GS_INLINE void gs_straight_watch(const struct gs_pending *flow, __u32 backend, int tracked,
+				 struct gs_flow_entry known, __u32 route)
+{
+	__u32 watch = gs_watch_new(known, gs_is_syn(flow->plain.tcp_flags), tracked);
+
+	if (watch & GS_WATCH_NEW)
+		gs_demand_add(flow->at, route);
+	if (watch & GS_WATCH_SYN)
+		gs_handshake_syn(flow->table_hash, backend, (watch & GS_WATCH_REPEATED) != 0);
+}
+
+/* The action, the packet being counted; GS_EXPRESS_DECIDE: nothing was noted. A repeated SYN goes
+ * where the first one went, or on to gs_pick. */
+__attribute__((noinline)) int gs_straight(struct xdp_md *ctx)
+{
+	const struct gs_pending *flow = gs_pending();
+	struct gs_outcome outcome = {.service = 0};
+	const struct gs_backend_value *backend;
+	const struct gs_meta_value *found;
+	const struct gs_hop_value *hop;
+	union gs_flow_bits known;
+	__u32 zero = 0, route, at;
+	int sent, entered, tracked;
+
+	found = bpf_map_lookup_elem(&meta, &zero);
+	if (!found || !flow)
+		return GS_EXPRESS_DECIDE;
+	at = *(const volatile __u32 *)&flow->at; /* once: the verifier does not trust memory */
+	if (at >= GS_GENERATIONS || !gs_straight_may(flow) || gs_straight_is_martian(flow))
+		return GS_EXPRESS_DECIDE;
+	outcome.service = flow->service.service;
+	gs_flow_touch(flow->table_hash, found->flow_mask);
+	outcome.backend = gs_straight_decide(flow, &found->generation[at], &route);
+	backend = bpf_map_lookup_elem(&backends, &outcome.backend);
+	hop = outcome.backend && backend ? gs_plain_hop(backend, flow->plain.length) : NULL;
+	if (!hop)
+		return GS_EXPRESS_DECIDE;
+	entered =
+		gs_flow_enter(flow->table_hash, found->flow_mask, flow->now,
+			      (__u16)outcome.backend | gs_flow_ends(flow->plain.tcp_flags), &known);
+	if (entered == GS_FLOW_OTHER)
+		return GS_EXPRESS_DECIDE;
+	sent = gs_plain_send(ctx, flow->plain.length, flow->plain.family, flow->plain.ds, backend,
+			     hop, flow->table_hash, &outcome);
+	if (sent == -1)
+		return GS_EXPRESS_DECIDE;
+	if (sent != GS_REASON_NONE)
+		return gs_express_fault(flow->service.service, (__u32)sent,
+					flow->plain.frame_bytes);
+	tracked = entered == GS_FLOW_ENTERED;
+	gs_straight_watch(flow, outcome.backend, tracked, known.as, route);
+	return gs_express_end(ctx, &outcome, tracked ? GS_REASON_tx_new : GS_REASON_tx_untracked,
+			      flow->plain.frame_bytes);
+}
