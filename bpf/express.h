@@ -72,7 +72,7 @@ __attribute__((noinline)) int gs_express_decide(struct xdp_md *ctx)
 	gs_plain_unfold(&flow->plain, &flow->packet);
 	known.word = flow->entry;
 	if (gs_is_syn(flow->plain.tcp_flags))
-		known.as =
+		known.word =
 			gs_flow_find(flow->table_hash, found->flow_mask, flow->now, 1, 0, &watch);
 	if (!known.as.tag && gs_is_martian(&flow->packet))
 		return GS_EXPRESS_NO;
@@ -133,21 +133,50 @@ GS_INLINE void gs_plain_copy(const struct gs_plain *plain, struct gs_plain *ret_
 	ret_plain->has_df = plain->has_df;
 }
 
+/*
+ * Of a packet that begins nothing: what is known of its flow is rest's entry and watch. The action;
+ * GS_EXPRESS_DECIDE: there is more to do than to send. What proves a flow of the sample is for
+ * gs_watch_flow to tell.
+ */
+GS_INLINE int gs_express_known(struct xdp_md *ctx, const struct gs_plain *plain, __u32 service,
+			       __u64 entry, __u32 is_proof, __u64 hash)
+{
+	const union gs_flow_bits bits = {.word = entry};
+	const struct gs_flow_entry known = bits.as;
+	struct gs_outcome outcome = {.service = service};
+	const struct gs_backend_value *backend;
+	const struct gs_hop_value *hop;
+	int sent;
+
+	outcome.backend = known.backend & ~GS_FLOW_CLOSED;
+	backend = bpf_map_lookup_elem(&backends, &outcome.backend);
+	if (!known.tag || !backend || !gs_keeps_flow(service, backend, outcome.backend, 0))
+		return GS_EXPRESS_DECIDE;
+	hop = gs_plain_hop(backend, plain->length);
+	if (!hop || (is_proof && gs_handshake_sampled(hash)))
+		return GS_EXPRESS_DECIDE;
+	sent = gs_plain_send(ctx, plain->length, plain->family, plain->ds, backend, hop, hash,
+			     &outcome);
+	if (sent == -1)
+		return GS_EXPRESS_DECIDE;
+	if (sent != GS_REASON_NONE)
+		return gs_express_fault(service, (__u32)sent, plain->frame_bytes);
+	if (is_proof)
+		gs_lease_prove(hash, service, outcome.backend);
+	return gs_express_end(ctx, &outcome, GS_REASON_tx_flow, plain->frame_bytes);
+}
+
 /* From the parsed packet to the action, or GS_EXPRESS_*. */
 GS_INLINE int gs_express_plain(struct xdp_md *ctx, const struct gs_plain *plain)
 {
-	__u32 zero = 0, now, is_syn = (__u32)gs_is_syn(plain->tcp_flags);
-	struct gs_outcome outcome = {.service = 0};
 	const struct gs_service_cached *cached;
-	const struct gs_backend_value *backend;
-	const struct gs_hop_value *hop = NULL;
 	const struct gs_meta_value *found;
-	struct gs_pending *rest;
 	struct gs_match_words words;
-	union gs_flow_bits known;
+	struct gs_pending *rest;
+	__u32 zero = 0, now;
+	__u64 hash, entry = 0;
 	__u8 watch = 0;
-	__u64 hash;
-	int sent;
+	int action;
 
 	found = bpf_map_lookup_elem(&meta, &zero);
 	if (!found)
@@ -161,27 +190,13 @@ GS_INLINE int gs_express_plain(struct xdp_md *ctx, const struct gs_plain *plain)
 		return GS_EXPRESS_NO;
 	hash = gs_plain_hash(plain, found->table_seed);
 	now = (__u32)(bpf_ktime_get_coarse_ns() >> 30) & GS_SEEN_TIME;
-	outcome.service = cached->value.service;
-	known.word = 0;
-	if (!is_syn) {
-		known.as = gs_flow_find(hash, found->flow_mask, now, 0,
-					gs_flow_ends(plain->tcp_flags), &watch);
-		outcome.backend = known.as.backend & ~GS_FLOW_CLOSED;
-		backend = bpf_map_lookup_elem(&backends, &outcome.backend);
-		/* of a proven flow nothing but sending is left to do */
-		if (!watch && known.as.tag && backend &&
-		    gs_keeps_flow(outcome.service, backend, outcome.backend, 0))
-			hop = gs_plain_hop(backend, plain->length);
-		if (hop) {
-			sent = gs_plain_send(ctx, plain->length, plain->family, plain->ds, backend,
-					     hop, hash, &outcome);
-			if (sent == GS_REASON_NONE)
-				return gs_express_end(ctx, &outcome, GS_REASON_tx_flow,
-						      plain->frame_bytes);
-			if (sent >= 0)
-				return gs_express_fault(outcome.service, (__u32)sent,
-							plain->frame_bytes);
-		}
+	if (!gs_is_syn(plain->tcp_flags)) {
+		entry = gs_flow_find(hash, found->flow_mask, now, 0, gs_flow_ends(plain->tcp_flags),
+				     &watch);
+		action = gs_express_known(ctx, plain, cached->value.service, entry,
+					  watch && gs_is_first_ack(plain->tcp_flags), hash);
+		if (action != GS_EXPRESS_DECIDE)
+			return action;
 	}
 	rest = gs_pending();
 	if (!rest)
@@ -189,7 +204,7 @@ GS_INLINE int gs_express_plain(struct xdp_md *ctx, const struct gs_plain *plain)
 	gs_plain_copy(plain, &rest->plain);
 	rest->service = cached->value;
 	rest->table_hash = hash;
-	rest->entry = known.word;
+	rest->entry = entry;
 	rest->now = now;
 	rest->at = cached->active;
 	rest->row = cached->row;

@@ -59,23 +59,22 @@ GS_INLINE int gs_flow_awaits(struct gs_flow_entry entry, __u32 now)
  * if this packet proves it. Returns values, not the place: the verifier would follow the rest of
  * the program once for each way.
  */
-GS_INLINE struct gs_flow_entry gs_flow_find(__u64 table_hash, __u32 flow_mask, __u32 now,
-					    int is_syn, __u16 ends, __u8 *ret_watch)
+GS_INLINE __u64 gs_flow_find(__u64 table_hash, __u32 flow_mask, __u32 now, int is_syn, __u16 ends,
+			     __u8 *ret_watch)
 {
-	const union gs_flow_bits none = {.word = 0};
 	volatile __u64 *bucket = gs_flow_bucket(table_hash, flow_mask);
 	const __u32 tag = gs_flow_tag(table_hash);
 	union gs_flow_bits entry, touched;
 
 	if (!bucket)
-		return none.as;
+		return 0;
 #pragma unroll
 	for (__u32 way = 0; way < GS_FLOW_WAYS; way++) {
 		entry.word = bucket[way];
 		if (entry.as.tag != tag)
 			continue;
 		if (is_syn)
-			return gs_flow_awaits(entry.as, now) ? entry.as : none.as;
+			return gs_flow_awaits(entry.as, now) ? entry.word : 0;
 		if (!(entry.as.seen & GS_FLOW_PROVEN))
 			*ret_watch = GS_WATCH_PROVEN;
 		touched = entry;
@@ -83,9 +82,9 @@ GS_INLINE struct gs_flow_entry gs_flow_find(__u64 table_hash, __u32 flow_mask, _
 		touched.as.seen = (__u16)(now | GS_FLOW_PROVEN);
 		if (touched.word != entry.word)
 			bucket[way] = touched.word;
-		return touched.as;
+		return touched.word;
 	}
-	return none.as;
+	return 0;
 }
 
 /* The flow's entry as it is; asking leaves no trace. An empty one: there is none. */

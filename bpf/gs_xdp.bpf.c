@@ -39,8 +39,8 @@ __attribute__((noinline)) int gs_take_apart(struct xdp_md *ctx, struct gs_packet
 GS_INLINE enum gs_reason gs_choose(struct gs_turn *turn, const struct gs_packet *packet,
 				   const struct gs_service_value *service, __u32 *ret_backend)
 {
-	union gs_flow_bits known;
 	enum gs_reason reason;
+	__u64 entry;
 	int quoted;
 
 	if (packet->shape == GS_SHAPE_QUOTES) {
@@ -52,10 +52,10 @@ GS_INLINE enum gs_reason gs_choose(struct gs_turn *turn, const struct gs_packet 
 		*ret_backend = (__u32)quoted & ~GS_PICK_TRIAL;
 		return GS_REASON_tx_icmp;
 	}
-	known.as = gs_flow_find(turn->table_hash, turn->flow_mask, turn->now,
-				gs_is_syn(packet->tcp_flags), gs_flow_ends(packet->tcp_flags),
-				&turn->watch);
-	quoted = gs_pick(turn, packet, service, known.word);
+	entry = gs_flow_find(turn->table_hash, turn->flow_mask, turn->now,
+			     gs_is_syn(packet->tcp_flags), gs_flow_ends(packet->tcp_flags),
+			     &turn->watch);
+	quoted = gs_pick(turn, packet, service, entry);
 	reason = (enum gs_reason)(quoted & GS_PICKED_REASON);
 	*ret_backend = (__u32)quoted >> GS_PICKED_BACKEND;
 	if (packet->shape == GS_SHAPE_FIRST && *ret_backend)

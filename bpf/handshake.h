@@ -172,6 +172,12 @@ GS_INLINE int gs_handshake_shows(const struct gs_turn *turn, const struct gs_pac
 	       gs_may_tell();
 }
 
+/* Of a packet that proves a flow: may it complete a handshake? UDP has no flags. */
+GS_INLINE int gs_is_first_ack(__u8 tcp_flags)
+{
+	return (tcp_flags & (GS_TCP_ACK | GS_TCP_RST | GS_TCP_FIN)) == GS_TCP_ACK;
+}
+
 /* ---- all of it -------------------------------------------------------------------------------*/
 
 /* Of a packet that goes to this backend; after gs_pick. */
@@ -189,8 +195,7 @@ __attribute__((noinline)) int gs_watch_flow(const struct gs_packet *packet,
 	}
 	if (turn->watch & GS_WATCH_SYN)
 		gs_handshake_syn(turn->table_hash, backend, (turn->watch & GS_WATCH_REPEATED) != 0);
-	if (turn->watch & GS_WATCH_PROVEN &&
-	    (packet->tcp_flags & (GS_TCP_ACK | GS_TCP_RST | GS_TCP_FIN)) == GS_TCP_ACK) {
+	if (turn->watch & GS_WATCH_PROVEN && gs_is_first_ack(packet->tcp_flags)) {
 		gs_lease_prove(turn->table_hash, turn->service, backend);
 		rtt_us = (__u32)gs_handshake_ack(turn->table_hash);
 		if (rtt_us)
