@@ -388,33 +388,40 @@ static void facts_come_first(void **state)
 
 /* ---- against brute force --------------------------------------------------------------------- */
 
-enum { REGIONS_MOST = 60 };
-
 struct slow {
 	const struct gs_region *regions;
 	const struct gs_policy *policy;
 	const struct gs_location *location;
+	const double *round_trip_ms; /* of each region, or NULL: the model's */
+	bool knows_round_trip;
 	uint8_t rank[GS_RANK_MAX];
 	uint8_t count;
+	double value[GS_BY__COUNT][GS_ID_MAX_REGION]; /* by criterion; smaller is better */
+	uint32_t out[GS_ID_MAX_REGION];
+	uint8_t behind[GS_ID_MAX_REGION];
+	uint32_t out_count;
 };
 
-/* The value a criterion goes by; smaller is better. As the page says it, in floating point. */
+/* As the page says it, in floating point, of whole metres and microseconds. */
 static double value_of(const struct slow *slow, uint8_t criterion, uint32_t i)
 {
 	const struct gs_region *region = &slow->regions[i];
 	int place = gs_policy_place(slow->policy, region->id);
-	double km = slow->location->has_coord
-			    ? gs_geo_distance_km(&slow->location->coord, &region->coord)
-			    : 0;
+	double metres =
+		slow->location->has_coord
+			? round(1000 * gs_geo_distance_km(&slow->location->coord, &region->coord))
+			: 0;
 	int bias = place < 0 ? 0 : slow->policy->bias[place];
 
 	switch (criterion) {
 	case GS_BY_ORDER:
 		return place < 0 ? 1000 : place;
 	case GS_BY_GEO:
-		return bias > 0 ? km * (1 - bias / 100.0) : km / (1 + bias / 100.0);
+		return floor(bias > 0 ? metres * (100 - bias) / 100 : metres * 100 / (100 + bias));
 	case GS_BY_LATENCY:
-		return slow->location->has_coord ? fmax(1, km / 100) : 0;
+		if (slow->round_trip_ms)
+			return slow->round_trip_ms[i];
+		return slow->location->has_coord ? fmax(1000, floor(metres / 100)) / 1000 : 0;
 	case GS_BY_COST:
 		return region->cost;
 	default:
@@ -422,49 +429,66 @@ static double value_of(const struct slow *slow, uint8_t criterion, uint32_t i)
 	}
 }
 
-/* Everybody's bucket by each criterion, one after the other, from the whole set to its parts. */
-static void split(const struct slow *slow, uint32_t *set, uint32_t n, uint32_t c, uint32_t *out,
-		  uint32_t *ret_n)
+static void take(struct slow *slow, uint32_t i, uint8_t behind)
 {
+	slow->behind[slow->out_count] = behind;
+	slow->out[slow->out_count++] = i;
+}
+
+/* By order, then id. */
+static void take_ties(struct slow *slow, uint32_t *set, uint32_t n, uint8_t behind)
+{
+	for (; n > 0; n--) {
+		uint32_t first = 0;
+
+		for (uint32_t i = 1; i < n; i++)
+			if (slow->value[GS_BY_ORDER][set[i]] < slow->value[GS_BY_ORDER][set[first]])
+				first = i;
+		take(slow, set[first], behind);
+		behind = GS_BEHIND_TIE;
+		memmove(&set[first], &set[first + 1], (n - first - 1) * sizeof(*set));
+	}
+}
+
+/* Everybody's bucket by each criterion, one after the other, from the whole set to its parts. */
+static void split(struct slow *slow, uint32_t *set, uint32_t n, uint32_t c, uint8_t behind)
+{
+	if (c == slow->count) {
+		take_ties(slow, set, n, behind);
+		return;
+	}
 	while (n > 0) {
-		uint32_t bucket[REGIONS_MOST], in = 0, left = 0;
+		uint32_t bucket[GS_ID_MAX_REGION], in = 0, left = 0;
+		const double *value = slow->value[slow->rank[c]];
 		double best = 1e300, band = 0;
 
-		if (c == slow->count) { /* by order, then id */
-			uint32_t first = 0;
-
-			for (uint32_t i = 1; i < n; i++)
-				if (value_of(slow, GS_BY_ORDER, set[i]) <
-				    value_of(slow, GS_BY_ORDER, set[first]))
-					first = i;
-			out[(*ret_n)++] = set[first];
-			memmove(&set[first], &set[first + 1], (n - first - 1) * sizeof(*set));
-			n--;
-			continue;
-		}
 		for (uint32_t i = 0; i < n; i++)
-			best = fmin(best, value_of(slow, slow->rank[c], set[i]));
-		if (slow->rank[c] == GS_BY_LATENCY && slow->location->has_coord)
+			best = fmin(best, value[set[i]]);
+		if (slow->rank[c] == GS_BY_LATENCY && slow->knows_round_trip)
 			band = fmax(slow->policy->band_ms, best * slow->policy->band_percent / 100);
 		for (uint32_t i = 0; i < n; i++) {
-			if (value_of(slow, slow->rank[c], set[i]) <= best + band)
+			if (value[set[i]] <= best + band)
 				bucket[in++] = set[i];
 			else
 				set[left++] = set[i];
 		}
-		split(slow, bucket, in, c + 1, out, ret_n);
+		split(slow, bucket, in, c + 1, behind);
+		behind = slow->rank[c];
 		n = left;
 	}
 }
 
-static uint32_t rank_slowly(struct slow *slow, uint32_t count, const struct gs_region_set *allowed,
-			    gs_id first, uint32_t *out)
+/* True: weights share the clients of those that are tied. */
+static bool rank_slowly(struct slow *slow, uint32_t count, const struct gs_region_set *allowed,
+			gs_id first)
 {
-	uint32_t sets[2][REGIONS_MOST], n[2] = {0, 0}, total = 0;
-	uint8_t rank[GS_RANK_MAX];
+	uint32_t sets[2][GS_ID_MAX_REGION], n[2] = {0, 0};
+	uint8_t rank[GS_RANK_MAX], behind = GS_BEHIND_TIE;
 	uint8_t criteria = gs_policy_rank(slow->policy, rank);
 	bool shares = false;
 
+	slow->count = 0;
+	slow->out_count = 0;
 	for (uint8_t c = 0; c < criteria; c++) {
 		if (rank[c] == GS_BY_WEIGHT)
 			shares = true;
@@ -475,17 +499,21 @@ static uint32_t rank_slowly(struct slow *slow, uint32_t count, const struct gs_r
 		int place = gs_policy_place(slow->policy, slow->regions[i].id);
 		bool last = shares && (place < 0 || slow->policy->weight[place] == 0);
 
+		for (uint8_t c = 0; c < GS_BY_WEIGHT; c++)
+			slow->value[c][i] = value_of(slow, c, i);
 		if (!gs_plan_region_allowed(&slow->regions[i]) ||
-		    !gs_region_set_has(allowed, slow->regions[i].id))
+		    (allowed && !gs_region_set_has(allowed, slow->regions[i].id)))
 			continue;
-		if (slow->regions[i].id == first)
-			out[total++] = i;
-		else
+		if (slow->regions[i].id == first) {
+			take(slow, i, GS_BEHIND_TIE);
+			behind = GS_BEHIND_OVERRIDE;
+		} else {
 			sets[last][n[last]++] = i;
+		}
 	}
-	split(slow, sets[0], n[0], 0, out, &total);
-	split(slow, sets[1], n[1], 0, out, &total);
-	return total;
+	split(slow, sets[0], n[0], 0, behind);
+	split(slow, sets[1], n[1], 0, n[0] ? (uint8_t)GS_BEHIND_WEIGHT : behind);
+	return shares;
 }
 
 static double between(uint64_t *seed, double low, double high)
@@ -493,9 +521,21 @@ static double between(uint64_t *seed, double low, double high)
 	return low + (high - low) * ((double)(gs_random(seed) >> 11) / (double)(1ULL << 53));
 }
 
+/* From none to bias_most either way, and only such as draw or such as repel, too. */
+static int8_t draw_bias(uint64_t *seed, int bias_most, int sign)
+{
+	int bias = (int)(gs_random(seed) % (2 * (uint32_t)bias_most + 1)) - bias_most;
+
+	if (gs_random(seed) % 3)
+		return 0;
+	return (int8_t)(sign ? sign * abs(bias) : bias);
+}
+
 static void draw_policy(uint64_t *seed, const struct gs_region *regions, uint32_t count,
 			struct gs_policy *policy)
 {
+	int bias_most = gs_random(seed) % 2 ? 99 : 20, sign = (int)(gs_random(seed) % 3) - 1;
+
 	*policy = (struct gs_policy){
 		.kind = (enum gs_policy_kind)(gs_random(seed) % GS_POLICY__COUNT)};
 	while (policy->kind == GS_POLICY_RANKED &&
@@ -513,17 +553,19 @@ static void draw_policy(uint64_t *seed, const struct gs_region *regions, uint32_
 			continue;
 		gs_policy_add(policy, regions[count - 1 - i].id);
 		policy->weight[at] = (uint16_t)(gs_random(seed) % 4 * 100);
-		if (gs_random(seed) % 3 == 0)
-			policy->bias[at] = (int8_t)((int)(gs_random(seed) % 199) - 99);
+		policy->bias[at] = draw_bias(seed, bias_most, sign);
 	}
 }
 
-static void draw_regions(uint64_t *seed, struct gs_region *regions, uint32_t count)
+/* One time in 16 as many as there may be. */
+static uint32_t draw_regions(uint64_t *seed, struct gs_region *regions)
 {
+	bool many = gs_random(seed) % 16 == 0;
+	uint32_t count = many ? GS_ID_MAX_REGION : (uint32_t)(gs_random(seed) % 60);
 	gs_id id = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
-		id = (gs_id)(id + 1 + gs_random(seed) % 4);
+		id = (gs_id)(id + 1 + (many ? 0 : gs_random(seed) % 4));
 		regions[i] = (struct gs_region){
 			.id = id,
 			.coord = {between(seed, -90, 90), between(seed, -180, 180)},
@@ -535,46 +577,95 @@ static void draw_regions(uint64_t *seed, struct gs_region *regions, uint32_t cou
 		if (i > 0 && gs_random(seed) % 6 == 0)
 			regions[i].coord = regions[i - 1].coord;
 	}
+	return count;
 }
 
+/* Round trips that have nothing to do with distances; many are equal, some are not known. */
+static uint32_t drawn_us(void *self, uint16_t id, const struct gs_region *region, uint32_t model_us)
+{
+	uint64_t seed = *(const uint64_t *)self + id * 1000u + region->id, draw = gs_random(&seed);
+
+	(void)model_us;
+	return id == 0 || draw % 4 == 0 ? GS_ROUND_TRIP_UNKNOWN : (uint32_t)(draw / 4 % 40) * 5000;
+}
+
+static void check_ranking(const struct slow *slow, bool shares, const struct gs_ranking *ranking,
+			  uint64_t round)
+{
+	uint32_t n = slow->out_count, tied = 1;
+
+	assert_int_equal(ranking->count, n < GS_PLAN_REGIONS ? n : GS_PLAN_REGIONS);
+	for (uint32_t i = 0; i < ranking->count; i++) {
+		if (ranking->index[i] != slow->out[i])
+			fail_msg("seed %llu: [%u] is %u, want %u", (unsigned long long)round, i,
+				 ranking->index[i], slow->out[i]);
+		if (i > 0 && ranking->behind[i] != slow->behind[i])
+			fail_msg("seed %llu: [%u] is behind by %u, want %u",
+				 (unsigned long long)round, i, ranking->behind[i], slow->behind[i]);
+	}
+	while (shares && tied < ranking->count && slow->behind[tied] == GS_BEHIND_TIE)
+		tied++;
+	assert_int_equal(ranking->tied, ranking->count ? tied : 0);
+}
+
+/* One policy at the place a ranker has been moved to: fences and an override are drawn. */
+static void rank_both_ways(uint64_t *seed, const struct gs_ranker *ranker, struct slow *slow,
+			   uint64_t round)
+{
+	struct gs_region_set allowed = {{0}};
+	bool is_fenced = gs_random(seed) % 2;
+	struct gs_ranked_policy ranked;
+	struct gs_ranking ranking;
+	struct gs_policy policy;
+	gs_id first = 0;
+	bool shares;
+
+	draw_policy(seed, slow->regions, ranker->count, &policy);
+	for (uint32_t i = 0; i < ranker->count; i++)
+		if (gs_random(seed) % 5)
+			gs_region_set_add(&allowed, slow->regions[i].id);
+	if (ranker->count && gs_random(seed) % 4 == 0)
+		first = slow->regions[gs_random(seed) % ranker->count].id;
+	slow->policy = &policy;
+	shares = rank_slowly(slow, ranker->count, is_fenced ? &allowed : NULL, first);
+	gs_ranked_policy_init(&ranked, ranker, &policy, NULL);
+	gs_rank(ranker, &ranked, is_fenced ? &allowed : NULL, first, &ranking);
+	check_ranking(slow, shares, &ranking, round);
+}
+
+/* A ranker goes from place to place: nothing of the one before may stay. */
 static void agrees_with_brute_force(void **state)
 {
-	static struct gs_region regions[REGIONS_MOST];
+	static struct gs_region regions[GS_ID_MAX_REGION];
+	static double round_trip_ms[GS_ID_MAX_REGION];
 	(void)state;
 
-	for (uint64_t round = 1; round <= 6000; round++) {
-		uint64_t seed = round;
-		uint32_t count = (uint32_t)(gs_random(&seed) % REGIONS_MOST), want[REGIONS_MOST], n;
-		struct gs_location location = {.has_coord = gs_random(&seed) % 8 != 0};
-		struct gs_region_set allowed = {{0}};
-		struct gs_ranked_policy ranked;
-		struct gs_ranking ranking;
+	for (uint64_t round = 1; round <= 2000; round++) {
+		uint64_t seed = round, facts_seed = round << 32;
+		const struct gs_rank_facts facts = {.self = &facts_seed, .round_trip_us = drawn_us};
+		uint32_t count = draw_regions(&seed, regions);
+		bool has_facts = gs_random(&seed) % 3 == 0;
 		struct gs_ranker ranker;
-		struct gs_policy policy;
-		struct slow slow = {regions, &policy, &location, {0}, 0};
-		gs_id first = 0;
 
-		draw_regions(&seed, regions, count);
-		draw_policy(&seed, regions, count, &policy);
-		for (uint32_t i = 0; i < count; i++)
-			if (gs_random(&seed) % 5)
-				gs_region_set_add(&allowed, regions[i].id);
-		if (count && gs_random(&seed) % 4 == 0)
-			first = regions[gs_random(&seed) % count].id;
-		location.coord.lat_deg = between(&seed, -90, 90);
-		location.coord.lon_deg = between(&seed, -180, 180);
-		gs_ranker_init(&ranker, regions, count, NULL);
-		gs_ranker_move(&ranker, 0, &location);
-		gs_ranked_policy_init(&ranked, &ranker, &policy, NULL);
-		gs_rank(&ranker, &ranked, &allowed, first, &ranking);
-		n = rank_slowly(&slow, count, &allowed, first, want);
-		assert_int_equal(ranking.count, n < GS_PLAN_REGIONS ? n : GS_PLAN_REGIONS);
-		for (uint32_t i = 0; i < ranking.count; i++)
-			if (ranking.index[i] != want[i])
-				fail_msg("seed %llu: [%u] is %u, want %u",
-					 (unsigned long long)round, i, ranking.index[i], want[i]);
-		assert_true(ranking.count == 0 ||
-			    (ranking.tied >= 1 && ranking.tied <= ranking.count));
+		gs_ranker_init(&ranker, regions, count, has_facts ? &facts : NULL);
+		for (uint16_t place = 0; place < 3; place++) {
+			struct gs_location location = {.has_coord = gs_random(&seed) % 6 != 0};
+			struct slow slow = {.regions = regions, .location = &location};
+
+			location.coord.lat_deg = between(&seed, -90, 90);
+			location.coord.lon_deg = between(&seed, -180, 180);
+			slow.round_trip_ms = has_facts ? round_trip_ms : NULL;
+			slow.knows_round_trip = !has_facts && location.has_coord;
+			for (uint32_t i = 0; has_facts && i < count; i++) {
+				uint32_t us = drawn_us(&facts_seed, place, &regions[i], 0);
+
+				round_trip_ms[i] = us == GS_ROUND_TRIP_UNKNOWN ? 1e9 : us / 1000.0;
+				slow.knows_round_trip |= us != GS_ROUND_TRIP_UNKNOWN;
+			}
+			gs_ranker_move(&ranker, place, &location);
+			rank_both_ways(&seed, &ranker, &slow, round);
+			rank_both_ways(&seed, &ranker, &slow, round);
+		}
 	}
 }
 

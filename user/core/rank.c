@@ -73,6 +73,49 @@ static uint32_t metres_between(const double a[3], const double b[3])
 	return (uint32_t)(2000 * GS_EARTH_RADIUS_KM * asin(fmin(half, 1.0)) + 0.5);
 }
 
+/* Keys beside each other, for comparing one with all of them. */
+typedef int32_t keys __attribute__((vector_size(16)));
+enum { KEYS = sizeof(keys) / sizeof(int32_t), KEY_BLOCKS = (GS_ID_MAX_REGION + KEYS) / KEYS };
+
+/*
+ * Sorts indices by their keys; equal ones stay as they stand. Each is compared with all, and goes
+ * as far behind as there are smaller ones: more comparisons than a sort needs, but four at a time,
+ * and no branch waits for one. A merge sort took nearly four times as long for 50 regions, and as
+ * long for 255.
+ */
+static void sort_by(const uint32_t *key, uint8_t *indices, uint32_t count)
+{
+	union {
+		keys block[KEY_BLOCKS];
+		int32_t one[KEY_BLOCKS * KEYS];
+	} from, smaller;
+	uint8_t sorted[GS_ID_MAX_REGION], equal[GS_ID_MAX_REGION];
+
+	memset(equal, 0, count);
+	for (uint32_t i = 0; i < count; i++)
+		from.one[i] = (int32_t)(key[indices[i]] ^ 1u << 31); /* in order with a sign, too */
+	for (uint32_t b = 0; b * KEYS < count; b++) {
+		keys found = {0};
+
+		for (uint32_t i = 0; i < count; i++)
+			found -= from.one[i] < from.block[b];
+		smaller.block[b] = found;
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t at = (uint32_t)smaller.one[i];
+
+		sorted[at + equal[at]++] = indices[i];
+	}
+	memcpy(indices, sorted, count);
+}
+
+static void sort_regions(const uint32_t *key, uint32_t count, uint8_t *ret_sorted)
+{
+	for (uint32_t i = 0; i < count; i++)
+		ret_sorted[i] = (uint8_t)i;
+	sort_by(key, ret_sorted, count);
+}
+
 void gs_ranker_init(struct gs_ranker *ranker, const struct gs_region *regions, uint32_t count,
 		    const struct gs_rank_facts *facts)
 {
@@ -90,49 +133,8 @@ void gs_ranker_init(struct gs_ranker *ranker, const struct gs_region *regions, u
 			(ranker->facts.nines ? ranker->facts.nines(ranker->facts.self, &regions[i])
 					     : gs_nines(regions[i].availability));
 	}
-}
-
-/* A key and what has it, as one number. */
-static uint64_t pack(uint32_t key, uint32_t what)
-{
-	return (uint64_t)key << 8 | what;
-}
-
-/* Two sorted runs of `from` into one of `to`. */
-static void merge(const uint64_t *from, uint32_t low, uint32_t middle, uint32_t high, uint64_t *to)
-{
-	uint32_t left = low, right = middle;
-
-	for (uint32_t at = low; at < high; at++) {
-		if (left < middle && (right >= high || from[left] <= from[right]))
-			to[at] = from[left++];
-		else
-			to[at] = from[right++];
-	}
-}
-
-/* Merge sort: there are up to 255 of them, and tens of thousands of locations. */
-static void sort_regions(const uint32_t *key, uint32_t count, uint8_t *ret_sorted)
-{
-	uint64_t room[2][GS_ID_MAX_REGION];
-	uint64_t *from = room[0], *to = room[1];
-
-	for (uint32_t i = 0; i < count; i++)
-		from[i] = pack(key[i], i);
-	for (uint32_t width = 1; width < count; width *= 2) {
-		uint64_t *swap = from;
-
-		for (uint32_t low = 0; low < count; low += 2 * width) {
-			uint32_t middle = low + width < count ? low + width : count;
-			uint32_t high = low + 2 * width < count ? low + 2 * width : count;
-
-			merge(from, low, middle, high, to);
-		}
-		from = to;
-		to = swap;
-	}
-	for (uint32_t i = 0; i < count; i++)
-		ret_sorted[i] = (uint8_t)from[i];
+	sort_regions(ranker->cost, ranker->count, ranker->by_cost);
+	sort_regions(ranker->unreliable, ranker->count, ranker->by_reliability);
 }
 
 /* The model's, or what facts say. True: of one region at least. */
@@ -214,6 +216,14 @@ static void add_member(struct gs_ranked_policy *ranked, uint8_t index)
 	ranked->member[at] = index;
 }
 
+static void add_bias(struct gs_ranked_policy *ranked, uint8_t index, int8_t bias)
+{
+	ranked->bias[index] = bias;
+	ranked->biased[ranked->biased_count++] = index;
+	if (bias > ranked->most_bias)
+		ranked->most_bias = bias;
+}
+
 void gs_ranked_policy_init(struct gs_ranked_policy *ranked, const struct gs_ranker *ranker,
 			   const struct gs_policy *policy, const struct gs_region_set *candidates)
 {
@@ -228,29 +238,43 @@ void gs_ranked_policy_init(struct gs_ranked_policy *ranked, const struct gs_rank
 		    (candidates && !gs_region_set_has(candidates, region->id)))
 			continue;
 		ranked->place[i] = place < 0 ? (uint32_t)NOT_IN_ORDER : (uint32_t)place;
-		ranked->bias[i] = place < 0 ? 0 : policy->bias[place];
 		ranked->weight[i] = place < 0 ? 0 : policy->weight[place];
-		ranked->has_bias = ranked->has_bias || ranked->bias[i] != 0;
+		if (place >= 0 && policy->bias[place] != 0)
+			add_bias(ranked, (uint8_t)i, policy->bias[place]);
 		add_member(ranked, (uint8_t)i);
+	}
+	memset(ranked->standing, NOBODY, sizeof(ranked->standing));
+	for (uint32_t m = 0; m < ranked->member_count; m++) {
+		ranked->standing[ranked->member[m]] = (uint8_t)m;
+		ranked->weighty_count += !is_last_resort(ranked, ranked->member[m]);
 	}
 }
 
 /* ---- ranking --------------------------------------------------------------------------------- */
 
-/* One ranking under way. key[c][index]: smaller is better. */
+/* What members go by. key[index]: smaller is better. */
+struct by {
+	uint8_t criterion;
+	bool is_biased; /* `sorted` does without the bias */
+	const uint32_t *key;
+	const uint8_t *sorted; /* indices by that key; all members are among them */
+	uint32_t sorted_count;
+};
+
+/* One ranking under way. */
 struct work {
 	const struct gs_ranked_policy *ranked;
+	const struct gs_ranker *ranker;
 	struct gs_ranking *ranking;
 	uint32_t count; /* criteria */
-	uint8_t criterion[GS_RANK_MAX];
-	const uint32_t *key[GS_RANK_MAX];
-	const uint8_t *sorted[GS_RANK_MAX]; /* all regions by that key, or NULL */
-	uint32_t region_count;
+	struct by by[GS_RANK_MAX];
 	int banded;	 /* the one that ties more than equals; -1: none */
 	uint8_t behind;	 /* why the next one stands behind the last one */
 	bool has_bucket; /* the first bucket is complete: what follows is not tied with it */
 	uint32_t biased[GS_ID_MAX_REGION];
 };
+
+static void rank_set(struct work *work, const uint8_t *standing, uint32_t first);
 
 static bool is_full(const struct work *work)
 {
@@ -270,57 +294,63 @@ static void append(struct work *work, uint8_t index, uint8_t behind)
 		ranking->tied = ranking->count;
 }
 
-/* The criterion from `first` on by which a is better than b; count: none is. */
-static uint32_t better_by(const struct work *work, uint32_t first, uint8_t a, uint8_t b)
+/* The criterion from `first` on that tells them apart; work->count: none. */
+static uint32_t told_apart_by(const struct work *work, uint32_t first, uint8_t a, uint8_t b)
 {
-	for (uint32_t c = first; c < work->count; c++)
-		if (work->key[c][a] != work->key[c][b])
-			return work->key[c][a] < work->key[c][b] ? c : work->count;
-	return work->count;
+	uint32_t c = first;
+
+	while (c < work->count && work->by[c].key[a] == work->by[c].key[b])
+		c++;
+	return c;
 }
 
-/* Sorted ones, each with what sets it behind the one before. */
-static void append_best(struct work *work, const uint8_t *best, uint32_t count, uint32_t first)
+static bool is_better(const struct work *work, uint32_t first, uint8_t a, uint8_t b)
 {
-	for (uint32_t i = 0; i < count; i++) {
-		uint32_t by = i ? better_by(work, first, best[i - 1], best[i]) : 0;
-		uint8_t behind = by < work->count ? work->criterion[by] : (uint8_t)GS_BEHIND_TIE;
+	uint32_t c = told_apart_by(work, first, a, b);
 
-		append(work, best[i], i ? behind : work->behind);
+	if (c == work->count)
+		return work->ranked->standing[a] < work->ranked->standing[b];
+	return work->by[c].key[a] < work->by[c].key[b];
+}
+
+/* Criteria from `first` on tie nothing but equals. Sorts the bucket. */
+static void rank_few(struct work *work, uint8_t *bucket, uint32_t count, uint32_t first)
+{
+	for (uint32_t i = 1; i < count; i++) {
+		uint8_t index = bucket[i];
+		uint32_t at = i;
+
+		for (; at > 0 && is_better(work, first, index, bucket[at - 1]); at--)
+			bucket[at] = bucket[at - 1];
+		bucket[at] = index;
+	}
+	append(work, bucket[0], work->behind);
+	for (uint32_t i = 1; i < count && !is_full(work); i++) {
+		uint32_t c = told_apart_by(work, first, bucket[i - 1], bucket[i]);
+
+		append(work, bucket[i],
+		       c < work->count ? work->by[c].criterion : (uint8_t)GS_BEHIND_TIE);
 	}
 }
 
-/*
- * Criteria from `first` on tie nothing but equals: one pass that keeps the best of the members,
- * those that come first staying before their equals.
- */
-static void select_best(struct work *work, const uint8_t *members, uint32_t count, uint32_t first)
+/* Those of a set that are tied by all criteria before `first`. */
+static void rank_bucket(struct work *work, uint8_t *bucket, uint32_t count, uint32_t first)
 {
-	uint32_t room = GS_PLAN_REGIONS - work->ranking->count, kept = 0;
-	uint8_t best[GS_PLAN_REGIONS];
+	uint8_t standing[GS_ID_MAX_REGION];
 
-	/* Nothing tells them apart, or there is nobody to be told apart from. */
-	if (first == work->count || count == 1) {
-		for (uint32_t m = 0; m < count && m < room; m++)
-			append(work, members[m], m ? (uint8_t)GS_BEHIND_TIE : work->behind);
+	if (count == 1) {
+		append(work, bucket[0], work->behind);
 		return;
 	}
-	for (uint32_t m = 0; m < count; m++) {
-		uint32_t at = kept;
-
-		if (kept == room &&
-		    better_by(work, first, members[m], best[kept - 1]) == work->count)
-			continue;
-		if (kept == room)
-			at--;
-		else
-			kept++;
-		for (; at > 0 && better_by(work, first, members[m], best[at - 1]) < work->count;
-		     at--)
-			best[at] = best[at - 1];
-		best[at] = members[m];
+	if (count <= FEW && (int)first > work->banded) {
+		rank_few(work, bucket, count, first);
+		return;
 	}
-	append_best(work, best, kept, first);
+	memset(standing, NOBODY, work->ranker->count);
+	for (uint32_t i = 0; i < count; i++)
+		standing[bucket[i]] = work->ranked->standing[bucket[i]];
+	/* As deep as there are criteria: GS_RANK_MAX. */
+	rank_set(work, standing, first);
 }
 
 /* The worst key that is still tied with the best one. */
@@ -338,225 +368,206 @@ static uint32_t tied_up_to(const struct work *work, uint32_t c, uint32_t best)
 	return best + (uint32_t)band;
 }
 
-/* Below the worst of those that are kept; equal keys stay in the members' order. */
-static void keep(uint64_t packed, uint64_t *best, uint32_t *kept)
-{
-	uint32_t at = *kept < GS_PLAN_REGIONS ? (*kept)++ : *kept - 1;
-
-	for (; at > 0 && best[at - 1] > packed; at--)
-		best[at] = best[at - 1];
-	best[at] = packed;
-}
-
-/* The best by one criterion, sorted: as many as a plan can hold. Returns how many. */
-static uint32_t take_best(const uint32_t *key, const uint8_t *members, uint32_t count,
-			  uint64_t ret_best[GS_PLAN_REGIONS])
-{
-	uint32_t kept = 0;
-
-	for (uint32_t m = 0; m < count; m++) {
-		uint64_t packed = pack(key[members[m]], m);
-
-		if (kept < GS_PLAN_REGIONS || packed < ret_best[kept - 1])
-			keep(packed, ret_best, &kept);
-	}
-	return kept;
-}
-
-/* The same where all regions are sorted by the criterion. */
-static uint32_t take_sorted(const uint32_t *key, const uint8_t *sorted, uint32_t region_count,
-			    const uint8_t *members, uint32_t count,
-			    uint64_t ret_best[GS_PLAN_REGIONS])
-{
-	uint8_t place[GS_ID_MAX_REGION];
-	uint32_t kept = 0;
-
-	memset(place, NOBODY, region_count);
-	for (uint32_t m = 0; m < count; m++)
-		place[members[m]] = (uint8_t)m;
-	for (uint32_t i = 0; i < region_count; i++) {
-		uint64_t packed = pack(key[sorted[i]], place[sorted[i]]);
-
-		if (place[sorted[i]] == NOBODY)
-			continue;
-		if (kept == GS_PLAN_REGIONS && packed >> 8 > ret_best[kept - 1] >> 8)
-			break;
-		if (kept < GS_PLAN_REGIONS || packed < ret_best[kept - 1])
-			keep(packed, ret_best, &kept);
-	}
-	return kept;
-}
-
-/* Sorted members best[0 .. count), back in the order they stand in. */
-static void restore_order(const uint64_t *best, uint32_t count, const uint8_t *members,
-			  uint8_t *ret_bucket)
-{
-	uint8_t places[GS_PLAN_REGIONS];
-
-	for (uint32_t i = 0; i < count; i++) {
-		uint8_t place = (uint8_t)best[i];
-		uint32_t at = i;
-
-		for (; at > 0 && places[at - 1] > place; at--)
-			places[at] = places[at - 1];
-		places[at] = place;
-	}
-	for (uint32_t i = 0; i < count; i++)
-		ret_bucket[i] = members[places[i]];
-}
-
-/*
- * members: in the order of what stands first where all else is equal. A set of ties that ends
- * within the best is whole; one that reaches their end is looked for among all, and fills the plan.
- */
-static void rank_members(struct work *work, const uint8_t *members, uint32_t count, uint32_t first)
-{
-	uint64_t best[GS_PLAN_REGIONS];
-	uint8_t bucket[GS_ID_MAX_REGION];
-	const uint32_t *key;
-	uint32_t kept, next;
-
-	if (first == work->count ||
-	    ((int)first > work->banded && (count <= FEW || !work->sorted[first]))) {
-		select_best(work, members, count, first);
-		return;
-	}
-	key = work->key[first];
-	kept = count > FEW && work->sorted[first]
-		       ? take_sorted(key, work->sorted[first], work->region_count, members, count,
-				     best)
-		       : take_best(key, members, count, best);
-	for (uint32_t i = 0; i < kept && !is_full(work); i = next) {
-		uint32_t lowest = (uint32_t)(best[i] >> 8), in = 0;
-		uint32_t limit = tied_up_to(work, first, lowest);
-
-		for (next = i; next < kept && best[next] >> 8 <= limit; next++)
-			;
-		if (next < kept) {
-			in = next - i;
-			restore_order(best + i, in, members, bucket);
-		} else {
-			for (uint32_t m = 0; m < count; m++)
-				if (key[members[m]] >= lowest && key[members[m]] <= limit)
-					bucket[in++] = members[m];
-		}
-		/* As deep as there are criteria: GS_RANK_MAX. */
-		rank_members(work, bucket, in, first + 1);
-		work->behind = work->criterion[first];
-	}
-}
-
-static const uint32_t *biased_metres(struct work *work, const struct gs_ranker *ranker)
+/* Nothing tells them apart. */
+static void rank_ties(struct work *work, const uint8_t *standing)
 {
 	const struct gs_ranked_policy *ranked = work->ranked;
 
-	if (!ranked->has_bias)
-		return ranker->metres;
-	for (uint32_t m = 0; m < ranked->member_count; m++) {
-		uint8_t i = ranked->member[m];
-
-		work->biased[i] = gs_biased_metres(ranker->metres[i], ranked->bias[i]);
+	for (uint32_t m = 0; m < ranked->member_count && !is_full(work); m++) {
+		if (standing[ranked->member[m]] == NOBODY)
+			continue;
+		append(work, ranked->member[m], work->behind);
+		work->behind = GS_BEHIND_TIE;
 	}
-	return work->biased;
 }
 
-/* The keys of each criterion that says something here. */
-static void take_keys(struct work *work, const struct gs_ranker *ranker)
+/*
+ * The best of the set by distances with their bias, and what is tied with them: as many as there is
+ * room for. Once so many have been met, besides those that a bias repels, whoever is farther away
+ * than the last of them even with the strongest bias is left out.
+ */
+static uint32_t sort_biased(const struct work *work, const uint8_t *standing, uint8_t *ret_sorted)
+{
+	const struct gs_ranked_policy *ranked = work->ranked;
+	const struct gs_ranker *ranker = work->ranker;
+	uint32_t room = GS_PLAN_REGIONS - work->ranking->count, count = 0, limit = UINT32_MAX;
+
+	for (uint32_t i = 0; i < ranker->count; i++) {
+		uint8_t index = ranker->by_metres[i];
+
+		if (standing[index] == NOBODY)
+			continue;
+		if (room == 0 && gs_biased_metres(ranker->metres[index], ranked->most_bias) > limit)
+			break;
+		if (room > 0 && ranked->bias[index] >= 0 && --room == 0)
+			limit = ranker->metres[index];
+		ret_sorted[count++] = index;
+	}
+	sort_by(work->biased, ret_sorted, count);
+	return count;
+}
+
+/*
+ * standing: as the policy has it, of those in the set; of all others NOBODY. The best by the
+ * criterion and what is tied with it, then the best of those behind it, until the plan is full.
+ */
+static void rank_set(struct work *work, const uint8_t *standing, uint32_t first)
+{
+	const struct by *by = &work->by[first];
+	uint8_t bucket[GS_ID_MAX_REGION], biased[GS_ID_MAX_REGION];
+	uint32_t sorted_count, in = 0, limit = 0;
+	const uint8_t *sorted;
+
+	if (first == work->count) {
+		rank_ties(work, standing);
+		return;
+	}
+	sorted = by->is_biased ? biased : by->sorted;
+	sorted_count = by->is_biased ? sort_biased(work, standing, biased) : by->sorted_count;
+	for (uint32_t i = 0; i < sorted_count; i++) {
+		uint8_t index = sorted[i];
+
+		if (standing[index] == NOBODY)
+			continue;
+		if (in > 0 && by->key[index] > limit) {
+			rank_bucket(work, bucket, in, first + 1);
+			if (is_full(work))
+				return;
+			work->behind = by->criterion;
+			in = 0;
+		}
+		if (in == 0)
+			limit = tied_up_to(work, first, by->key[index]);
+		bucket[in++] = index;
+	}
+	if (in > 0)
+		rank_bucket(work, bucket, in, first + 1);
+}
+
+static void bias_metres(struct work *work)
+{
+	const struct gs_ranked_policy *ranked = work->ranked;
+	const uint32_t *metres = work->ranker->metres;
+
+	memcpy(work->biased, metres, work->ranker->count * sizeof(*metres));
+	for (uint32_t b = 0; b < ranked->biased_count; b++) {
+		uint8_t i = ranked->biased[b];
+
+		work->biased[i] = gs_biased_metres(metres[i], ranked->bias[i]);
+	}
+}
+
+/* How a criterion ranks here. False: it says nothing. */
+static bool take_criterion(struct work *work, uint8_t criterion, struct by *by)
+{
+	const struct gs_ranked_policy *ranked = work->ranked;
+	const struct gs_ranker *ranker = work->ranker;
+
+	*by = (struct by){.criterion = criterion, .sorted_count = ranker->count};
+	switch (criterion) {
+	case GS_BY_ORDER:
+		by->key = ranked->place;
+		by->sorted = ranked->member;
+		by->sorted_count = ranked->member_count;
+		return true;
+	case GS_BY_GEO:
+		by->is_biased = ranked->biased_count > 0;
+		if (by->is_biased && ranker->knows_distance)
+			bias_metres(work);
+		by->key = by->is_biased ? work->biased : ranker->metres;
+		by->sorted = ranker->by_metres;
+		return ranker->knows_distance;
+	case GS_BY_LATENCY:
+		by->key = ranker->round_trip_us;
+		by->sorted = ranker->by_round_trip;
+		return ranker->knows_round_trip;
+	case GS_BY_COST:
+		by->key = ranker->cost;
+		by->sorted = ranker->by_cost;
+		return true;
+	default:
+		by->key = ranker->unreliable;
+		by->sorted = ranker->by_reliability;
+		return true;
+	}
+}
+
+static void take_criteria_here(struct work *work)
 {
 	const struct gs_ranked_policy *ranked = work->ranked;
 
 	work->banded = -1;
-	work->region_count = ranker->count;
+	work->count = 0;
 	for (uint8_t c = 0; c < ranked->count; c++) {
-		const uint32_t *key = NULL;
-		const uint8_t *sorted = NULL;
-
-		switch (ranked->rank[c]) {
-		case GS_BY_ORDER:
-			key = ranked->place;
-			break;
-		case GS_BY_GEO:
-			key = ranker->knows_distance ? biased_metres(work, ranker) : NULL;
-			sorted = ranked->has_bias ? NULL : ranker->by_metres;
-			break;
-		case GS_BY_LATENCY:
-			key = ranker->knows_round_trip ? ranker->round_trip_us : NULL;
-			sorted = ranker->by_round_trip;
-			if (key && (ranked->band_us || ranked->band_percent))
-				work->banded = (int)work->count;
-			break;
-		case GS_BY_COST:
-			key = ranker->cost;
-			break;
-		default:
-			key = ranker->unreliable;
-			break;
-		}
-		if (!key)
+		if (!take_criterion(work, ranked->rank[c], &work->by[work->count]))
 			continue;
-		work->criterion[work->count] = ranked->rank[c];
-		work->sorted[work->count] = sorted;
-		work->key[work->count++] = key;
+		if (ranked->rank[c] == GS_BY_LATENCY && (ranked->band_us || ranked->band_percent))
+			work->banded = (int)work->count;
+		work->count++;
 	}
 }
 
-/* An override's region, if it may be. */
-static void put_first(struct work *work, const struct gs_ranker *ranker, uint8_t *members,
-		      uint32_t *count, gs_id first)
+/* The policy's members but those that may not be, and but an override's region, which is put
+ * first. */
+static void take_set(struct work *work, const struct gs_region_set *allowed, gs_id first,
+		     uint8_t *ret_standing)
 {
-	uint32_t left = 0;
-	bool found = false;
+	const struct gs_ranked_policy *ranked = work->ranked;
 
-	for (uint32_t m = 0; m < *count; m++) {
-		if (ranker->regions[members[m]].id == first) {
-			append(work, members[m], GS_BEHIND_TIE);
-			found = true;
-		} else {
-			members[left++] = members[m];
+	memcpy(ret_standing, ranked->standing, work->ranker->count);
+	for (uint32_t m = 0; m < ranked->member_count; m++) {
+		uint8_t index = ranked->member[m];
+		gs_id id = work->ranker->regions[index].id;
+
+		if (allowed && !gs_region_set_has(allowed, id)) {
+			ret_standing[index] = NOBODY;
+		} else if (id == first) {
+			ret_standing[index] = NOBODY;
+			append(work, index, GS_BEHIND_TIE);
+			work->behind = GS_BEHIND_OVERRIDE;
 		}
 	}
-	*count = left;
-	if (found)
-		work->behind = GS_BEHIND_OVERRIDE;
 }
 
-/* Those with a weight before those without; both as they stand. */
-static uint32_t weighty_ones(const struct gs_ranked_policy *ranked, const uint8_t *members,
-			     uint32_t count)
+/* Those with a weight before those without. */
+static void rank_by_turns(struct work *work, const uint8_t *standing)
 {
-	uint32_t weighty = 0;
+	uint8_t placed = work->ranking->count;
+	uint8_t some[GS_ID_MAX_REGION];
 
-	while (weighty < count && !is_last_resort(ranked, members[weighty]))
-		weighty++;
-	return weighty;
+	for (uint32_t i = 0; i < work->ranker->count; i++)
+		some[i] = standing[i] < work->ranked->weighty_count ? standing[i] : (uint8_t)NOBODY;
+	rank_set(work, some, 0);
+	if (work->ranking->count > placed)
+		work->behind = GS_BEHIND_WEIGHT;
+	for (uint32_t i = 0; i < work->ranker->count; i++)
+		some[i] = standing[i] < work->ranked->weighty_count ? (uint8_t)NOBODY : standing[i];
+	if (!is_full(work))
+		rank_set(work, some, 0);
 }
 
 void gs_rank(const struct gs_ranker *ranker, const struct gs_ranked_policy *ranked,
 	     const struct gs_region_set *allowed, gs_id first, struct gs_ranking *ret_ranking)
 {
 	struct work work;
-	uint8_t members[GS_ID_MAX_REGION];
-	uint32_t count = 0, weighty;
+	uint8_t some[GS_ID_MAX_REGION];
+	const uint8_t *standing = ranked->standing;
 
 	work.ranked = ranked;
+	work.ranker = ranker;
 	work.ranking = ret_ranking;
-	work.count = 0;
 	work.behind = GS_BEHIND_TIE;
 	work.has_bucket = false;
 	memset(ret_ranking, 0, sizeof(*ret_ranking));
-	take_keys(&work, ranker);
-	for (uint32_t m = 0; m < ranked->member_count; m++)
-		if (!allowed || gs_region_set_has(allowed, ranker->regions[ranked->member[m]].id))
-			members[count++] = ranked->member[m];
-	if (first)
-		put_first(&work, ranker, members, &count, first);
-	weighty = weighty_ones(ranked, members, count);
-	if (weighty > 0)
-		rank_members(&work, members, weighty, 0);
-	if (weighty > 0)
-		work.behind = GS_BEHIND_WEIGHT;
-	if (count > weighty && !is_full(&work))
-		rank_members(&work, members + weighty, count - weighty, 0);
+	take_criteria_here(&work);
+	if (allowed || first) {
+		take_set(&work, allowed, first, some);
+		standing = some;
+	}
+	if (ranked->weighty_count < ranked->member_count)
+		rank_by_turns(&work, standing);
+	else
+		rank_set(&work, standing, 0);
 	for (uint8_t i = 0; ranked->shares && i < ret_ranking->tied; i++)
 		ret_ranking->weight[i] = ranked->weight[ret_ranking->index[i]];
 	if (!ranked->shares && ret_ranking->tied > 1)

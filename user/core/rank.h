@@ -45,6 +45,8 @@ struct gs_ranker {
 	double vector[GS_ID_MAX_REGION][3]; /* on the unit sphere */
 	uint32_t cost[GS_ID_MAX_REGION];    /* how many regions are cheaper */
 	uint32_t unreliable[GS_ID_MAX_REGION];
+	uint8_t by_cost[GS_ID_MAX_REGION]; /* indices, sorted */
+	uint8_t by_reliability[GS_ID_MAX_REGION];
 	bool knows_distance, knows_round_trip; /* of the location */
 	uint32_t metres[GS_ID_MAX_REGION];
 	uint32_t round_trip_us[GS_ID_MAX_REGION];
@@ -57,13 +59,18 @@ struct gs_ranked_policy {
 	uint8_t count; /* criteria, GS_BY_WEIGHT left out */
 	uint8_t rank[GS_RANK_MAX];
 	bool shares; /* GS_BY_WEIGHT is among them */
-	bool has_bias;
 	uint32_t band_us;
 	uint32_t band_percent;
 	uint32_t member_count;
+	uint32_t weighty_count;		  /* members that are no last resort */
 	uint8_t member[GS_ID_MAX_REGION]; /* indices in regions: last resort last, in order, by id
 					   */
-	uint32_t place[GS_ID_MAX_REGION]; /* by index, from here on */
+	int8_t most_bias;		  /* the strongest that draws, or 0 */
+	uint8_t biased_count;
+	uint8_t biased[GS_ID_MAX_REGION];   /* indices of members that have a bias */
+	uint8_t standing[GS_ID_MAX_REGION]; /* by index, from here on: where in member[], or
+					     * UINT8_MAX */
+	uint32_t place[GS_ID_MAX_REGION];
 	int8_t bias[GS_ID_MAX_REGION];
 	uint16_t weight[GS_ID_MAX_REGION];
 };
