@@ -7,6 +7,7 @@ set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 ROUNDS=${1:-5}
 SPAN=${2:-4}
+export BUILD=${BUILD:-build}
 # The lab of a test, without its TAP.
 # shellcheck source=tests/e2e/lab.sh
 . tests/e2e/lab.sh >/dev/null

@@ -368,6 +368,39 @@ static void an_endless_body_is_given_up(void **state)
 	free(chunk);
 }
 
+/* Of any length and in pieces: what is at its very end is what the answer is about. */
+static void a_body_arrives_whole(void **state)
+{
+	static const size_t lengths[] = {16, 255, 256, 257, 511, 512, 513, 5000, 65536};
+	static const char end[] = "{\"last\": 1}";
+	struct scene *scene = *state;
+	int other = dial(scene);
+
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(lengths); i++) {
+		size_t length = lengths[i / 2], blank = length - (sizeof(end) - 1);
+		char *body = repeated("", " ", blank, end), *request;
+		bool in_pieces = i % 2;
+		int fd = dial(scene);
+
+		assert_true(asprintf(&request, POST "Content-Length: %zu\r\n\r\n", length) > 0);
+		assert_true(tell(fd, request, strlen(request)));
+		/* Each piece has been read once somebody who came after it is answered. */
+		for (size_t sent = 0; in_pieces && sent < 3; sent++) {
+			assert_true(tell(fd, body + sent * (blank / 4), blank / 4));
+			assert_true(ask(scene, other));
+		}
+		assert_true(tell(fd, body + in_pieces * 3 * (blank / 4),
+				 length - in_pieces * 3 * (blank / 4)));
+		assert_true(await(scene, fd));
+		if (!strstr(scene->answer, " 400 ") || !strstr(scene->answer, "\"field\":\"last\""))
+			fail_msg("%zu bytes: %s", length, scene->answer);
+		free(request);
+		free(body);
+		close(fd);
+	}
+	close(other);
+}
+
 /* Requests sent at once are answered in their order, on one connection. */
 static void pipelined_requests_are_answered_in_order(void **state)
 {
@@ -454,6 +487,7 @@ int main(void)
 		SCENE(one_too_many_waits),
 		SCENE(every_refusal_is_a_problem),
 		SCENE(an_endless_body_is_given_up),
+		SCENE(a_body_arrives_whole),
 		SCENE(pipelined_requests_are_answered_in_order),
 		SCENE(a_slow_request_is_ended),
 		SCENE(a_busy_connection_stays),

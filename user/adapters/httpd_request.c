@@ -12,13 +12,14 @@ enum {
 	DRAIN_MAX = 4 * GS_REST_BODY_MAX,
 };
 
-enum { PART_BYTES = 32768 };
+enum { PART_BYTES = 32768, SMALL_BYTES = 256 };
 
 /* A request while its body arrives. */
 struct pending {
-	char *body;
+	char *body; /* small, or allocated */
 	size_t length, room, dropped;
 	bool is_too_large;
+	char small[SMALL_BYTES]; /* what most bodies fit into */
 };
 
 /* ---- answers --------------------------------------------------------------------------------- */
@@ -172,26 +173,52 @@ enum MHD_Result MHD_queue_response(struct MHD_Connection *connection, unsigned i
 
 /* ---- the head -------------------------------------------------------------------------------- */
 
+/* name: a literal. Lengths first: most headers are told apart by them. */
+#define IS_NAMED(key, length, name) \
+	((length) == sizeof(name) - 1 && strncasecmp(key, name, sizeof(name) - 1) == 0)
+
 struct framing {
 	unsigned int lengths, encodings, hosts;
 	unsigned long long length; /* of the body */
 };
 
 static enum MHD_Result note_framing(void *context, enum MHD_ValueKind kind, const char *key,
-				    const char *value)
+				    size_t key_length, const char *value, size_t value_length)
 {
 	struct framing *framing = context;
 
 	(void)kind;
-	if (strcasecmp(key, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0) {
+	(void)value_length;
+	if (IS_NAMED(key, key_length, MHD_HTTP_HEADER_CONTENT_LENGTH)) {
 		framing->lengths++;
 		framing->length = value ? strtoull(value, NULL, 10) : 0;
-	} else if (strcasecmp(key, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0) {
+	} else if (IS_NAMED(key, key_length, MHD_HTTP_HEADER_TRANSFER_ENCODING)) {
 		framing->encodings++;
-	} else if (strcasecmp(key, MHD_HTTP_HEADER_HOST) == 0) {
+	} else if (IS_NAMED(key, key_length, MHD_HTTP_HEADER_HOST)) {
 		framing->hosts++;
 	}
 	return MHD_YES;
+}
+
+/* NULL: no memory. */
+static struct pending *new_pending(void)
+{
+	struct pending *pending = malloc(sizeof(*pending));
+
+	if (!pending)
+		return NULL;
+	pending->body = pending->small;
+	pending->length = pending->dropped = 0;
+	pending->room = sizeof(pending->small);
+	pending->is_too_large = false;
+	return pending;
+}
+
+static void free_pending(struct pending *pending)
+{
+	if (pending && pending->body != pending->small)
+		free(pending->body);
+	free(pending);
 }
 
 /*
@@ -203,10 +230,10 @@ static enum MHD_Result begin(struct MHD_Connection *connection, const char *vers
 {
 	struct framing framing = {0};
 
-	*request_context = calloc(1, sizeof(struct pending));
+	*request_context = new_pending();
 	if (!*request_context)
 		return MHD_NO;
-	MHD_get_connection_values(connection, MHD_HEADER_KIND, note_framing, &framing);
+	MHD_get_connection_values_n(connection, MHD_HEADER_KIND, note_framing, &framing);
 	if (framing.hosts != 1 && (framing.hosts > 1 || strcmp(version, MHD_HTTP_VERSION_1_1) == 0))
 		return refuse(connection, 400, "No host", "send Host, once");
 	if (framing.lengths + framing.encodings > 1)
@@ -241,10 +268,13 @@ static enum MHD_Result take_body(struct pending *pending, const char *bytes, siz
 		return drop(pending, length);
 	if (pending->length + length > pending->room) {
 		size_t room = 2 * (pending->length + length);
-		char *bigger = realloc(pending->body, room);
+		bool is_small = pending->body == pending->small;
+		char *bigger = realloc(is_small ? NULL : pending->body, room);
 
 		if (!bigger)
 			return drop(pending, length);
+		if (is_small)
+			memcpy(bigger, pending->small, pending->length);
 		pending->body = bigger;
 		pending->room = room;
 	}
@@ -255,44 +285,53 @@ static enum MHD_Result take_body(struct pending *pending, const char *bytes, siz
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-struct parameters {
-	struct gs_rest_parameter list[PARAMETERS_MAX];
-	uint32_t count; /* PARAMETERS_MAX + 1: too many */
+/* What a call may want to know of the head. */
+struct head {
+	struct gs_rest_parameter parameters[PARAMETERS_MAX];
+	uint32_t parameter_count; /* PARAMETERS_MAX + 1: too many */
+	const char *content_type; /* the first; NULL: none */
 };
 
-static enum MHD_Result note_parameter(void *context, enum MHD_ValueKind kind, const char *key,
-				      const char *value)
+static enum MHD_Result note_head(void *context, enum MHD_ValueKind kind, const char *key,
+				 size_t key_length, const char *value, size_t value_length)
 {
-	struct parameters *parameters = context;
+	struct head *head = context;
 
-	(void)kind;
-	if (parameters->count < PARAMETERS_MAX)
-		parameters->list[parameters->count] =
+	(void)value_length;
+	if (kind == MHD_HEADER_KIND) {
+		if (!head->content_type && IS_NAMED(key, key_length, MHD_HTTP_HEADER_CONTENT_TYPE))
+			head->content_type = value;
+		return MHD_YES;
+	}
+	if (head->parameter_count < PARAMETERS_MAX)
+		head->parameters[head->parameter_count] =
 			(struct gs_rest_parameter){key, value ? value : ""};
-	return ++parameters->count > PARAMETERS_MAX ? MHD_NO : MHD_YES;
+	return ++head->parameter_count > PARAMETERS_MAX ? MHD_NO : MHD_YES;
 }
 
 static enum MHD_Result handle(const struct gs_httpd *httpd, struct MHD_Connection *connection,
 			      const char *url, const char *method, const struct pending *pending)
 {
-	struct parameters parameters = {.count = 0};
 	struct gs_rest_response response;
 	struct gs_rest_request request;
+	struct head head;
 
-	MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, note_parameter, &parameters);
-	if (parameters.count > PARAMETERS_MAX)
+	head.parameter_count = 0;
+	head.content_type = NULL;
+	MHD_get_connection_values_n(connection, MHD_HEADER_KIND | MHD_GET_ARGUMENT_KIND, note_head,
+				    &head);
+	if (head.parameter_count > PARAMETERS_MAX)
 		return refuse(connection, 400, "Too many parameters",
 			      "a query has 8 parameters at most");
 	request = (struct gs_rest_request){
 		.method = method,
 		.path = url,
-		.content_type = MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
-							    MHD_HTTP_HEADER_CONTENT_TYPE),
+		.content_type = head.content_type,
 		.body = pending->body,
 		.length = pending->length,
 		.is_too_large = pending->is_too_large,
-		.parameters = parameters.list,
-		.parameter_count = parameters.count,
+		.parameters = head.parameters,
+		.parameter_count = head.parameter_count,
 	};
 	gs_rest_handle(httpd->api, &request, &response);
 	return respond(connection, &response);
@@ -318,13 +357,9 @@ enum MHD_Result gs_httpd_on_request(void *context, struct MHD_Connection *connec
 void gs_httpd_on_completed(void *context, struct MHD_Connection *connection, void **request_context,
 			   enum MHD_RequestTerminationCode why)
 {
-	struct pending *pending = *request_context;
-
 	(void)context;
 	(void)why;
-	if (pending)
-		free(pending->body);
-	free(pending);
+	free_pending(*request_context);
 	*request_context = NULL;
 	gs_httpd_answered(connection);
 }

@@ -13,6 +13,7 @@
 #include "user/core/service_spec.h"
 #include "user/core/snapshot.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,6 +137,12 @@ static double distance_km(const struct route *route, gs_id region_id)
 	const struct gs_region *region = gs_snapshot_region(route->state->snapshot, region_id);
 
 	return route->from && region ? gs_geo_distance_km(route->from, &region->coord) : -1.0;
+}
+
+/* winner: an index in the plan, or -1. */
+static double winner_km(const struct route *route, int winner)
+{
+	return winner < 0 ? -1.0 : distance_km(route, route->plan->region[winner]);
 }
 
 /* A breaker that is closing takes a share of the new flows; the others go where spare says. */
@@ -306,7 +313,7 @@ static void explain_first(const struct route *route, double km, char *out, size_
 	else if (km < 0)
 		snprintf(out, room, "location unknown: first usable one in the default order");
 	else
-		snprintf(out, room, "nearest usable one, %.0f km away", km);
+		snprintf(out, room, "nearest usable one, %lld km away", llrint(km));
 }
 
 /* Index in the plan, or -1. */
@@ -333,10 +340,10 @@ static void explain_moving(const struct route *route, int winner, char *out, siz
 		 lost ? why_passed(route, home) : "", lost ? "; " : "", route->moving);
 }
 
-static void explain_winner(const struct route *route, int winner, char *out, size_t room)
+/* km: winner_km. */
+static void explain_winner(const struct route *route, int winner, double km, char *out, size_t room)
 {
 	char clients[GS_OVERRIDE_TEXT_MAX];
-	double km;
 
 	if (gs_api_filled_why(&route->filled, out, room))
 		return;
@@ -344,8 +351,6 @@ static void explain_winner(const struct route *route, int winner, char *out, siz
 		snprintf(out, room, "no region of the plan is usable: packets are dropped");
 		return;
 	}
-	/* Not the plan's own distance: it is shared by all locations that rank regions alike. */
-	km = distance_km(route, route->plan->region[winner]);
 	if (route->moving[0])
 		explain_moving(route, winner, out, room);
 	else if (winner > 0)
@@ -423,7 +428,7 @@ static void add_decision(json_t *json, struct route *route, const struct gs_addr
 	int winner;
 
 	winner = pick(route, client);
-	explain_winner(route, winner, why, sizeof(why));
+	explain_winner(route, winner, winner_km(route, winner), why, sizeof(why));
 	json_object_set_new(json, "candidates", candidates);
 	gs_api_add_filled(json, &route->filled);
 	if (gs_api_is_denied(snapshot, route->service, client, why, sizeof(why)))
@@ -632,16 +637,12 @@ static void add_estimate(const struct route *route, gs_id region, double km,
 			 struct gs_route_decision *decision)
 {
 	const struct gs_tables *tables = route->state->tables;
-	const struct gs_snapshot *snapshot = tables->snapshot;
 	struct gs_latency_estimate estimate;
-	struct gs_latency_view view;
 
 	if (km < 0)
 		return;
-	gs_latency_view_init(&view, snapshot->latencies, snapshot->latency_count);
-	gs_latency_view_move(&view, &tables->locations[route->location]);
-	estimate =
-		gs_latency_view_get(&view, region, gs_model_round_trip_us((uint32_t)(km * 1000)));
+	estimate = gs_latency_view_at(&tables->latencies, &tables->locations[route->location],
+				      region, gs_model_round_trip_us((uint32_t)(km * 1000)));
 	decision->latency_ms = estimate.us / 1000.0;
 	decision->latency_source = gs_latency_source_name(estimate.source);
 }
@@ -679,12 +680,12 @@ void gs_api_decide(const struct gs_api *api, const struct gs_service *service,
 		route.usable[i] = !why_not_here(state, service, route.plan->region[i]);
 	find_move(&route, NULL);
 	winner = pick(&route, client);
-	explain_winner(&route, winner, ret_decision->reason, sizeof(ret_decision->reason));
+	km = winner_km(&route, winner);
+	explain_winner(&route, winner, km, ret_decision->reason, sizeof(ret_decision->reason));
 	if (winner < 0)
 		return;
 	region = gs_snapshot_region(state->snapshot, route.plan->region[winner]);
 	ret_decision->region = region ? region->name : NULL;
-	km = distance_km(&route, route.plan->region[winner]);
 	add_estimate(&route, route.plan->region[winner], km, ret_decision);
 }
 

@@ -3,6 +3,7 @@
 
 #include "fields.h"
 #include "ready.h"
+#include "route_plain.h"
 #include "user/base/cleanup.h"
 #include "user/base/suggest.h"
 #include "user/core/cidr.h"
@@ -19,6 +20,7 @@
 
 #define API "/api/v1/"
 enum { LIMIT_DEFAULT = 1000, LIMIT_MAX = 20000 };
+enum { SMALL_BYTES = 2048 }; /* of an answer that is written once, not first to learn its length */
 
 struct call {
 	const struct gs_api *api;
@@ -34,10 +36,13 @@ struct call {
 static void answer(struct call *call, unsigned int status, json_t *json)
 {
 	const size_t flags = JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(12);
-	size_t length = json ? json_dumpb(json, NULL, 0, flags) : 0;
+	char small[SMALL_BYTES];
+	size_t length = json ? json_dumpb(json, small, sizeof(small), flags) : 0;
 	char *body = length > 0 ? malloc(length + 1) : NULL;
 
-	if (body && json_dumpb(json, body, length, flags) == length)
+	if (body && length <= sizeof(small))
+		memcpy(body, small, length);
+	if (body && (length <= sizeof(small) || json_dumpb(json, body, length, flags) == length))
 		body[length++] = '\n'; /* for people with curl */
 	call->response->status = status;
 	call->response->body = body;
@@ -188,6 +193,19 @@ static bool is_json_type(const char *type)
 	       (!type[length] || strchr("; \t", type[length]));
 }
 
+/* False: refused. */
+static bool may_have_json(struct call *call)
+{
+	if (call->request->is_too_large)
+		refuse(call, 413, "Body too large", NULL, "a body has %d bytes at most",
+		       GS_REST_BODY_MAX);
+	else if (!is_json_type(call->request->content_type))
+		refuse(call, 415, "Not JSON", NULL, "send Content-Type: application/json");
+	else
+		return true;
+	return false;
+}
+
 /* The body as an object with nothing in it that is not known; NULL: refused. */
 static json_t *read_body(struct call *call)
 {
@@ -196,15 +214,6 @@ static json_t *read_body(struct call *call)
 	const char *key;
 	json_t *json, *value;
 
-	if (request->is_too_large) {
-		refuse(call, 413, "Body too large", NULL, "a body has %d bytes at most",
-		       GS_REST_BODY_MAX);
-		return NULL;
-	}
-	if (!is_json_type(request->content_type)) {
-		refuse(call, 415, "Not JSON", NULL, "send Content-Type: application/json");
-		return NULL;
-	}
 	json = json_loadb(request->body ? request->body : "", request->length,
 			  JSON_REJECT_DUPLICATES, &error);
 	if (!json) {
@@ -231,51 +240,74 @@ static double round_ms(double ms)
 	return (double)(long long)(ms * 10 + 0.5) / 10;
 }
 
-static void decide(struct call *call, const json_t *body)
+static void answer_decision(struct call *call, const struct gs_route_decision *decision)
 {
-	const char *client = json_string_value(json_object_get(body, "client_ip"));
-	const json_t *name = json_object_get(body, "service");
-	const struct gs_snapshot *snapshot = call->state->snapshot;
+	uint64_t generation = call->state->info.generation;
+	char plain[GS_ROUTE_PLAIN_MAX];
+	size_t length = gs_route_plain_write(decision, generation, plain);
+
+	if (length == 0) {
+		answer(call, 200,
+		       json_pack("{s:s?, s:o, s:s, s:s, s:I}", "region", decision->region,
+				 "latency_ms",
+				 decision->latency_ms < 0
+					 ? json_null()
+					 : json_real(round_ms(decision->latency_ms)),
+				 "latency_source", decision->latency_source, "reason",
+				 decision->reason, "generation", (json_int_t)generation));
+		return;
+	}
+	call->response->status = 200;
+	call->response->body = malloc(length);
+	call->response->length = call->response->body ? length : 0;
+	if (call->response->body)
+		memcpy(call->response->body, plain, length);
+}
+
+/* client, service: NULL: missing, or no text. */
+static void decide(struct call *call, const char *client, const char *name)
+{
 	const struct gs_service *service;
 	struct gs_route_decision decision;
 	struct gs_addr addr;
-	json_t *json;
 
+	if (!call->state->tables || !call->state->snapshot || !call->state->view) {
+		refuse(call, 503, "Not ready", NULL,
+		       "no generation of this daemon is in force yet");
+		return;
+	}
 	if (!client || gs_addr_parse(client, &addr) != 0) {
 		refuse(call, 400, "No client address", "client_ip", "%s",
 		       client ? "client_ip is no IPv4 or IPv6 address"
 			      : "client_ip is missing, or no text");
 		return;
 	}
-	service = json_is_string(name)
-			  ? gs_snapshot_service_named(snapshot, json_string_value(name))
-			  : NULL;
+	service = name ? gs_snapshot_service_named(call->state->snapshot, name) : NULL;
 	if (!service) {
-		refuse(call, json_is_string(name) ? 404 : 400, "No such service", "service", "%s",
-		       json_is_string(name) ? "no service has this name"
-					    : "service is missing, or no text");
+		refuse(call, name ? 404 : 400, "No such service", "service", "%s",
+		       name ? "no service has this name" : "service is missing, or no text");
 		return;
 	}
 	gs_api_decide(call->api, service, &addr, &decision);
-	json = json_pack("{s:s?, s:o, s:s, s:s, s:I}", "region", decision.region, "latency_ms",
-			 decision.latency_ms < 0 ? json_null()
-						 : json_real(round_ms(decision.latency_ms)),
-			 "latency_source", decision.latency_source, "reason", decision.reason,
-			 "generation", (json_int_t)call->state->info.generation);
-	answer(call, 200, json);
+	answer_decision(call, &decision);
 }
 
 static void post_route(struct call *call)
 {
-	json_t *body = knows_parameters(call, NULL, 0) ? read_body(call) : NULL;
+	const struct gs_rest_request *request = call->request;
+	struct gs_route_question question;
+	json_t *body;
 
-	if (!body)
+	if (!knows_parameters(call, NULL, 0) || !may_have_json(call))
 		return;
-	if (!call->state->tables || !call->state->snapshot || !call->state->view)
-		refuse(call, 503, "Not ready", NULL,
-		       "no generation of this daemon is in force yet");
-	else
-		decide(call, body);
+	if (request->body && gs_route_plain_read(request->body, request->length, &question)) {
+		decide(call, question.client_ip, question.service);
+		return;
+	}
+	body = read_body(call);
+	if (body)
+		decide(call, json_string_value(json_object_get(body, "client_ip")),
+		       json_string_value(json_object_get(body, "service")));
 	json_decref(body);
 }
 

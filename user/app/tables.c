@@ -976,6 +976,8 @@ int gs_tables_make(const struct gs_tables_sources *sources, struct gs_tables **r
 	tables->geo = sources->geo;
 	tables->asn = sources->asn;
 	tables->seed = sources->snapshot->selection_seed;
+	gs_latency_view_init(&tables->latencies, sources->snapshot->latencies,
+			     sources->snapshot->latency_count);
 	build.tables = tables;
 	result = run(&build);
 	free(build.members);
@@ -1029,18 +1031,17 @@ uint64_t gs_tables_geo_digest(const struct gs_tables *tables)
 static const struct gs_table_override *find_override(const struct gs_tables *tables,
 						     const struct gs_addr *client)
 {
-	for (int length = gs_addr_is_v4(client) ? 32 : 128; length >= 0; length--) {
-		struct gs_table_override key = {.prefix = gs_prefix_make(client, (uint8_t)length)};
-		const struct gs_table_override *found =
-			tables->override_count
-				? bsearch(&key, tables->overrides, tables->override_count,
-					  sizeof(*tables->overrides), compare_overrides)
-				: NULL;
+	const struct gs_table_override *found = NULL;
 
-		if (found)
-			return found;
+	if (tables->override_count == 0)
+		return NULL;
+	for (int length = gs_addr_is_v4(client) ? 32 : 128; length >= 0 && !found; length--) {
+		struct gs_table_override key = {.prefix = gs_prefix_make(client, (uint8_t)length)};
+
+		found = bsearch(&key, tables->overrides, tables->override_count,
+				sizeof(*tables->overrides), compare_overrides);
 	}
-	return NULL;
+	return found;
 }
 
 /* As the packet path: an override of the IPv6 prefix is nearer to what people wrote. */

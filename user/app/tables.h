@@ -44,6 +44,7 @@ struct gs_tables {
 	uint32_t override_count; /* sorted, IPv4 first */
 	struct gs_table_override *overrides;
 	uint32_t asks; /* GS_ASK_*: of the snapshot's access rules and regions' limits */
+	struct gs_latency_view latencies; /* the snapshot's, of no location yet: for _view_at */
 
 	uint32_t row_count;
 	uint32_t location_stride; /* location_count rounded up to GS_BLOCK_U16 */

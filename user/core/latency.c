@@ -279,10 +279,10 @@ void gs_latency_view_move(struct gs_latency_view *view, const struct gs_location
 	}
 }
 
-struct gs_latency_estimate gs_latency_view_get(const struct gs_latency_view *view, gs_id region,
-					       uint32_t model_us)
+/* row: the one that says what the region takes; NULL: none does. */
+static struct gs_latency_estimate estimate_by(const struct gs_latency_view *view,
+					      const struct gs_latency *row, uint32_t model_us)
 {
-	const struct gs_latency *row = view->best[region];
 	struct gs_latency_estimate estimate = {.row = row};
 	int64_t us;
 
@@ -303,6 +303,41 @@ struct gs_latency_estimate gs_latency_view_get(const struct gs_latency_view *vie
 	estimate.us = us > 0 ? (uint32_t)us : 1;
 	estimate.more_us = (int32_t)((int64_t)estimate.us - model_us);
 	return estimate;
+}
+
+struct gs_latency_estimate gs_latency_view_get(const struct gs_latency_view *view, gs_id region,
+					       uint32_t model_us)
+{
+	return estimate_by(view, view->best[region], model_us);
+}
+
+/* Of this place and region; NULL: none. */
+static const struct gs_latency *find_row(const struct gs_latency_view *view, const char *place,
+					 gs_id region)
+{
+	const struct gs_latency *found = NULL;
+
+	for (uint32_t at = first_of(view->rows, view->count, place); is_of(view, at, place); at++)
+		if (view->rows[at].region == region &&
+		    value_of(view, &view->rows[at]) != GS_LATENCY_NONE)
+			found = &view->rows[at];
+	return found;
+}
+
+struct gs_latency_estimate gs_latency_view_at(const struct gs_latency_view *view,
+					      const struct gs_location *location, gs_id region,
+					      uint32_t model_us)
+{
+	const struct gs_latency *row = NULL;
+	struct gs_latency_places places;
+
+	if (view->count == 0)
+		return estimate_by(view, NULL, model_us);
+	gs_latency_places_of(location, &places);
+	for (int level = GS_LATENCY_CELL; level >= GS_LATENCY_PROBES && !row; level--)
+		if (*places.name[level])
+			row = find_row(view, places.name[level], region);
+	return estimate_by(view, row, model_us);
 }
 
 static void move_view(void *self, uint16_t id, const struct gs_location *location)

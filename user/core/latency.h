@@ -96,6 +96,10 @@ void gs_latency_view_move(struct gs_latency_view *view, const struct gs_location
 /* model_us: of the location and region, or GS_ROUND_TRIP_UNKNOWN. region <= GS_ID_MAX_REGION. */
 struct gs_latency_estimate gs_latency_view_get(const struct gs_latency_view *view, gs_id region,
 					       uint32_t model_us);
+/* As if moved there, for one region only: the view may be where it likes. */
+struct gs_latency_estimate gs_latency_view_at(const struct gs_latency_view *view,
+					      const struct gs_location *location, gs_id region,
+					      uint32_t model_us);
 /* How many of a hundred clients still go by the values before, of rows that have changed: all such
  * rows go on together. 0: there is none. */
 uint8_t gs_latency_before_percent(const struct gs_latency *rows, uint32_t count);
