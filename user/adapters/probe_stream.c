@@ -5,9 +5,8 @@
 #include "probe_tls.h"
 
 #include <errno.h>
-#include <linux/tcp.h> /* glibc's has no tcpi_min_rtt */
 #include <netinet/in.h>
-#include <stddef.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 
 #define READ_BYTES 4096
@@ -202,28 +201,35 @@ static bool begin_tls(struct probe *probe, enum gs_probe_class *ret_class)
 	return shake(probe, ret_class) || watch(probe, ret_class);
 }
 
-/* From the SYN to its answer, by the kernel's own clock; 0: it has not measured it. */
-static uint32_t handshake_us(int fd)
-{
-	struct tcp_info info = {.tcpi_min_rtt = 0};
-	socklen_t size = sizeof(info);
-
-	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) ||
-	    size < offsetof(struct tcp_info, tcpi_min_rtt) + sizeof(info.tcpi_min_rtt) ||
-	    info.tcpi_min_rtt == UINT32_MAX)
-		return 0;
-	return info.tcpi_min_rtt;
-}
-
-static bool take_connection(struct probe *probe, enum gs_probe_class *ret_class)
+static int error_of(int fd)
 {
 	int error = 0;
 	socklen_t size = sizeof(error);
 
-	if (getsockopt(probe->io.fd, SOL_SOCKET, SO_ERROR, &error, &size))
-		error = errno;
-	if (!error)
-		probe->rtt_us = handshake_us(probe->io.fd);
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) ? errno : error;
+}
+
+/*
+ * 0, or why there is no connection. *ret_rtt_us: from the SYN to its answer, by the kernel's own
+ * clock; 0: it has not measured it. Of a connection that stands one question tells both.
+ */
+static int ask_kernel(int fd, uint32_t *ret_rtt_us)
+{
+	struct tcp_info info = {.tcpi_state = 0};
+	socklen_t size = sizeof(info);
+	bool is_told = !getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size);
+	bool stands = info.tcpi_state == TCP_ESTABLISHED || info.tcpi_state == TCP_CLOSE_WAIT;
+	int error = is_told && stands ? 0 : error_of(fd);
+
+	if (!error && is_told)
+		*ret_rtt_us = info.tcpi_rtt;
+	return error;
+}
+
+static bool take_connection(struct probe *probe, enum gs_probe_class *ret_class)
+{
+	int error = ask_kernel(probe->io.fd, &probe->rtt_us);
+
 	if (error || probe->target.spec.kind == GS_PROBE_TCP) {
 		*ret_class = error ? gs_probe_class_of_answer(error) : GS_PROBE_OK;
 		return true;
