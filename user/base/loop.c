@@ -21,8 +21,9 @@
 
 _Static_assert(GS_LOOP_READABLE == EPOLLIN, "the kernel's word");
 
-/* TIMERS_US: thousands of timers may be due at once; descriptors have a turn between them. */
-enum { TURN_EVENTS = 64, SIGNALS_MAX = 8, TIMERS_US = 10000 };
+/* TIMERS_US: thousands of timers may be due at once; descriptors have a turn between them, which
+ * must be long enough for the answers to as many probes as those timers send. */
+enum { TURN_EVENTS = 256, SIGNALS_MAX = 8, TIMERS_US = 10000 };
 
 /* Shorter callbacks are not told apart by processor time: to read it is a system call. */
 enum { CPU_STEP_US = 1000 };
