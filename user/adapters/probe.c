@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The prober port. Each probe is on its own: a fresh connection, socket or command. Whatever ends
- * a connection closes it by RST, some after a farewell: no side keeps a TIME_WAIT for it.
+ * The prober port. Each probe is on its own: a fresh connection, datagram socket or command.
+ * Whatever ends a connection does so by RST, some after a farewell: no side keeps a TIME_WAIT for
+ * it.
  */
 #include "adapters.h"
 #include "probe_exec.h"
@@ -25,6 +26,9 @@
 /* A timeout that is noticed this much too late (1/5: 20 %) tells of us, not of the target. */
 #define LATE_SHARE 5
 #define TIMER_SLACK_US 2000 /* what timers are rounded by */
+/* Sockets kept between probes: 4 KB of the kernel's memory each. */
+#define IDLE_MAX 4096
+#define IDLE_SHARE 4 /* 1/4 of the descriptors there may be */
 
 /* ---- ends ------------------------------------------------------------------------------------ */
 
@@ -53,6 +57,7 @@ void gs_probe_finish(struct probe *probe, enum gs_probe_class result)
 	uint64_t token = probe->token, took_us = gs_now_us() - probe->start_us;
 	uint32_t rtt_us = probe->rtt_us;
 
+	probe->is_good = result == GS_PROBE_OK;
 	free_probe(probe); /* first: the callee may do anything */
 	prober->events->on_result(prober->context, token, result,
 				  took_us < UINT32_MAX ? (uint32_t)took_us : UINT32_MAX, rtt_us);
@@ -259,21 +264,30 @@ static void close_prober(void *self)
 		free_probe(probe);
 	}
 	gs_probe_farewells_end(prober);
+	gs_probe_sockets_end(prober);
 	gs_exec_free(prober->exec);
 	gs_tls_trust_free(prober->trust);
 	free(prober);
 }
 
 /* A mass outage has `fall` probes or more of every target under way: with too few descriptors we
- * would see trouble of our own where the targets are dead. As many as we may have, then. */
-static void raise_descriptor_limit(void)
+ * would see trouble of our own where the targets are dead. As many as we may have, then: how many.
+ */
+static rlim_t raise_descriptor_limit(void)
 {
-	struct rlimit limit;
+	struct rlimit limit, raised;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit))
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit); /* if not: -EMFILE says so, later */
+		return 0;
+	raised = (struct rlimit){.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
+	/* If not: -EMFILE says so, later. */
+	return setrlimit(RLIMIT_NOFILE, &raised) ? limit.rlim_cur : raised.rlim_cur;
+}
+
+static uint32_t idle_limit(rlim_t descriptors)
+{
+	return descriptors / IDLE_SHARE < IDLE_MAX ? (uint32_t)(descriptors / IDLE_SHARE)
+						   : IDLE_MAX;
 }
 
 int gs_probe_open(struct gs_loop *loop, const struct gs_probe_settings *settings,
@@ -288,7 +302,7 @@ int gs_probe_open(struct gs_loop *loop, const struct gs_probe_settings *settings
 		snprintf(error->text, sizeof(error->text), "prober: out of memory");
 		return -ENOMEM;
 	}
-	raise_descriptor_limit();
+	prober->idle.limit = idle_limit(raise_descriptor_limit());
 	prober->loop = loop;
 	prober->detour = settings->detour;
 	if (getrandom(&prober->random, sizeof(prober->random), GRND_NONBLOCK) < 0)

@@ -13,9 +13,17 @@
 struct farewell;
 struct gs_exec;
 struct gs_grpc;
+struct gs_probe_socket;
 struct gs_tls;
 struct gs_tls_trust;
 struct probe;
+
+/* Sockets that wait for the next probe of their backend. */
+struct gs_probe_idle {
+	struct gs_probe_socket *oldest, *newest;
+	struct gs_probe_socket *of[GS_MAX_BACKENDS];
+	uint32_t count, limit;
+};
 
 struct prober {
 	struct gs_loop *loop;
@@ -28,6 +36,7 @@ struct prober {
 	const struct gs_detour *detour; /* NULL: none */
 	struct farewell *farewells;	/* connections that wait for their end */
 	uint32_t farewell_count;
+	struct gs_probe_idle idle;
 };
 
 /* How some kinds of probes are made. */
@@ -68,11 +77,13 @@ struct probe {
 	enum gs_probe_class result;
 	uint32_t received; /* bytes */
 	uint32_t rtt_us;   /* of the network alone; 0: not known */
+	bool is_good;	   /* it is over, and the target answered as it should */
 	bool is_through;   /* the tunnel, by `detour` */
 	struct gs_detour_way detour;
 	/* streams */
-	bool has_ended;	    /* the server has sent all it will */
-	struct gs_tls *tls; /* NULL: plain */
+	struct gs_probe_socket *socket; /* whose fd io has; NULL: io's own */
+	bool has_ended;			/* the server has sent all it will */
+	struct gs_tls *tls;		/* NULL: plain */
 	struct gs_grpc *grpc;
 	struct gs_http_answer http;
 	/* packets */
@@ -99,6 +110,19 @@ int gs_probe_direct(const struct probe *probe, int fd);
 /* Takes the probe's connection over, its fd is -1 then; or leaves it, to be closed at once. */
 void gs_probe_farewell(struct probe *probe);
 void gs_probe_farewells_end(struct prober *prober);
+/* A socket that is non-blocking and closes by RST; or -errno. */
+int gs_probe_open_socket(int family);
+/*
+ * The same, for a probe to its target's address: one of an earlier probe, if there is one, as
+ * probe->socket. Whatever happens to it is told to gs_probe_on_edge once, if it is watched; that
+ * may be of the connection before.
+ */
+int gs_probe_socket_take(struct probe *probe, int family);
+int gs_probe_socket_watch(struct probe *probe);
+void gs_probe_on_edge(struct probe *probe, uint32_t epoll_events);
+/* Ends its connection by RST and keeps it if the probe was good. Harmless if it has none. */
+void gs_probe_socket_leave(struct probe *probe);
+void gs_probe_sockets_end(struct prober *prober);
 /* Of errno: of a connect() that failed at once, of an answer. */
 enum gs_probe_class gs_probe_class_of_connect(int error);
 enum gs_probe_class gs_probe_class_of_answer(int error);

@@ -5,9 +5,8 @@
 #include "probe_tls.h"
 
 #include <errno.h>
-#include <linux/tcp.h> /* glibc's has no tcpi_min_rtt */
 #include <netinet/in.h>
-#include <stddef.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 
 #define READ_BYTES 4096
@@ -177,6 +176,19 @@ static bool take_answer(struct probe *probe, enum gs_probe_class *ret_class)
 	return probe->received > RECEIVED_MAX || take_raw(probe, bytes, (size_t)got, ret_class);
 }
 
+/* Until there is no more. */
+static bool take_all(struct probe *probe, enum gs_probe_class *ret_class)
+{
+	uint32_t before;
+
+	do {
+		before = probe->received;
+		if (take_answer(probe, ret_class))
+			return true;
+	} while (probe->received != before);
+	return false;
+}
+
 /* ---- connecting ------------------------------------------------------------------------------ */
 
 static bool watch(struct probe *probe, enum gs_probe_class *ret_class)
@@ -202,35 +214,50 @@ static bool begin_tls(struct probe *probe, enum gs_probe_class *ret_class)
 	return shake(probe, ret_class) || watch(probe, ret_class);
 }
 
-/* From the SYN to its answer, by the kernel's own clock; 0: it has not measured it. */
-static uint32_t handshake_us(int fd)
-{
-	struct tcp_info info = {.tcpi_min_rtt = 0};
-	socklen_t size = sizeof(info);
-
-	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) ||
-	    size < offsetof(struct tcp_info, tcpi_min_rtt) + sizeof(info.tcpi_min_rtt) ||
-	    info.tcpi_min_rtt == UINT32_MAX)
-		return 0;
-	return info.tcpi_min_rtt;
-}
-
-static bool take_connection(struct probe *probe, enum gs_probe_class *ret_class)
+static int error_of(int fd)
 {
 	int error = 0;
 	socklen_t size = sizeof(error);
 
-	if (getsockopt(probe->io.fd, SOL_SOCKET, SO_ERROR, &error, &size))
-		error = errno;
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) ? errno : error;
+}
+
+/*
+ * 0, or why there is no connection; EINPROGRESS: there may be one yet. *ret_rtt_us: from the SYN to
+ * its answer, by the kernel's own clock; 0: it has not measured it. Of a connection that stands one
+ * question tells both.
+ */
+static int ask_kernel(int fd, uint32_t *ret_rtt_us)
+{
+	struct tcp_info info = {.tcpi_state = 0};
+	socklen_t size = sizeof(info);
+	int error;
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size))
+		return errno;
+	if (info.tcpi_state == TCP_ESTABLISHED || info.tcpi_state == TCP_CLOSE_WAIT) {
+		*ret_rtt_us = info.tcpi_rtt;
+		return 0;
+	}
+	error = error_of(fd);
 	if (!error)
-		probe->rtt_us = handshake_us(probe->io.fd);
+		error = info.tcpi_state == TCP_CLOSE ? ECONNRESET : EINPROGRESS;
+	return error;
+}
+
+static bool take_connection(struct probe *probe, enum gs_probe_class *ret_class)
+{
+	int error = ask_kernel(probe->io.fd, &probe->rtt_us);
+
+	if (error == EINPROGRESS)
+		return false;
 	if (error || probe->target.spec.kind == GS_PROBE_TCP) {
 		*ret_class = error ? gs_probe_class_of_answer(error) : GS_PROBE_OK;
 		return true;
 	}
 	if (has_tls(probe))
 		return begin_tls(probe, ret_class);
-	return ask(probe, ret_class) || watch(probe, ret_class);
+	return ask(probe, ret_class) || (!probe->socket && watch(probe, ret_class));
 }
 
 /* Is this turn to end soon? What is ready stays so. */
@@ -252,6 +279,20 @@ static void on_ready(struct gs_io *io, uint32_t epoll_events)
 		gs_probe_finish(probe, result);
 }
 
+/* What came before the request was sent is told only once, with the connection. */
+void gs_probe_on_edge(struct probe *probe, uint32_t epoll_events)
+{
+	enum gs_probe_class result;
+	bool is_over = false;
+
+	if (probe->stage == STAGE_CONNECTING)
+		is_over = take_connection(probe, &result);
+	if (!is_over && probe->stage == STAGE_ASKED && (epoll_events & ~(uint32_t)EPOLLOUT))
+		is_over = take_all(probe, &result);
+	if (is_over)
+		gs_probe_finish(probe, result);
+}
+
 /* Each in its own turn: there may be thousands. */
 static void on_trust(void *context)
 {
@@ -268,16 +309,26 @@ static void on_trust(void *context)
 	}
 }
 
-/* A socket that is non-blocking and closes by RST; or -errno. */
-static int open_socket(int family)
+/* In the clear and by no tunnel. */
+static bool is_plain(const struct probe *probe)
 {
-	static const struct linger no_linger = {.l_onoff = 1, .l_linger = 0};
-	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	enum gs_probe_kind kind = probe->target.spec.kind;
 
-	if (fd < 0)
-		return -errno;
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &no_linger, sizeof(no_linger));
-	return fd;
+	return !probe->is_through && (kind == GS_PROBE_TCP || kind == GS_PROBE_HTTP);
+}
+
+static int open_connection(struct probe *probe, int family)
+{
+	probe->io.on_ready = on_ready;
+	probe->io.fd = is_plain(probe) ? gs_probe_socket_take(probe, family)
+				       : gs_probe_open_socket(family);
+	return probe->io.fd < 0 ? probe->io.fd : gs_probe_direct(probe, probe->io.fd);
+}
+
+static int watch_connection(struct probe *probe)
+{
+	return probe->socket ? gs_probe_socket_watch(probe)
+			     : gs_loop_io_set(probe->prober->loop, &probe->io, EPOLLOUT);
 }
 
 static int begin(struct probe *probe)
@@ -285,7 +336,7 @@ static int begin(struct probe *probe)
 	struct prober *prober = probe->prober;
 	struct sockaddr_storage address;
 	socklen_t size = gs_probe_aim(probe, &address);
-	int fd, ret = 0;
+	int ret = 0;
 
 	if (has_tls(probe) && !prober->trust)
 		ret = gs_tls_trust_new(prober->loop, on_trust, prober, &prober->trust);
@@ -293,17 +344,13 @@ static int begin(struct probe *probe)
 		ret = gs_tls_trust_ask(prober->trust, &probe->target.spec);
 	if (ret && ret != -EINPROGRESS)
 		return ret;
-	fd = open_socket(address.ss_family);
-	if (fd < 0)
-		return fd;
-	probe->io.fd = fd;
-	probe->io.on_ready = on_ready;
-	ret = gs_probe_direct(probe, fd);
+	ret = open_connection(probe, address.ss_family);
 	if (ret)
 		return ret;
 	/* Connected at once (it happens on loopback) is told by EPOLLOUT as well. */
-	if (connect(fd, (const struct sockaddr *)&address, size) == 0 || errno == EINPROGRESS)
-		return gs_loop_io_set(prober->loop, &probe->io, EPOLLOUT);
+	if (connect(probe->io.fd, (const struct sockaddr *)&address, size) == 0 ||
+	    errno == EINPROGRESS)
+		return watch_connection(probe);
 	gs_probe_fail(probe, gs_probe_class_of_connect(errno));
 	return 0;
 }
@@ -318,9 +365,10 @@ static bool look(struct probe *probe, enum gs_probe_class *ret_class)
 	case STAGE_CONNECTING:
 		if (!gs_probe_is_ready(probe, EPOLLOUT))
 			return false;
-		if (!take_connection(probe, ret_class))
-			*ret_class = GS_PROBE_LOCAL;
-		return true;
+		if (take_connection(probe, ret_class))
+			return true;
+		*ret_class = GS_PROBE_LOCAL;
+		return probe->stage != STAGE_CONNECTING;
 	default:
 		return gs_probe_is_ready(probe, EPOLLIN) && take_answer(probe, ret_class);
 	}
@@ -332,6 +380,7 @@ static void done(struct probe *probe)
 	gs_tls_close(probe->tls);
 	if (probe->is_through && probe->stage == STAGE_ASKED && !probe->has_ended)
 		gs_probe_farewell(probe);
+	gs_probe_socket_leave(probe);
 }
 
 const struct probe_way gs_probe_streams = {.begin = begin, .look = look, .done = done};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Timers are a binary heap ordered by due time, 1-based so that index 0 can mean "not set"; the
- * nearest one arms the timerfd. Descriptors that are cleared while their events of the same turn
+ * Timers are a binary heap ordered by due time, 1-based so that index 0 can mean "not set"; epoll
+ * waits until the nearest one. Descriptors that are cleared while their events of the same turn
  * wait are taken out of that turn.
  */
 #include "loop.h"
@@ -17,13 +17,22 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
-#include <sys/timerfd.h>
 #include <time.h>
 
 _Static_assert(GS_LOOP_READABLE == EPOLLIN, "the kernel's word");
 
-/* TIMERS_US: thousands of timers may be due at once; descriptors have a turn between them. */
-enum { TURN_EVENTS = 64, SIGNALS_MAX = 8, TIMERS_US = 10000 };
+/* TIMERS_US: thousands of timers may be due at once; descriptors have a turn between them, which
+ * must be long enough for the answers to as many probes as those timers send. */
+enum { TURN_EVENTS = 256, SIGNALS_MAX = 8, TIMERS_US = 10000 };
+
+/* Shorter callbacks are not told apart by processor time: to read it is a system call. */
+enum { CPU_STEP_US = 1000 };
+
+/* When it is due stands beside it: most of those compared are touched for nothing else. */
+struct heap_entry {
+	uint64_t due_ms;
+	struct gs_timer *timer;
+};
 
 struct signal_handler {
 	int signal;
@@ -37,14 +46,14 @@ struct gs_loop {
 	uint64_t now_ms;
 	uint32_t lag_ms;
 	struct gs_loop_calls calls;
+	uint64_t cpu_us;    /* the thread's processor time, as read last */
+	uint32_t unread_us; /* what callbacks took since */
 
 	struct epoll_event turn[TURN_EVENTS];
 	int turn_count, turn_at;
 
-	struct gs_timer **heap; /* [1 .. timer_count] */
+	struct heap_entry *heap; /* [1 .. timer_count] */
 	uint32_t timer_count, timer_room;
-	struct gs_io timer_io;
-	uint64_t armed_ms; /* 0: not armed */
 
 	struct signal_handler handlers[SIGNALS_MAX];
 	unsigned int handler_count;
@@ -93,21 +102,21 @@ uint32_t gs_loop_take_lag_ms(struct gs_loop *loop)
 
 const uint32_t gs_loop_took_ms[GS_LOOP_TOOK_BUCKETS] = {1, 2, 5, 10, 20, 50, 100, 0};
 
-struct call {
-	uint64_t began_us, cpu_us;
-};
-
-static uint64_t thread_cpu_us(void)
+static void read_cpu(struct gs_loop *loop)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	loop->cpu_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	loop->unread_us = 0;
 }
 
-static struct call begin_call(void)
+/* When it begins. */
+static uint64_t begin_call(struct gs_loop *loop)
 {
-	return (struct call){.began_us = gs_now_us(), .cpu_us = thread_cpu_us()};
+	if (loop->unread_us > CPU_STEP_US)
+		read_cpu(loop);
+	return gs_now_us();
 }
 
 static uint32_t clip(uint64_t us)
@@ -126,11 +135,26 @@ static void tell_stall(const void *callback, uint32_t us, uint32_t cpu_us)
 		       (unsigned long)((uintptr_t)callback - (uintptr_t)place.dli_fbase));
 }
 
-static void end_call(struct gs_loop *loop, const struct call *call, const void *callback)
+/* Of a callback that took so long: no more than that, and exactly only if it is long itself. */
+static uint32_t cpu_of_call(struct gs_loop *loop, uint32_t us)
+{
+	uint64_t before_us = loop->cpu_us + loop->unread_us;
+
+	if (us <= CPU_STEP_US) {
+		loop->unread_us += us;
+		return us;
+	}
+	read_cpu(loop);
+	if (loop->cpu_us < before_us)
+		return 0;
+	return loop->cpu_us - before_us < us ? (uint32_t)(loop->cpu_us - before_us) : us;
+}
+
+static void end_call(struct gs_loop *loop, uint64_t began_us, const void *callback)
 {
 	struct gs_loop_calls *calls = &loop->calls;
-	uint32_t us = clip(gs_now_us() - call->began_us);
-	uint32_t cpu_us = clip(thread_cpu_us() - call->cpu_us);
+	uint32_t us = clip(gs_now_us() - began_us);
+	uint32_t cpu_us = cpu_of_call(loop, us);
 	uint32_t bucket = 0;
 
 	while (gs_loop_took_ms[bucket] && us > gs_loop_took_ms[bucket] * 1000)
@@ -177,20 +201,20 @@ void gs_loop_io_clear(struct gs_loop *loop, struct gs_io *io)
 
 /* ---- timers ---------------------------------------------------------------------------------- */
 
-static void place(struct gs_loop *loop, uint32_t at, struct gs_timer *timer)
+static void place(struct gs_loop *loop, uint32_t at, struct heap_entry entry)
 {
-	loop->heap[at] = timer;
-	timer->heap_index_ = at;
+	loop->heap[at] = entry;
+	entry.timer->heap_index_ = at;
 }
 
-static void sift_up(struct gs_loop *loop, uint32_t at, struct gs_timer *timer)
+static void sift_up(struct gs_loop *loop, uint32_t at, struct heap_entry entry)
 {
-	for (; at > 1 && loop->heap[at / 2]->due_ms_ > timer->due_ms_; at /= 2)
+	for (; at > 1 && loop->heap[at / 2].due_ms > entry.due_ms; at /= 2)
 		place(loop, at, loop->heap[at / 2]);
-	place(loop, at, timer);
+	place(loop, at, entry);
 }
 
-static void sift_down(struct gs_loop *loop, uint32_t at, struct gs_timer *timer)
+static void sift_down(struct gs_loop *loop, uint32_t at, struct heap_entry entry)
 {
 	for (;;) {
 		uint32_t child = 2 * at;
@@ -198,96 +222,103 @@ static void sift_down(struct gs_loop *loop, uint32_t at, struct gs_timer *timer)
 		if (child > loop->timer_count)
 			break;
 		if (child < loop->timer_count &&
-		    loop->heap[child + 1]->due_ms_ < loop->heap[child]->due_ms_)
+		    loop->heap[child + 1].due_ms < loop->heap[child].due_ms)
 			child++;
-		if (loop->heap[child]->due_ms_ >= timer->due_ms_)
+		if (loop->heap[child].due_ms >= entry.due_ms)
 			break;
 		place(loop, at, loop->heap[child]);
 		at = child;
 	}
-	place(loop, at, timer);
+	place(loop, at, entry);
+}
+
+/* Where there is room for it now. */
+static void settle(struct gs_loop *loop, uint32_t at, struct heap_entry entry)
+{
+	if (at > 1 && loop->heap[at / 2].due_ms > entry.due_ms)
+		sift_up(loop, at, entry);
+	else
+		sift_down(loop, at, entry);
 }
 
 void gs_loop_timer_clear(struct gs_loop *loop, struct gs_timer *timer)
 {
 	uint32_t at = timer->heap_index_;
-	struct gs_timer *last;
+	struct heap_entry last;
 
 	if (at == 0)
 		return;
 	timer->heap_index_ = 0;
 	last = loop->heap[loop->timer_count--];
-	if (last == timer)
-		return;
-	if (at > 1 && loop->heap[at / 2]->due_ms_ > last->due_ms_)
-		sift_up(loop, at, last);
-	else
-		sift_down(loop, at, last);
+	if (last.timer != timer)
+		settle(loop, at, last);
+}
+
+static int make_room(struct gs_loop *loop)
+{
+	uint32_t room = loop->timer_room ? loop->timer_room * 2 : 64;
+	struct heap_entry *heap;
+
+	if (loop->timer_count + 1 < loop->timer_room)
+		return 0;
+	heap = realloc(loop->heap, room * sizeof(*heap));
+	if (!heap)
+		return -ENOMEM;
+	loop->heap = heap;
+	loop->timer_room = room;
+	return 0;
 }
 
 int gs_loop_timer_set(struct gs_loop *loop, struct gs_timer *timer, uint32_t delay_ms)
 {
-	gs_loop_timer_clear(loop, timer);
-	if (loop->timer_count + 1 >= loop->timer_room) {
-		uint32_t room = loop->timer_room ? loop->timer_room * 2 : 64;
-		struct gs_timer **heap = realloc(loop->heap, room * sizeof(struct gs_timer *));
+	struct heap_entry entry = {.timer = timer};
 
-		if (!heap)
-			return -ENOMEM;
-		loop->heap = heap;
-		loop->timer_room = room;
-	}
 	/* From the clock, not from the turn's start: a long turn must not shorten what follows. */
-	timer->due_ms_ = gs_now_us() / 1000 + delay_ms;
-	sift_up(loop, ++loop->timer_count, timer);
+	entry.due_ms = timer->due_ms_ = gs_now_us() / 1000 + delay_ms;
+	if (timer->heap_index_ != 0) {
+		settle(loop, timer->heap_index_, entry);
+		return 0;
+	}
+	if (make_room(loop))
+		return -ENOMEM;
+	sift_up(loop, ++loop->timer_count, entry);
 	return 0;
-}
-
-/* The timerfd rings when the nearest timer is due. Absolute, so a late turn cannot shift it. */
-static void arm(struct gs_loop *loop)
-{
-	uint64_t due_ms = loop->timer_count > 0 ? loop->heap[1]->due_ms_ : 0;
-	struct itimerspec when = {
-		.it_value = {.tv_sec = (time_t)(due_ms / 1000),
-			     .tv_nsec = (long)(due_ms % 1000) * 1000000},
-	};
-
-	if (due_ms == loop->armed_ms)
-		return;
-	loop->armed_ms = due_ms;
-	timerfd_settime(loop->timer_io.fd, TFD_TIMER_ABSTIME, &when, NULL);
 }
 
 static void run_timers(struct gs_loop *loop)
 {
 	uint64_t due_ms = loop->now_ms, until_us = gs_now_us() + TIMERS_US;
 
-	while (!loop->stopping && gs_now_us() < until_us && loop->timer_count > 0 &&
-	       loop->heap[1]->due_ms_ <= due_ms) {
-		struct gs_timer *timer = loop->heap[1];
-		void (*on_due)(struct gs_timer * timer);
-		struct call call;
-		uint64_t late_ms = gs_now_us() / 1000 - timer->due_ms_;
+	while (!loop->stopping && loop->timer_count > 0 && loop->heap[1].due_ms <= due_ms) {
+		struct gs_timer *timer = loop->heap[1].timer;
+		void (*on_due)(struct gs_timer * timer) = timer->on_due; /* it may be gone after */
+		uint64_t began_us = begin_call(loop);
+		uint64_t late_ms = began_us / 1000 - timer->due_ms_;
 
+		if (began_us >= until_us)
+			return;
 		if (late_ms > loop->lag_ms)
 			loop->lag_ms = late_ms < UINT32_MAX ? (uint32_t)late_ms : UINT32_MAX;
-		on_due = timer->on_due; /* the timer may be gone after it */
 		gs_loop_timer_clear(loop, timer);
-		call = begin_call();
 		on_due(timer);
-		end_call(loop, &call, (const void *)on_due);
+		end_call(loop, began_us, (const void *)on_due);
 	}
 }
 
-/* Due timers run at the end of the turn; here the descriptor is only quietened. */
-static void on_timerfd(struct gs_io *io, uint32_t epoll_events)
+/* Events of a turn: as soon as there are any, or the nearest timer is due. Their number, or -1. */
+static int wait_turn(struct gs_loop *loop)
 {
-	struct gs_loop *loop = io->context;
-	uint64_t expirations;
+	uint64_t due_us, now_us, rest_us;
+	struct timespec rest;
 
-	(void)epoll_events;
-	if (read(io->fd, &expirations, sizeof(expirations)) > 0)
-		loop->armed_ms = 0;
+	if (loop->timer_count == 0)
+		return epoll_wait(loop->epoll_fd, loop->turn, TURN_EVENTS, -1);
+	due_us = loop->heap[1].due_ms * 1000;
+	now_us = gs_now_us();
+	rest_us = due_us > now_us ? due_us - now_us : 0;
+	rest = (struct timespec){.tv_sec = (time_t)(rest_us / 1000000),
+				 .tv_nsec = (long)(rest_us % 1000000) * 1000};
+	return epoll_pwait2(loop->epoll_fd, loop->turn, TURN_EVENTS, &rest, NULL);
 }
 
 /* ---- signals --------------------------------------------------------------------------------- */
@@ -384,7 +415,7 @@ static void on_done(struct gs_io *io, uint32_t epoll_events)
 	for (;;) {
 		void (*done)(struct gs_job * job);
 		struct gs_job *job;
-		struct call call;
+		uint64_t began_us;
 
 		pthread_mutex_lock(&loop->lock);
 		job = take_first(&loop->finished);
@@ -392,9 +423,9 @@ static void on_done(struct gs_io *io, uint32_t epoll_events)
 		if (!job)
 			return;
 		done = job->done;
-		call = begin_call();
+		began_us = begin_call(loop);
 		done(job);
-		end_call(loop, &call, (const void *)done);
+		end_call(loop, began_us, (const void *)done);
 	}
 }
 
@@ -438,10 +469,6 @@ static int open_all(struct gs_loop *loop)
 	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (loop->epoll_fd < 0)
 		return -errno;
-	err = add_own(loop, &loop->timer_io,
-		      timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), on_timerfd);
-	if (err)
-		return err;
 	err = add_own(loop, &loop->signal_io,
 		      signalfd(-1, &loop->signals, SFD_NONBLOCK | SFD_CLOEXEC), on_signalfd);
 	if (err)
@@ -459,7 +486,7 @@ int gs_loop_new(struct gs_loop **ret_loop)
 
 	if (!loop)
 		return -ENOMEM;
-	loop->epoll_fd = loop->timer_io.fd = loop->signal_io.fd = loop->done_io.fd = -1;
+	loop->epoll_fd = loop->signal_io.fd = loop->done_io.fd = -1;
 	sigemptyset(&loop->signals);
 	pthread_mutex_init(&loop->lock, NULL);
 	pthread_cond_init(&loop->wake, NULL);
@@ -491,8 +518,7 @@ void gs_loop_free(struct gs_loop *loop)
 		return;
 	gs_loop_end_worker(loop);
 	for (uint32_t i = 1; i <= loop->timer_count; i++)
-		loop->heap[i]->heap_index_ = 0;
-	gs_close_fd(&loop->timer_io.fd);
+		loop->heap[i].timer->heap_index_ = 0;
 	gs_close_fd(&loop->signal_io.fd);
 	gs_close_fd(&loop->done_io.fd);
 	gs_close_fd(&loop->epoll_fd);
@@ -510,26 +536,25 @@ void gs_loop_stop(struct gs_loop *loop)
 static void call_ready(struct gs_loop *loop, struct gs_io *io, uint32_t epoll_events)
 {
 	void (*on_ready)(struct gs_io * io, uint32_t epoll_events) = io->on_ready;
-	struct call call;
+	uint64_t began_us;
 
 	/* The jobs that are done are measured one by one. */
 	if (io == &loop->done_io) {
 		on_ready(io, epoll_events);
 		return;
 	}
-	call = begin_call();
+	began_us = begin_call(loop);
 	on_ready(io, epoll_events);
-	end_call(loop, &call, (const void *)on_ready);
+	end_call(loop, began_us, (const void *)on_ready);
 }
 
 int gs_loop_run(struct gs_loop *loop)
 {
 	loop->stopping = false;
+	read_cpu(loop);
 	while (!loop->stopping) {
-		int count;
+		int count = wait_turn(loop);
 
-		arm(loop);
-		count = epoll_wait(loop->epoll_fd, loop->turn, TURN_EVENTS, -1);
 		if (count < 0 && errno != EINTR)
 			return -errno;
 		loop->now_ms = gs_now_us() / 1000;

@@ -67,7 +67,9 @@ extern const uint32_t
 struct gs_loop_calls {
 	uint64_t took[GS_LOOP_TOOK_BUCKETS]; /* how many took so long */
 	uint64_t total_us;
-	uint32_t worst_us, worst_cpu_us; /* not of the same call, as a rule */
+	/* Not of the same call, as a rule. Processor time is right to a millisecond or two: of
+	 * calls that took less than one it is the time they took. */
+	uint32_t worst_us, worst_cpu_us;
 	uint64_t stalls;
 };
 /* Lives as long as the loop. */
