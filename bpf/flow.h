@@ -162,9 +162,10 @@ __attribute__((noinline)) int gs_flow_has_room(const struct gs_turn *turn)
 	return (int)has_room;
 }
 
-/* Writes the flow's entry, flags included; 0: its bucket holds only flows in use. */
-GS_INLINE int gs_flow_remember(__u64 table_hash, __u32 flow_mask, __u32 now, __u16 backend,
-			       __u32 proven)
+/* Writes the flow's entry, flags included; 0: its bucket holds only flows in use. A function of its
+ * own: in gs_pick there is no stack for it. */
+__attribute__((noinline)) int gs_flow_remember(__u64 table_hash, __u32 flow_mask, __u32 now,
+					       __u16 backend, __u32 proven)
 {
 	volatile __u64 *bucket = gs_flow_bucket(table_hash, flow_mask);
 	const __u32 tag = gs_flow_tag(table_hash);
@@ -219,13 +220,13 @@ GS_INLINE struct gs_flow_places gs_flow_look(volatile __u64 *bucket, __u32 tag)
 
 #pragma unroll
 	for (__u32 way = 0; way < GS_FLOW_WAYS; way++) {
-		__u64 word = bucket[way];
-		__u64 is_own = gs_flow_is_zero((__u32)word ^ tag) & is_first;
+		union gs_flow_bits entry = {.word = bucket[way]};
+		__u64 is_own = gs_flow_is_zero(entry.as.tag ^ tag) & is_first;
 
-		places.own |= word & -is_own;
+		places.own |= entry.word & -is_own;
 		places.at |= way & (__u32)-is_own;
 		is_first ^= is_own;
-		is_full &= ~gs_flow_is_zero((__u32)word);
+		is_full &= ~gs_flow_is_zero(entry.as.tag);
 		places.empty += (__u32)is_full;
 	}
 	return places;

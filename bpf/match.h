@@ -50,10 +50,13 @@ GS_INLINE int gs_match_is(const struct gs_service_cached *cached,
 			  const struct gs_match_words *words, const struct gs_meta_value *found)
 {
 	const __u64 *key = (const __u64 *)cached;
-	const __u64 stamp = (__u64)cached->active << 32 | GS_MAPS_VERSION;
+	const union {
+		__u32 half[2];
+		__u64 word;
+	} stamp = {.half = {GS_MAPS_VERSION, cached->active}};
 
 	return !((key[0] ^ words->word[0]) | (key[1] ^ words->word[1]) | (key[2] ^ words->word[2]) |
-		 (stamp ^ *(const volatile __u64 *)found)) &&
+		 (stamp.word ^ *(const volatile __u64 *)found)) &&
 	       cached->epoch;
 }
 

@@ -129,10 +129,13 @@ GS_INLINE int gs_plain_send(struct xdp_md *ctx, __u16 length, __u8 family, __u8 
 			    __u64 table_hash, struct gs_outcome *outcome)
 {
 	const struct gs_packet packet = {.length = length, .family = family, .ds = ds};
+	const gs_wire32 *mac = (const gs_wire32 *)hop->dst_mac; /* src_mac follows */
 	enum gs_reason reason;
 	struct gs_head head;
 
-	gs_forward_head(ctx, &packet, hop, &head);
+	head.mac[0] = mac[0];
+	head.mac[1] = mac[1];
+	head.mac[2] = mac[2];
 	head.tag_bytes = 0;
 	/* there is no room: gs_forward says so */
 	if (bpf_xdp_adjust_head(ctx, -(int)gs_outer_size(backend)))
@@ -168,9 +171,9 @@ __attribute__((noinline)) int gs_express_fault(__u32 service, __u32 reason, __u3
 
 /* ---- what is not decided at once ---------------------------------------------------------------
  *
- * A packet of the lane that begins or proves a flow, or whose flow has to move, goes on in a
- * function behind the first one, not in it: each would have the other's stack. Between them it lies
- * in this CPU's scratch.
+ * A packet of the lane that begins a flow, or needs more than to be sent, goes on in functions
+ * behind the first one, not in it: each would have the other's stack. Between them it lies in this
+ * CPU's scratch.
  */
 struct gs_pending {
 	struct gs_plain plain;
@@ -178,10 +181,11 @@ struct gs_pending {
 	__u64 table_hash;
 	__u64 entry; /* gs_flow_find's; of a SYN nobody has asked yet */
 	__u32 now;
-	__u32 at;  /* slot of the generation in force */
-	__u32 row; /* the service's, in `routes` */
+	__u32 at;    /* slot of the generation in force */
+	__u32 row;   /* the service's, in `routes` */
+	__u32 epoch; /* of services, under which all this was found */
 	__u8 watch;
-	__u8 _pad[3];
+	__u8 _pad[7];
 	/* gs_express_decide's: on the stack of those it calls there is no room */
 	struct gs_packet packet;
 	struct gs_turn turn;

@@ -121,7 +121,16 @@ struct {
 	__type(value, struct gs_service_cached);
 } service_cache SEC(".maps");
 
-/* Room for what the express lane unfolds (express.h): the stack has none. Of nobody's concern. */
+/* The same, of clients. (straight.h) */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, GS_CLIENT_CACHE);
+	__type(key, __u32);
+	__type(value, struct gs_client_cached);
+} client_cache SEC(".maps");
+
+/* Room for what the express lane leaves undecided (struct gs_pending in plain.h): the stack has
+ * none. Of nobody's concern. */
 struct gs_scratch {
 	__u64 word[40];
 };

@@ -422,6 +422,20 @@ struct gs_ring_block {
 	__u16 backend[GS_BLOCK_U16];
 };
 
+/*
+ * `client_cache`: of clients that each CPU has lately decided a new flow of, what does not depend
+ * on the flow: entry of `routes`, the region their draw falls to, its pool. Direct-mapped by a hash
+ * of the address; good while the stamp is that of meta and service.
+ */
+#define GS_CLIENT_CACHE 4096u /* entries, 160 KB a CPU; a power of two */
+struct gs_client_cached {
+	__u64 src[2]; /* as in struct gs_service_key */
+	__u64 stamp;  /* meta's services_epoch, slot of the generation, service; 0: empty */
+	__u32 route;
+	__u32 region;
+	struct gs_pool_value pool;
+};
+
 /* ---- usable words ----------------------------------------------------------------------------*/
 
 enum gs_usable_state {

@@ -145,6 +145,8 @@ static void change_meta(struct edge_pair *pair, uint64_t *seed)
 {
 	uint32_t kind = edge_pair_draw(seed, 3), asks = edge_pair_draw(seed, 2);
 	const struct gs_fill fill = {.away = 30000, .room = 100, .spare = 50, .shed = 20000};
+	static const uint32_t samples[] = {0, 1, 4};
+	uint32_t one_in = samples[edge_pair_draw(seed, 3)];
 
 	set_region_limit(pair, &used);
 	for (int e = 0; e < EDGES; e++) {
@@ -154,6 +156,7 @@ static void change_meta(struct edge_pair *pair, uint64_t *seed)
 			meta.active = 1;
 		else if (kind == 1)
 			meta.generation[0].asks |= asks ? GS_ASK_REGION_LIMITS : 0;
+		meta.handshake_one_in = one_in;
 		xdp_edge_set_meta(&pair->edge[e], &meta);
 		if (kind == 1 && !asks)
 			xdp_edge_access(&pair->edge[e], 0, "203.0.113.0", 24, 0, false);

@@ -93,7 +93,7 @@ static struct packet random_packet(uint64_t *seed)
 			      [is_odd ? 6 + edge_pair_draw(seed, 5) : edge_pair_draw(seed, 6)],
 		.dst = targets[is_v6][edge_pair_draw(seed, 6)],
 		.protocol = edge_pair_draw(seed, 3) ? IPPROTO_TCP : IPPROTO_UDP,
-		.sport = 1000,
+		.sport = (uint16_t)(1000 + edge_pair_draw(seed, 4)),
 		.dport = ports[edge_pair_draw(seed, ARRAY_SIZE(ports))],
 		.flags = flags[edge_pair_draw(seed, ARRAY_SIZE(flags))],
 		.ds = (uint8_t)edge_pair_draw(seed, 256),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * That packets take the express lane at all, and that what it has cached of services holds no
- * longer than it may. Whether it decides as the whole way does is in test_express.c.
+ * That packets take the express lane at all, and that what it has cached of services and clients
+ * holds no longer than it may. Whether it decides as the whole way does is in test_express.c.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -175,7 +175,8 @@ static void test_only_plain_services_take_the_lane(void **state)
 	xdp_edge_set(&edge, GS_MAP_SERVICES, &key, &services[0].value);
 }
 
-/* Only the lane unfolds packets into `scratch`. Was the pattern in it written over? */
+/* Only the lane leaves packets in `scratch`: those it does not decide at once. Was the pattern in
+ * it written over? */
 static bool unfolds(const struct packet *packet, enum gs_reason want)
 {
 	static uint64_t before[MAX_CPUS * SCRATCH_WORDS], after[MAX_CPUS * SCRATCH_WORDS];
@@ -193,12 +194,19 @@ static bool unfolds(const struct packet *packet, enum gs_reason want)
 static void test_new_flows_take_the_lane(void **state)
 {
 	struct packet first = client(1, SYN), syn = client(2, SYN), ack = client(2, ACK);
-	struct gs_meta_value looked_on = first_meta;
+	struct gs_meta_value looked_on = first_meta, sampled = first_meta;
 
 	(void)state;
 	assert_false(unfolds(&first, GS_REASON_tx_new)); /* its service is not cached yet */
 	assert_true(unfolds(&syn, GS_REASON_tx_new));
-	assert_true(unfolds(&ack, GS_REASON_tx_flow)); /* proves it */
+	assert_false(unfolds(&ack, GS_REASON_tx_flow)); /* proves it, and is sent at once */
+	assert_false(unfolds(&ack, GS_REASON_tx_flow));
+	sampled.handshake_one_in = 1;
+	xdp_edge_set_meta(&edge, &sampled);
+	assert_false(unfolds(&first, GS_REASON_tx_new));
+	syn = client(3, SYN), ack = client(3, ACK);
+	assert_true(unfolds(&syn, GS_REASON_tx_new));
+	assert_true(unfolds(&ack, GS_REASON_tx_flow)); /* it has a round trip to tell */
 	assert_false(unfolds(&ack, GS_REASON_tx_flow));
 	xdp_edge_forget(&edge);
 	looked_on.monitor_until_ns = LOOKED_ON;
@@ -292,6 +300,105 @@ static void test_flip(void **state)
 	assert_int_equal(expect("new, back", &syn, GS_REASON_tx_new).region, 1);
 }
 
+/* ---- clients ----------------------------------------------------------------------------------
+ */
+
+/* Clients whose draws are in `client_cache`, of this service, on all CPUs. */
+static unsigned clients_cached(uint32_t service)
+{
+	static struct gs_client_cached cpus[MAX_CPUS];
+	unsigned count = 0;
+
+	for (uint32_t i = 0; i < GS_CLIENT_CACHE; i++) {
+		xdp_edge_get(&edge, "client_cache", &i, cpus);
+		for (int cpu = 0; cpu < libbpf_num_possible_cpus(); cpu++)
+			count += cpus[cpu].stamp && (cpus[cpu].stamp & 0xffff) == service;
+	}
+	return count;
+}
+
+/* New flows of the client 192.0.2.1 to a service, `count` of them: where they go. */
+static void expect_client(const char *dst, uint16_t dport, uint16_t first, uint16_t count,
+			  uint32_t service, uint32_t region, uint64_t seed)
+{
+	for (uint16_t i = 0; i < count; i++) {
+		struct packet syn = packet_build(&(struct packet_spec){
+			.dst = dst, .dport = dport, .sport = (uint16_t)(first + i), .flags = SYN});
+		struct gs_flow_tuple tuple = edge_tuple(&syn);
+		struct xdp_result result = expect("client", &syn, GS_REASON_tx_new);
+
+		assert_int_equal(result.service, service);
+		assert_int_equal(result.region, region);
+		assert_int_equal(result.backend,
+				 edge_expect_backend_in(&edge, &tuple, service, region, seed));
+	}
+}
+
+/* With its second flow the client is known, and goes where the generation in force has it: each has
+ * its own rings and its own first region, and nothing outlives a flip. */
+static void test_clients_follow_the_generation(void **state)
+{
+	(void)state;
+	xdp_edge_fill(&edge, 1, 3, 0x77, true);
+	for (uint16_t turn = 0; turn < 6; turn++) {
+		xdp_edge_flip(&edge, turn % 2);
+		expect_client("198.51.100.10", 80, (uint16_t)(100 + turn * 20), 20, SERVICE_WEB4,
+			      turn % 2 ? 2 : 1, turn % 2 ? 0x77 : 0x5eed);
+		assert_int_equal(clients_cached(SERVICE_WEB4), 1);
+	}
+	xdp_edge_fill(&edge, 1, 2, 0x5eee, false);
+	xdp_edge_flip(&edge, 0);
+}
+
+/* A slot filled anew while it is not in force, too. */
+static void test_clients_of_a_slot_filled_again(void **state)
+{
+	(void)state;
+	for (uint16_t turn = 0; turn < 4; turn++) {
+		xdp_edge_fill(&edge, 1, 3u + turn, 0x77u + turn, turn % 2);
+		xdp_edge_flip(&edge, 1);
+		expect_client("198.51.100.10", 80, (uint16_t)(300 + turn * 20), 20, SERVICE_WEB4,
+			      turn % 2 ? 2 : 1, 0x77u + turn);
+		xdp_edge_flip(&edge, 0);
+	}
+	xdp_edge_fill(&edge, 1, 2, 0x5eee, false);
+}
+
+/* One client of several services: each has its own pools. */
+static void test_clients_of_each_service(void **state)
+{
+	(void)state;
+	for (uint16_t turn = 0; turn < 8; turn++) {
+		expect_client("198.51.100.10", 80, (uint16_t)(500 + turn * 4), 4, SERVICE_WEB4, 1,
+			      0x5eed);
+		assert_int_equal(clients_cached(SERVICE_WEB4), 1);
+		expect_client("198.51.100.11", 443, (uint16_t)(600 + turn * 4), 4, SERVICE_EXACT, 1,
+			      0x5eed);
+		assert_int_equal(clients_cached(SERVICE_EXACT), 1);
+	}
+}
+
+/* What changes in place is asked of every new flow: a known client leaves a region that is down,
+ * and a backend. */
+static void test_clients_heed_words(void **state)
+{
+	static const struct gs_usable_word down = {.state = GS_USABLE_DOWN};
+	const uint32_t member = edge_backend_id(SERVICE_WEB4, 1, 0);
+
+	(void)state;
+	expect_client("198.51.100.10", 80, 700, 8, SERVICE_WEB4, 1, 0x5eed);
+	xdp_edge_set_backend(&edge, member, down);
+	expect_client("198.51.100.10", 80, 710, 8, SERVICE_WEB4, 1, 0x5eed);
+	xdp_edge_set_backend(&edge, member, edge_up);
+	xdp_edge_set_region(&edge, 1, down);
+	expect_client("198.51.100.10", 80, 720, 8, SERVICE_WEB4, 2, 0x5eed);
+	xdp_edge_set_region(&edge, 1, edge_up);
+	xdp_edge_set_pool(&edge, SERVICE_WEB4, 1, down);
+	expect_client("198.51.100.10", 80, 730, 8, SERVICE_WEB4, 2, 0x5eed);
+	xdp_edge_set_pool(&edge, SERVICE_WEB4, 1, edge_up);
+	expect_client("198.51.100.10", 80, 740, 8, SERVICE_WEB4, 1, 0x5eed);
+}
+
 /* Without a look at the counters. The action. */
 static uint32_t run(const struct packet *packet)
 {
@@ -350,6 +457,10 @@ int main(void)
 		LANE_TEST(test_changed_service),
 		LANE_TEST(test_removed_service),
 		LANE_TEST(test_flip),
+		LANE_TEST(test_clients_follow_the_generation),
+		LANE_TEST(test_clients_of_a_slot_filled_again),
+		LANE_TEST(test_clients_of_each_service),
+		LANE_TEST(test_clients_heed_words),
 		LANE_TEST(test_every_port),
 	};
 
