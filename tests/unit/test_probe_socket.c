@@ -17,6 +17,7 @@
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -270,6 +271,49 @@ static void what_is_told_late(void **state)
 	close(listener);
 }
 
+static void cancel(struct scene *scene)
+{
+	struct gs_prober *prober = &scene->probes.prober;
+
+	prober->ops->cancel(prober->self, scene->target.backend);
+}
+
+/* Who is probed no more has no socket kept, either. */
+static void a_backend_that_is_gone(void **state)
+{
+	struct scene *scene = *state;
+	int descriptors = count_descriptors();
+
+	assert_int_equal(probe_scene_ask(&scene->probes, &scene->target), GS_PROBE_OK);
+	assert_int_equal(count_descriptors(), descriptors + 1);
+	cancel(scene);
+	assert_int_equal(count_descriptors(), descriptors);
+	cancel(scene);
+	assert_int_equal(probe_scene_ask(&scene->probes, &scene->target), GS_PROBE_OK);
+}
+
+/* No descriptors are left: the socket that waits for another backend makes room. */
+static void no_descriptors(void **state)
+{
+	struct scene *scene = *state;
+	struct gs_probe_target other = scene->target;
+	int taken[64], count = 0;
+	struct rlimit limit, few;
+
+	other.backend = scene->target.backend + 1;
+	assert_int_equal(probe_scene_ask(&scene->probes, &other), GS_PROBE_OK);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	few = (struct rlimit){.rlim_cur = 40, .rlim_max = limit.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	while (count < 64 && (taken[count] = dup(scene->listener)) >= 0)
+		count++;
+	assert_int_equal(errno, EMFILE);
+	assert_int_equal(probe_scene_ask(&scene->probes, &scene->target), GS_PROBE_OK);
+	while (count > 0)
+		close(taken[--count]);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -281,6 +325,8 @@ int main(void)
 		TEST(bytes_left_unread),
 		TEST(another_address),
 		TEST(what_is_told_late),
+		TEST(a_backend_that_is_gone),
+		TEST(no_descriptors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

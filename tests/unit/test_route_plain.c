@@ -106,6 +106,13 @@ static void questions(void **state)
 		{"{\"Client_ip\":\"1.2.3.4\",\"service\":\"web\"}", false},
 		{"{\"client_ip \":\"1.2.3.4\",\"service\":\"web\"}", false},
 		{"\xef\xbb\xbf{\"client_ip\":\"1.2.3.4\",\"service\":\"web\"}", false},
+		/* A text that is none, and its key again. */
+		{"{\"client_ip\":\"1.2.3.4\",\"service\":,\"service\":\"web\"}", false},
+		{"{\"service\":\"web\",\"client_ip\":,\"client_ip\":\"1.2.3.4\"}", false},
+		{"{\"service\":,\"service\":,\"service\":\"web\",\"client_ip\":\"1.2.3.4\"}",
+		 false},
+		{"{\"client_ip\":\"1.2.3.4\",\"service\":\"ab\\,\"service\":\"web\"}", false},
+		{"{\"client_ip\":\"1.2.3.4\",\"service\":\"ab\x01,\"service\":\"web\"}", false},
 		{"", false},
 		{" ", false},
 	};

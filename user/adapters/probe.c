@@ -219,6 +219,7 @@ static int probe_target(void *self, const struct gs_probe_target *target, uint64
 
 	if (!way)
 		return -EINVAL;
+	gs_probe_sockets_age(prober);
 	probe = calloc(1, sizeof(*probe));
 	if (!probe)
 		return -ENOMEM;
@@ -253,6 +254,7 @@ static void cancel(void *self, gs_id backend)
 		if (probe->target.backend == backend)
 			free_probe(probe);
 	}
+	gs_probe_sockets_cancel(prober, backend);
 }
 
 static void close_prober(void *self)

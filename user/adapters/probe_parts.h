@@ -110,8 +110,8 @@ int gs_probe_direct(const struct probe *probe, int fd);
 /* Takes the probe's connection over, its fd is -1 then; or leaves it, to be closed at once. */
 void gs_probe_farewell(struct probe *probe);
 void gs_probe_farewells_end(struct prober *prober);
-/* A socket that is non-blocking and closes by RST; or -errno. */
-int gs_probe_open_socket(int family);
+/* A socket that is non-blocking and closes by RST; or -errno. An idle one may have to go for it. */
+int gs_probe_open_socket(struct prober *prober, int family);
 /*
  * The same, for a probe to its target's address: one of an earlier probe, if there is one, as
  * probe->socket. Whatever happens to it is told to gs_probe_on_edge once, if it is watched; that
@@ -122,6 +122,9 @@ int gs_probe_socket_watch(struct probe *probe);
 void gs_probe_on_edge(struct probe *probe, uint32_t epoll_events);
 /* Ends its connection by RST and keeps it if the probe was good. Harmless if it has none. */
 void gs_probe_socket_leave(struct probe *probe);
+/* Closes what has been idle for long, a few at a time; what is kept of this backend; all. */
+void gs_probe_sockets_age(struct prober *prober);
+void gs_probe_sockets_cancel(struct prober *prober, gs_id backend);
 void gs_probe_sockets_end(struct prober *prober);
 /* Of errno: of a connect() that failed at once, of an answer. */
 enum gs_probe_class gs_probe_class_of_connect(int error);

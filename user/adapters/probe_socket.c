@@ -17,6 +17,7 @@
 
 /* Idle for so long: the backend is probed no more, or so rarely that it does not matter. */
 #define IDLE_MS 10000
+#define AGED_AT_ONCE 8 /* a probe: nothing to notice, and more than come to be idle meanwhile */
 
 struct gs_probe_socket {
 	struct prober *prober;
@@ -27,17 +28,6 @@ struct gs_probe_socket {
 	uint64_t idle_ms; /* since when */
 	struct gs_probe_socket *older, *newer;
 };
-
-int gs_probe_open_socket(int family)
-{
-	static const struct linger no_linger = {.l_onoff = 1, .l_linger = 0};
-	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return -errno;
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &no_linger, sizeof(no_linger));
-	return fd;
-}
 
 static void free_socket(struct gs_probe_socket *socket)
 {
@@ -81,14 +71,42 @@ static void take_idle(struct gs_probe_socket *socket)
 	idle->count--;
 }
 
-static void drop_oldest(struct prober *prober)
+static void drop(struct gs_probe_socket *socket)
 {
-	struct gs_probe_socket *oldest = prober->idle.oldest;
+	take_idle(socket);
+	free_socket(socket);
+}
 
-	if (oldest && gs_loop_now_ms(prober->loop) - oldest->idle_ms > IDLE_MS) {
-		take_idle(oldest);
-		free_socket(oldest);
+void gs_probe_sockets_age(struct prober *prober)
+{
+	uint64_t now_ms = gs_loop_now_ms(prober->loop);
+
+	for (int i = 0; i < AGED_AT_ONCE && prober->idle.oldest &&
+			now_ms - prober->idle.oldest->idle_ms > IDLE_MS;
+	     i++)
+		drop(prober->idle.oldest);
+}
+
+void gs_probe_sockets_cancel(struct prober *prober, gs_id backend)
+{
+	if (backend < GS_MAX_BACKENDS && prober->idle.of[backend])
+		drop(prober->idle.of[backend]);
+}
+
+int gs_probe_open_socket(struct prober *prober, int family)
+{
+	static const struct linger no_linger = {.l_onoff = 1, .l_linger = 0};
+	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	/* of no more descriptors those that wait for healthy backends go first */
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE) && prober->idle.oldest) {
+		drop(prober->idle.oldest);
+		fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	}
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &no_linger, sizeof(no_linger));
+	return fd;
 }
 
 /* ---- a probe's ------------------------------------------------------------------------------- */
@@ -119,7 +137,7 @@ static struct gs_probe_socket *find_idle(const struct probe *probe)
 static int new_socket(const struct probe *probe, int family, struct gs_probe_socket **ret_socket)
 {
 	struct gs_probe_socket *socket = calloc(1, sizeof(*socket));
-	int fd = socket ? gs_probe_open_socket(family) : -ENOMEM;
+	int fd = socket ? gs_probe_open_socket(probe->prober, family) : -ENOMEM;
 
 	if (fd < 0) {
 		free(socket);
@@ -139,8 +157,7 @@ int gs_probe_socket_take(struct probe *probe, int family)
 	int ret;
 
 	if (probe->target.backend >= GS_MAX_BACKENDS)
-		return gs_probe_open_socket(family);
-	drop_oldest(probe->prober);
+		return gs_probe_open_socket(probe->prober, family);
 	socket = find_idle(probe);
 	if (!socket) {
 		ret = new_socket(probe, family, &socket);
@@ -180,10 +197,6 @@ void gs_probe_socket_leave(struct probe *probe)
 
 void gs_probe_sockets_end(struct prober *prober)
 {
-	while (prober->idle.oldest) {
-		struct gs_probe_socket *socket = prober->idle.oldest;
-
-		take_idle(socket);
-		free_socket(socket);
-	}
+	while (prober->idle.oldest)
+		drop(prober->idle.oldest);
 }

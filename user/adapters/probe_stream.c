@@ -158,9 +158,12 @@ static bool take_raw(struct probe *probe, const char *bytes, size_t count,
 static bool take_answer(struct probe *probe, enum gs_probe_class *ret_class)
 {
 	char bytes[READ_BYTES];
-	ssize_t got = recv(probe->io.fd, bytes, sizeof(bytes), 0);
+	ssize_t got;
 
-	if (got < 0 && (errno == EAGAIN || errno == EINTR))
+	do
+		got = recv(probe->io.fd, bytes, sizeof(bytes), 0);
+	while (got < 0 && errno == EINTR);
+	if (got < 0 && errno == EAGAIN)
 		return false;
 	probe->has_ended = got <= 0;
 	if (got < 0) {
@@ -321,7 +324,7 @@ static int open_connection(struct probe *probe, int family)
 {
 	probe->io.on_ready = on_ready;
 	probe->io.fd = is_plain(probe) ? gs_probe_socket_take(probe, family)
-				       : gs_probe_open_socket(family);
+				       : gs_probe_open_socket(probe->prober, family);
 	return probe->io.fd < 0 ? probe->io.fd : gs_probe_direct(probe, probe->io.fd);
 }
 

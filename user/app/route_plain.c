@@ -64,15 +64,19 @@ bool gs_route_plain_read(const char *body, size_t length, struct gs_route_questi
 		if (!take(&scan, has_client || has_service ? ',' : '{') ||
 		    !take_text(&scan, key, sizeof(key)) || !take(&scan, ':'))
 			return false;
-		if (!has_client && strcmp(key, "client_ip") == 0)
-			has_client =
-				take_text(&scan, question.client_ip, sizeof(question.client_ip));
-		else if (!has_service && strcmp(key, "service") == 0)
-			has_service = take_text(&scan, question.service, sizeof(question.service));
-		else
+		if (!has_client && strcmp(key, "client_ip") == 0) {
+			if (!take_text(&scan, question.client_ip, sizeof(question.client_ip)))
+				return false;
+			has_client = true;
+		} else if (!has_service && strcmp(key, "service") == 0) {
+			if (!take_text(&scan, question.service, sizeof(question.service)))
+				return false;
+			has_service = true;
+		} else {
 			return false;
-	} while (has_client != has_service);
-	if (!has_client || !has_service || !take(&scan, '}'))
+		}
+	} while (!has_client || !has_service);
+	if (!take(&scan, '}'))
 		return false;
 	skip_blank(&scan);
 	if (scan.at != scan.end)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The one event loop (epoll, timerfd, signalfd) and its one worker thread. Everything except jobs'
+ * The one event loop (epoll, signalfd) and its one worker thread. Everything except jobs'
  * run() happens on the loop's thread. Callbacks may add and remove anything, themselves included.
  */
 #pragma once
