@@ -2,7 +2,7 @@
 /*
  * Step 4b, of a flow that the table does not know: location -> plan -> region -> ring. A pure
  * function of (generation, usable words, fill words, packet), but for limits and trials that it
- * takes; user/core/plan.c has the same draw.
+ * takes; user/core/plan.c has the same draw, and straight.h its ordinary case.
  */
 #pragma once
 

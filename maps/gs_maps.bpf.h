@@ -121,7 +121,7 @@ struct {
 	__type(value, struct gs_service_cached);
 } service_cache SEC(".maps");
 
-/* The same, of clients. (straight.h) */
+/* The same, of clients (bpf/straight.h). */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, GS_CLIENT_CACHE);

@@ -51,6 +51,7 @@ check headers tests/lint/headers.sh
 check text tests/lint/text.sh
 check man tests/lint/man.sh
 check reasons tests/lint/reasons.sh
+check stack tests/lint/stack.sh
 check shellcheck shellcheck -x "${sh_files[@]}"
 check vagrantfile ruby -c vagrant/Vagrantfile
 check clang-format clang-format --dry-run -Werror "${c_files[@]}"
