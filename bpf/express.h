@@ -44,6 +44,7 @@ GS_INLINE void gs_express_turn(const struct gs_pending *flow, const struct gs_me
 	ret_turn->table_hash = flow->table_hash;
 	ret_turn->now = flow->now;
 	ret_turn->watch = flow->watch;
+	ret_turn->demand = flow->demand;
 	ret_turn->at = at;
 	ret_turn->service = flow->service.service;
 	ret_turn->flow_mask = found->flow_mask;
@@ -55,33 +56,37 @@ GS_INLINE void gs_express_turn(const struct gs_pending *flow, const struct gs_me
 	ret_turn->priority = flow->service.priority;
 }
 
-/* What gs_straight has left, from gs_pick on. The action, or GS_EXPRESS_NO. */
+/* What gs_straight has left, from gs_pick or gs_forward on. The action, or GS_EXPRESS_NO. */
 __attribute__((noinline)) int gs_express_decide(struct xdp_md *ctx)
 {
 	struct gs_pending *flow = gs_pending();
 	const struct gs_backend_value *backend;
 	const struct gs_meta_value *found;
 	const struct gs_hop_value *hop;
-	union gs_flow_bits known;
-	__u8 watch = 0;
 	enum gs_reason reason;
 	__u32 zero = 0, id;
+	__u64 entry = 0;
+	__u8 watch = 0;
 	int picked, sent;
 
 	found = bpf_map_lookup_elem(&meta, &zero);
 	if (!flow || !found)
 		return GS_EXPRESS_NO;
 	gs_plain_unfold(&flow->plain, &flow->packet);
-	known.word = flow->entry;
-	if (gs_is_syn(flow->plain.tcp_flags))
-		known.word =
-			gs_flow_find(flow->table_hash, found->flow_mask, flow->now, 1, 0, &watch);
-	if (!known.as.tag && gs_is_martian(&flow->packet))
-		return GS_EXPRESS_NO;
+	picked = flow->picked;
+	if (!picked) {
+		entry = flow->entry;
+		if (gs_is_syn(flow->plain.tcp_flags))
+			entry = gs_flow_find(flow->table_hash, found->flow_mask, flow->now, 1, 0,
+					     &watch);
+		if (!entry && gs_is_martian(&flow->packet))
+			return GS_EXPRESS_NO;
+	}
 	gs_express_turn(flow, found, &flow->turn);
 	__builtin_memset(&flow->outcome, 0, sizeof(flow->outcome));
 	flow->outcome.service = flow->turn.service;
-	picked = gs_pick(&flow->turn, &flow->packet, &flow->service, known.word);
+	if (!picked)
+		picked = gs_pick(&flow->turn, &flow->packet, &flow->service, entry);
 	reason = (enum gs_reason)(picked & GS_PICKED_REASON);
 	id = (__u32)picked >> GS_PICKED_BACKEND;
 	if (!id)
@@ -212,6 +217,8 @@ GS_INLINE int gs_express_plain(struct xdp_md *ctx, const struct gs_plain *plain)
 	rest->row = cached->row;
 	rest->epoch = cached->epoch;
 	rest->watch = watch;
+	rest->demand = 0;
+	rest->picked = 0;
 	return GS_EXPRESS_DECIDE;
 }
 

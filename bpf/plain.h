@@ -181,9 +181,11 @@ struct gs_pending {
 	__u64 table_hash;
 	__u64 entry; /* gs_flow_find's; of a SYN nobody has asked yet */
 	__u32 now;
-	__u32 at;    /* slot of the generation in force */
-	__u32 row;   /* the service's, in `routes` */
-	__u32 epoch; /* of services, under which all this was found */
+	__u32 at;     /* slot of the generation in force */
+	__u32 row;    /* the service's, in `routes` */
+	__u32 epoch;  /* of services, under which all this was found */
+	__u32 demand; /* gs_straight's: the entry */
+	int picked;   /* and what gs_pick would have said; 0: it decides */
 	__u8 watch;
 	__u8 _pad[7];
 	/* gs_express_decide's: on the stack of those it calls there is no room */

@@ -151,60 +151,63 @@ GS_INLINE int gs_straight_is_martian(const struct gs_pending *flow)
 }
 
 /* As gs_watch_flow. */
-GS_INLINE void gs_straight_watch(const struct gs_pending *flow, __u32 backend, int tracked,
-				 struct gs_flow_entry known, __u32 route)
+GS_INLINE void gs_straight_watch(const struct gs_pending *flow, __u32 watch, __u32 backend)
 {
-	__u32 watch = gs_watch_new(known, gs_is_syn(flow->plain.tcp_flags), tracked);
-
 	if (watch & GS_WATCH_NEW)
-		gs_demand_add(flow->at, route);
+		gs_demand_add(flow->at, flow->demand);
 	if (watch & GS_WATCH_SYN)
 		gs_handshake_syn(flow->table_hash, backend, (watch & GS_WATCH_REPEATED) != 0);
 }
 
 /*
- * The action, the packet being counted; GS_EXPRESS_DECIDE: it is for gs_pick, and nothing was noted
- * (but the entry, where a frame has no headroom: gs_forward drops it). A repeated SYN goes where
- * the first one went, or on to gs_pick, too.
+ * The action, the packet being counted. GS_EXPRESS_DECIDE: it is for gs_pick, and nothing was
+ * noted; or, with flow->picked, for gs_forward. A repeated SYN goes where the first one went, or on
+ * to gs_pick, too.
  */
 __attribute__((noinline)) int gs_straight(struct xdp_md *ctx)
 {
-	const struct gs_pending *flow = gs_pending();
+	struct gs_pending *flow = gs_pending();
 	struct gs_outcome outcome = {.service = 0};
 	const struct gs_backend_value *backend;
 	const struct gs_meta_value *found;
 	const struct gs_hop_value *hop;
 	union gs_flow_bits known;
-	__u32 zero = 0, route = 0, at;
-	int sent, entered, tracked;
+	__u32 zero = 0, at, watch;
+	int sent = -1, entered;
+	enum gs_reason reason;
 
 	found = bpf_map_lookup_elem(&meta, &zero);
 	if (!found || !flow)
 		return GS_EXPRESS_DECIDE;
-	at = *(const volatile __u32 *)&flow->at; /* once: the verifier does not trust memory */
+	at = *(const volatile __u32 *)&flow->at; /* once: nobody vouches for memory */
 	if (at >= GS_GENERATIONS || !gs_straight_may(flow) || gs_straight_is_martian(flow))
 		return GS_EXPRESS_DECIDE;
 	outcome.service = flow->service.service;
 	gs_flow_touch(flow->table_hash, found->flow_mask);
-	outcome.backend = gs_straight_decide(flow, &found->generation[at], &route);
+	outcome.backend = gs_straight_decide(flow, &found->generation[at], &flow->demand);
 	backend = bpf_map_lookup_elem(&backends, &outcome.backend);
-	hop = outcome.backend && backend ? gs_plain_hop(backend, flow->plain.length) : NULL;
-	if (!hop)
+	if (!outcome.backend || !backend)
 		return GS_EXPRESS_DECIDE;
 	entered =
 		gs_flow_enter(flow->table_hash, found->flow_mask, flow->now,
 			      (__u16)outcome.backend | gs_flow_ends(flow->plain.tcp_flags), &known);
 	if (entered == GS_FLOW_OTHER)
 		return GS_EXPRESS_DECIDE;
-	sent = gs_plain_send(ctx, flow->plain.length, flow->plain.family, flow->plain.ds, backend,
-			     hop, flow->table_hash, &outcome);
-	if (sent == -1)
+	watch = gs_watch_new(known.as, gs_is_syn(flow->plain.tcp_flags),
+			     entered == GS_FLOW_ENTERED);
+	reason = entered == GS_FLOW_ENTERED ? GS_REASON_tx_new : GS_REASON_tx_untracked;
+	hop = gs_plain_hop(backend, flow->plain.length);
+	if (hop)
+		sent = gs_plain_send(ctx, flow->plain.length, flow->plain.family, flow->plain.ds,
+				     backend, hop, flow->table_hash, &outcome);
+	if (sent == -1) {
+		flow->watch = (__u8)watch;
+		flow->picked = gs_picked(reason, outcome.backend);
 		return GS_EXPRESS_DECIDE;
+	}
 	if (sent != GS_REASON_NONE)
 		return gs_express_fault(flow->service.service, (__u32)sent,
 					flow->plain.frame_bytes);
-	tracked = entered == GS_FLOW_ENTERED;
-	gs_straight_watch(flow, outcome.backend, tracked, known.as, route);
-	return gs_express_end(ctx, &outcome, tracked ? GS_REASON_tx_new : GS_REASON_tx_untracked,
-			      flow->plain.frame_bytes);
+	gs_straight_watch(flow, watch, outcome.backend);
+	return gs_express_end(ctx, &outcome, reason, flow->plain.frame_bytes);
 }
