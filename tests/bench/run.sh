@@ -45,7 +45,7 @@ machine() {
 	local commit
 	commit=$(git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 	printf '{"bench":"machine","variant":"%s","cpu":"%s","cores":%d,"memory_bytes":%d,"kernel":"%s","commit":"%s","date":"%s"}\n' \
-		"$how" "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1 | tr -cd '[:alnum:] ()@.,_-')" "$(nproc)" \
+		"$how" "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1 | tr -cd '[:alnum:] ()@.,_-')" "$(nproc --all)" \
 		"$(awk '/^MemTotal:/ { printf "%.0f", $2 * 1024 }' /proc/meminfo)" "$(uname -r)" "$commit" "$(date -u +%F)"
 }
 
