@@ -110,7 +110,8 @@ uint32_t city_places_give(struct city_places *places, struct city_blocks *prefix
 
 /* ---- file ----------------------------------------------------------------------------------- */
 
-/* Cuts prefixes into networks and writes the file. prefixes[]: IPv4, IPv6; their keys change. 0 or
- * -errno. */
+/* Cuts prefixes into networks and writes the file. prefixes[]: IPv4, IPv6; their keys change.
+ * *ret_nodes: of its search tree. 0 or -errno. */
 int city_file_write(const struct city_places *places, struct city_blocks prefixes[2],
-		    const struct city_shape shapes[2], uint64_t seed, const char *path);
+		    const struct city_shape shapes[2], uint64_t seed, const char *path,
+		    uint32_t *ret_nodes);

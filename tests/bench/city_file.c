@@ -221,7 +221,8 @@ static int put_all(struct file *file, struct city_blocks prefixes[2],
 }
 
 int city_file_write(const struct city_places *places, struct city_blocks prefixes[2],
-		    const struct city_shape shapes[2], uint64_t seed, const char *path)
+		    const struct city_shape shapes[2], uint64_t seed, const char *path,
+		    uint32_t *ret_nodes)
 {
 	struct file *file = calloc(1, sizeof(*file));
 	int err = -ENOMEM;
@@ -234,6 +235,8 @@ int city_file_write(const struct city_places *places, struct city_blocks prefixe
 	file->writer = gs_mmdb_writer_new(6, 28);
 	if (file->writer)
 		err = put_all(file, prefixes, shapes, path);
+	if (!err)
+		*ret_nodes = gs_mmdb_writer_nodes(file->writer);
 	gs_mmdb_writer_free(file->writer);
 	free(file->records);
 	free(file);

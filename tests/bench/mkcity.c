@@ -29,6 +29,7 @@ struct maker {
 	struct city_places places;
 	struct city_blocks prefixes[2];
 	uint32_t lacking[2][129];
+	uint32_t nodes; /* of the file's tree */
 	double began_s;
 };
 
@@ -88,7 +89,7 @@ static int make(struct maker *maker)
 	if (err)
 		return err;
 	err = city_file_write(&maker->places, maker->prefixes, maker->shapes, maker->options.seed,
-			      maker->options.out);
+			      maker->options.out, &maker->nodes);
 	return err ? gs_lines_complain("%s: %s", maker->options.out, strerror(-err)) : 0;
 }
 
@@ -143,8 +144,8 @@ static int tell(struct maker *maker)
 		st.st_size = 0;
 	print_family(maker, &geo->v4, 0);
 	print_family(maker, &geo->v6, 1);
-	printf("%s: %.1f MB, made in %.1f s with %ld MB of memory; %u locations, loaded in %.2f s\n",
-	       maker->options.out, (double)st.st_size / 1e6, made_s, made_kb / 1000,
+	printf("%s: %u nodes, %.1f MB, made in %.1f s with %ld MB of memory; %u locations, loaded in %.2f s\n",
+	       maker->options.out, maker->nodes, (double)st.st_size / 1e6, made_s, made_kb / 1000,
 	       geo->location_count - 1, (double)geo->load_us / 1e6);
 	maker->geodb.ops->release(maker->geodb.self, geo);
 	return 0;

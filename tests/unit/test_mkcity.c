@@ -320,18 +320,22 @@ static struct gs_geodata *make_file(uint64_t seed, struct city_shape shapes[2])
 	struct city_blocks prefixes[2];
 	struct gs_geodata *geo = NULL;
 	struct gs_error error;
-	uint32_t lacking[129];
+	uint32_t lacking[129], nodes = 0;
 
 	for (int family = 0; family < 2; family++) {
 		shapes[family] = shape_of(family);
 		prefixes[family] = prefixes_of(family, &shapes[family], seed, lacking);
 		city_places_give(&places, &prefixes[family], family, &shapes[family], seed);
 	}
-	assert_int_equal(city_file_write(&places, prefixes, shapes, seed, mmdb_fixture_path()), 0);
+	assert_int_equal(
+		city_file_write(&places, prefixes, shapes, seed, mmdb_fixture_path(), &nodes), 0);
 	city_blocks_done(&prefixes[0]);
 	city_blocks_done(&prefixes[1]);
 	if (mmdb_fixture_load(&geo, &error))
 		fail_msg("%s", error.text);
+	/* two records a node: networks, nodes but the root, and what is empty */
+	assert_true(nodes + 1ull >= geo->v4.networks + geo->v6.networks);
+	assert_true(nodes < 4ull * (geo->v4.networks + geo->v6.networks));
 	return geo;
 }
 

@@ -142,6 +142,11 @@ struct gs_mmdb_writer *gs_mmdb_writer_new(unsigned ip_version, unsigned record_b
 	return writer;
 }
 
+uint32_t gs_mmdb_writer_nodes(const struct gs_mmdb_writer *writer)
+{
+	return writer->node_count;
+}
+
 void gs_mmdb_writer_free(struct gs_mmdb_writer *writer)
 {
 	if (!writer)

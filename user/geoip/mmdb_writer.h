@@ -53,6 +53,8 @@ struct gs_mmdb_metadata {
 	uint64_t build_unix_s;
 };
 
+/* Of the search tree so far. */
+uint32_t gs_mmdb_writer_nodes(const struct gs_mmdb_writer *writer);
 /* The whole file. -ENOMEM; -EFBIG: the tree or the data do not fit into the record size. */
 int gs_mmdb_writer_finish(const struct gs_mmdb_writer *writer,
 			  const struct gs_mmdb_metadata *metadata, struct gs_mmdb_buffer *ret_file);
