@@ -241,9 +241,13 @@ static void test_tables_short(void **state)
 	xdp_edge_forget(&edge);
 	expect_reason("whole", &web, GS_REASON_tx_new);
 	xdp_edge_put_array(&edge, GS_MAP_GEO4, 2, sizeof(wild[0]), 1, wild);
+	xdp_edge_flip(&edge, 2); /* or what is cached of the client would do */
 	expect_reason("a root of one block: unknown", &web, GS_REASON_tx_new);
+	expect_reason("the same, its service cached", &web, GS_REASON_tx_new);
 	xdp_edge_put_array(&edge, GS_MAP_POOLS, 2, sizeof(pools[0]), 1, pools);
+	xdp_edge_flip(&edge, 2);
 	expect_reason("no pools", &web, GS_REASON_drop_no_plan);
+	expect_reason("no pools, its service cached", &web, GS_REASON_drop_no_plan);
 	xdp_edge_set_meta(&edge, &good);
 	meta = good;
 	meta.flow_mask = 0xffffffff;
