@@ -62,7 +62,8 @@ struct run {
 
 /* world.c. The edge of a row, with an empty flow table for so many flows. */
 void bench_open_edge(struct bench *bench, enum row row, uint32_t flows);
-/* A flow table sized to the traffic, as docs/flows.md has it: a quarter full, never below the default. */
+/* A flow table sized to the traffic, as docs/flows.md has it: a quarter full, never below the
+ * default. */
 uint32_t bench_buckets_for(uint32_t flows);
 /* The services, without limits or with those of clients and of the service, which nobody meets. */
 void bench_put_services(const struct xdp_edge *edge, bool is_limited);
