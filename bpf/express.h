@@ -38,18 +38,18 @@ GS_INLINE void gs_plain_unfold(const struct gs_plain *plain, struct gs_packet *r
 GS_INLINE void gs_express_turn(const struct gs_pending *flow, const struct gs_meta_value *found,
 			       struct gs_turn *ret_turn)
 {
-	__u32 at = *(const volatile __u32 *)&flow->at; /* once: nobody vouches for memory */
+	const struct gs_generation_value *generation = gs_generation(flow->at);
 
 	__builtin_memset(ret_turn, 0, sizeof(*ret_turn));
 	ret_turn->table_hash = flow->table_hash;
 	ret_turn->now = flow->now;
 	ret_turn->watch = flow->watch;
 	ret_turn->demand = flow->demand;
-	ret_turn->at = at;
+	ret_turn->at = flow->at;
 	ret_turn->service = flow->service.service;
 	ret_turn->flow_mask = found->flow_mask;
-	if (at < GS_GENERATIONS)
-		ret_turn->asks = (__u8)found->generation[at].asks;
+	if (generation)
+		ret_turn->asks = (__u8)generation->asks;
 	ret_turn->affinity = flow->service.affinity;
 	ret_turn->affinity4 = flow->service.affinity4;
 	ret_turn->affinity6 = flow->service.affinity6;

@@ -232,6 +232,13 @@ GS_INLINE struct gs_flow_places gs_flow_look(volatile __u64 *bucket, __u32 tag)
 	return places;
 }
 
+/* The compiler knows that there are no more ways; kernel 6.1's verifier has to see it. */
+GS_INLINE volatile __u64 *gs_flow_way(volatile __u64 *bucket, __u32 way)
+{
+	asm volatile("" : "+r"(way));
+	return &bucket[way & (GS_FLOW_WAYS - 1)];
+}
+
 #define GS_FLOW_ENTERED 1   /* it is in the table */
 #define GS_FLOW_UNTRACKED 2 /* its bucket holds only flows in use */
 #define GS_FLOW_OTHER 3	    /* it is there already, and not so: nothing was written */
@@ -264,11 +271,11 @@ GS_INLINE int gs_flow_enter(__u64 table_hash, __u32 flow_mask, __u32 now, __u16 
 				return GS_FLOW_OTHER;
 		}
 		if (known.word != entry.word)
-			bucket[places.at % GS_FLOW_WAYS] = entry.word;
+			*gs_flow_way(bucket, places.at) = entry.word;
 		return GS_FLOW_ENTERED;
 	}
 	if (places.empty < GS_FLOW_WAYS) {
-		bucket[places.empty] = entry.word;
+		*gs_flow_way(bucket, places.empty) = entry.word;
 		return GS_FLOW_ENTERED;
 	}
 	return gs_flow_remember(table_hash, flow_mask, now, backend, 0) ? GS_FLOW_ENTERED

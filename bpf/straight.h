@@ -168,23 +168,24 @@ __attribute__((noinline)) int gs_straight(struct xdp_md *ctx)
 {
 	struct gs_pending *flow = gs_pending();
 	struct gs_outcome outcome = {.service = 0};
+	const struct gs_generation_value *generation;
 	const struct gs_backend_value *backend;
 	const struct gs_meta_value *found;
 	const struct gs_hop_value *hop;
 	union gs_flow_bits known;
-	__u32 zero = 0, at, watch;
+	__u32 zero = 0, watch;
 	int sent = -1, entered;
 	enum gs_reason reason;
 
 	found = bpf_map_lookup_elem(&meta, &zero);
 	if (!found || !flow)
 		return GS_EXPRESS_DECIDE;
-	at = *(const volatile __u32 *)&flow->at; /* once: nobody vouches for memory */
-	if (at >= GS_GENERATIONS || !gs_straight_may(flow) || gs_straight_is_martian(flow))
+	generation = gs_generation(flow->at);
+	if (!generation || !gs_straight_may(flow) || gs_straight_is_martian(flow))
 		return GS_EXPRESS_DECIDE;
 	outcome.service = flow->service.service;
 	gs_flow_touch(flow->table_hash, found->flow_mask);
-	outcome.backend = gs_straight_decide(flow, &found->generation[at], &flow->demand);
+	outcome.backend = gs_straight_decide(flow, generation, &flow->demand);
 	backend = bpf_map_lookup_elem(&backends, &outcome.backend);
 	if (!outcome.backend || !backend)
 		return GS_EXPRESS_DECIDE;

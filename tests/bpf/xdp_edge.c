@@ -582,6 +582,7 @@ void xdp_edge_adopt(struct xdp_edge *edge, const char *pin_dir)
 		if (strchr(bpf_map__name(map), '.')) /* .rodata and its like are pinned by nobody */
 			continue;
 		if (!strcmp(bpf_map__name(map), "service_cache") ||
+		    !strcmp(bpf_map__name(map), "client_cache") ||
 		    !strcmp(bpf_map__name(map), "scratch")) /* the program's own */
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", pin_dir, bpf_map__name(map));
