@@ -26,16 +26,16 @@ GS_INLINE int gs_is_martian6(const __be32 src[4])
 	       (is_low && (src[3] & ~(__be32)GS_BE32(1u)) == 0);
 }
 
+/* Addresses as in struct gs_service_key; family: of the client. */
+GS_INLINE int gs_is_martian_to(const __be32 src[4], const __be32 dst[4], __u8 family)
+{
+	if (src[3] == dst[3] && src[2] == dst[2] && src[1] == dst[1] && src[0] == dst[0])
+		return 1;
+	return family == 4 ? gs_is_martian4(src[3]) : gs_is_martian6(src);
+}
+
 /* Of an ICMP error: whom it quotes as the client. */
 __attribute__((noinline)) int gs_is_martian(const struct gs_packet *packet)
 {
-	const __be32 *src, *dst;
-
-	if (!packet)
-		return 0;
-	src = packet->tuple.src;
-	dst = packet->tuple.dst;
-	if (src[3] == dst[3] && src[2] == dst[2] && src[1] == dst[1] && src[0] == dst[0])
-		return 1;
-	return packet->family == 4 ? gs_is_martian4(src[3]) : gs_is_martian6(src);
+	return packet && gs_is_martian_to(packet->tuple.src, packet->tuple.dst, packet->family);
 }

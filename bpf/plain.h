@@ -167,7 +167,7 @@ __attribute__((noinline)) int gs_express_fault(__u32 service, __u32 reason, __u3
 }
 
 #define GS_EXPRESS_NO (-1)     /* not for the lane: the packet is as it came, nothing was noted */
-#define GS_EXPRESS_DECIDE (-2) /* gs_express_decide goes on */
+#define GS_EXPRESS_DECIDE (-2) /* gs_straight goes on, and behind it gs_express_decide */
 
 /* ---- what is not decided at once ---------------------------------------------------------------
  *
@@ -184,7 +184,7 @@ struct gs_pending {
 	__u32 at;     /* slot of the generation in force */
 	__u32 row;    /* the service's, in `routes` */
 	__u32 epoch;  /* of services, under which all this was found */
-	__u32 demand; /* gs_straight's: the entry */
+	__u32 demand; /* gs_straight's: the entry of `demand` (gs_route_index) */
 	int picked;   /* and what gs_pick would have said; 0: it decides */
 	__u8 watch;
 	__u8 _pad[7];

@@ -144,10 +144,8 @@ GS_INLINE __u32 gs_straight_decide(const struct gs_pending *flow,
 
 GS_INLINE int gs_straight_is_martian(const struct gs_pending *flow)
 {
-	if (flow->plain.src[0] == flow->plain.dst[0] && flow->plain.src[1] == flow->plain.dst[1])
-		return 1;
-	return flow->plain.family == 4 ? gs_is_martian4((__be32)(flow->plain.src[1] >> 32))
-				       : gs_is_martian6((const __be32 *)flow->plain.src);
+	return gs_is_martian_to((const __be32 *)flow->plain.src, (const __be32 *)flow->plain.dst,
+				flow->plain.family);
 }
 
 /* As gs_watch_flow. */
