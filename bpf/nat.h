@@ -211,10 +211,35 @@ __attribute__((noinline)) int gs_nat_out(struct xdp_md *ctx, const struct gs_pac
 
 /* ---- back ------------------------------------------------------------------------------------*/
 
+/* The table hash of the flow that this reply, as it is to be, is of. */
+GS_INLINE __u64 gs_nat_reply_hash(const struct gs_nat_edit *edit, __u8 protocol, __u64 seed)
+{
+	struct gs_flow_tuple tuple = {0};
+
+	gs_nat_copy(tuple.src, edit->dst);
+	gs_nat_copy(tuple.dst, edit->src);
+	tuple.src_port = edit->dst_port;
+	tuple.dst_port = edit->src_port;
+	tuple.protocol = protocol;
+	return gs_hash_flow(&tuple, seed);
+}
+
+/* gs_flow_tag of it. A function of its own: in gs_nat_reply_slot there is no stack for it. */
+__attribute__((noinline)) int gs_nat_reply_tag(const struct gs_nat_edit *edit, __u32 protocol)
+{
+	const struct gs_meta_value *found;
+	__u32 zero = 0;
+
+	found = bpf_map_lookup_elem(&meta, &zero);
+	if (!edit || !found)
+		return 0; /* no entry's */
+	return (int)gs_flow_tag(gs_nat_reply_hash(edit, (__u8)protocol, found->table_seed));
+}
+
 /*
  * The slot of the flow that this packet, as a reply, is of, its entry, and the tuple it is to get;
- * -1: none. An ICMP error is one if what it quotes went to a backend: the parser has its tuple the
- * other way round.
+ * -1: none, whatever *ret_edit holds by then. An ICMP error is one if what it quotes went to a
+ * backend: the parser has its tuple the other way round.
  */
 __attribute__((noinline)) int gs_nat_reply_slot(const struct gs_packet *packet,
 						struct gs_nat_edit *ret_edit, __u64 *ret_word)
@@ -222,7 +247,6 @@ __attribute__((noinline)) int gs_nat_reply_slot(const struct gs_packet *packet,
 	const struct gs_meta_value *found;
 	const struct gs_backend_value *backend;
 	const struct gs_nat_detail *detail;
-	struct gs_flow_tuple tuple = {0};
 	union gs_flow_bits entry;
 	volatile __u64 *word;
 	__u32 zero = 0, index, id;
@@ -251,22 +275,18 @@ __attribute__((noinline)) int gs_nat_reply_slot(const struct gs_packet *packet,
 	if (!backend || backend->mode != GS_FORWARD_NAT || backend->family != packet->family ||
 	    !gs_nat_same_addr(backend->addr, packet->tuple.src))
 		return -1;
-	gs_nat_copy(tuple.src, detail->client);
-	gs_nat_copy(tuple.dst, detail->vip);
-	tuple.src_port = detail->client_port;
-	tuple.dst_port = detail->vip_port;
-	tuple.protocol = packet->tuple.protocol;
-	port = backend->port ? backend->port : tuple.dst_port;
+	gs_nat_copy(ret_edit->src, detail->vip);
+	gs_nat_copy(ret_edit->dst, detail->client);
+	ret_edit->src_port = detail->vip_port;
+	ret_edit->dst_port = detail->client_port;
+	port = backend->port ? backend->port : ret_edit->src_port;
 	if (port != packet->tuple.src_port ||
-	    gs_flow_tag(gs_hash_flow(&tuple, found->table_seed)) != entry.as.tag)
+	    (__u32)gs_nat_reply_tag(ret_edit, packet->tuple.protocol) != entry.as.tag)
 		return -1;
-	gs_nat_copy(ret_edit->src, tuple.dst);
-	gs_nat_copy(ret_edit->dst, tuple.src);
-	ret_edit->src_port = tuple.dst_port;
-	ret_edit->dst_port = tuple.src_port;
 	/* A reply's own id is its backend's; what an error quotes has been changed on its way. */
 	ret_edit->id = packet->shape == GS_SHAPE_QUOTES
-			       ? gs_nat_id(tuple.src, tuple.dst, tuple.protocol, found->table_seed)
+			       ? gs_nat_id(ret_edit->dst, ret_edit->src, packet->tuple.protocol,
+					   found->table_seed)
 			       : 0;
 	*ret_word = entry.word;
 	return (int)index;
@@ -319,7 +339,6 @@ GS_INLINE void gs_nat_note_reset(const struct gs_packet *packet, union gs_flow_b
 __attribute__((noinline)) int gs_nat_note_answer(const struct gs_nat_edit *edit)
 {
 	const struct gs_meta_value *found;
-	struct gs_flow_tuple tuple = {0};
 	struct gs_lease_value *lease;
 	__u32 zero = 0;
 	__u64 hash;
@@ -327,12 +346,7 @@ __attribute__((noinline)) int gs_nat_note_answer(const struct gs_nat_edit *edit)
 	found = bpf_map_lookup_elem(&meta, &zero);
 	if (!found || !edit)
 		return 0;
-	gs_nat_copy(tuple.src, edit->dst);
-	gs_nat_copy(tuple.dst, edit->src);
-	tuple.src_port = edit->dst_port;
-	tuple.dst_port = edit->src_port;
-	tuple.protocol = IPPROTO_TCP;
-	hash = gs_hash_flow(&tuple, found->table_seed);
+	hash = gs_nat_reply_hash(edit, IPPROTO_TCP, found->table_seed);
 	lease = bpf_map_lookup_elem(&leases, &hash);
 	if (lease)
 		lease->answered = 1;

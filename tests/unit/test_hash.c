@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The flow hash under differences: tuples that differ in one bit, in two, or as an earlier hash
- * could not tell apart, under many seeds. Chance alone makes two 64-bit hashes equal once in 2^64
- * pairs, their halves once in 2^32: far more pairs than are drawn here.
+ * could not tell apart, under many seeds; and how it spreads clients that come in a row. Chance
+ * alone makes two 64-bit hashes equal once in 2^64 pairs, their halves once in 2^32: far more pairs
+ * than are drawn here.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -136,6 +137,98 @@ static void test_top_bits(void **state)
 		}
 }
 
+/* ---- keys and sets that chance does not make --------------------------------------------------*/
+
+/* Under keys that leave nothing of a word's half: what the other half says must still count. */
+static void test_no_key_hides_a_half(void **state)
+{
+	static const uint64_t keys[] = {0, 1, UINT32_MAX, 1ull << 32, UINT64_MAX, 1ull << 63};
+	uint64_t random = 27112026;
+
+	(void)state;
+	for (unsigned k = 0; k < sizeof(keys) / sizeof(keys[0]); k++)
+		for (uint32_t n = 0; n < MANY_SEEDS; n++) {
+			uint64_t one = gs_random(&random) | 1;
+			uint64_t low_is_0 = (one & ~(uint64_t)UINT32_MAX) - keys[k];
+			uint64_t high_is_0 = (uint32_t)one - keys[k];
+			uint64_t of_low = gs_hash_word(low_is_0, keys[k]);
+			uint64_t of_high = gs_hash_word(high_is_0, keys[k]);
+
+			assert_int_not_equal(of_low, gs_hash_word(low_is_0 + (one << 32), keys[k]));
+			assert_int_equal((uint32_t)of_high, (uint32_t)one);
+			assert_int_not_equal(of_high, gs_hash_word(high_is_0 ^ 1, keys[k]));
+		}
+}
+
+enum {
+	SET = 65536,
+	CELLS = 4096, /* 16 of a set in each, on average */
+	/* chi square of 4,095 degrees of freedom: mean 4,095, deviation 90.5; and seven of these */
+	CHI_SQUARE_MOST = 4729,
+};
+
+/* As clients come: the n-th of a set in which only one thing counts up. */
+static struct gs_flow_tuple nth_of_set(int set, uint32_t n, const struct gs_flow_tuple *base)
+{
+	struct gs_flow_tuple tuple = *base;
+	bool is_v4 = set % 2 == 0;
+
+	if (is_v4) {
+		tuple.src[0] = tuple.src[1] = tuple.dst[0] = tuple.dst[1] = 0;
+		tuple.src[2] = tuple.dst[2] = (uint32_t)GS_HASH_MAPPED;
+	}
+	if (set / 2 == 0) /* one client's ports */
+		tuple.src_port = (uint16_t)n;
+	else if (set / 2 == 1) /* addresses in a row */
+		tuple.src[3] = __builtin_bswap32(__builtin_bswap32(base->src[3]) + n);
+	else if (is_v4) /* networks in a row */
+		tuple.src[3] = __builtin_bswap32(n << 8 | (base->src[3] & 0xff));
+	else
+		tuple.src[1] = __builtin_bswap32(n << 16);
+	return tuple;
+}
+
+static double chi_square(const uint32_t cells[CELLS])
+{
+	const double mean = (double)SET / CELLS;
+	double sum = 0;
+
+	for (int i = 0; i < CELLS; i++)
+		sum += (cells[i] - mean) * (cells[i] - mean) / mean;
+	return sum;
+}
+
+/* Buckets (low bits), tags and ring slots (high ones) are spread as chance would. */
+static void test_sets_in_a_row_are_spread(void **state)
+{
+	static uint32_t low[CELLS], middle[CELLS], high[CELLS];
+	uint64_t random = 271120;
+
+	(void)state;
+	for (int set = 0; set < 6; set++)
+		for (int n = 0; n < SEEDS; n++) {
+			uint64_t seed = gs_random(&random), words[WORDS];
+			struct gs_flow_tuple base;
+
+			draw_words(&random, words);
+			base = from_words(words);
+			memset(low, 0, sizeof(low));
+			memset(middle, 0, sizeof(middle));
+			memset(high, 0, sizeof(high));
+			for (uint32_t i = 0; i < SET; i++) {
+				struct gs_flow_tuple tuple = nth_of_set(set, i, &base);
+				uint64_t hash = gs_hash_flow(&tuple, seed);
+
+				low[hash % CELLS]++;
+				middle[(hash >> 26) % CELLS]++;
+				high[hash >> 52]++;
+			}
+			assert_true(chi_square(low) < CHI_SQUARE_MOST);
+			assert_true(chi_square(middle) < CHI_SQUARE_MOST);
+			assert_true(chi_square(high) < CHI_SQUARE_MOST);
+		}
+}
+
 /* ---- affinity --------------------------------------------------------------------------------*/
 
 static struct gs_flow_tuple tuple_of(const struct gs_addr *client, uint64_t *random)
@@ -201,6 +294,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_one_and_two_bits),
 		cmocka_unit_test(test_top_bits),
+		cmocka_unit_test(test_no_key_hides_a_half),
+		cmocka_unit_test(test_sets_in_a_row_are_spread),
 		cmocka_unit_test(test_affinity_by_prefix),
 		cmocka_unit_test(test_affinity_by_client_and_flow),
 	};
