@@ -84,7 +84,7 @@ run_full() {
 		! want controller || bench controller -r 3 -G -g "$city"
 		! want maps || bench maps -r 3 -g "$city"
 	fi
-	! want probes || bench probe -s 10
+	! want probes || bench probe -s 4
 }
 
 # What must be quick: hot and cold flows, no more.
@@ -95,7 +95,7 @@ run_quick() {
 	! want floods || bench flood -r 1 -n 131072
 	! want controller || bench controller -r 1 "${big[@]}"
 	! want maps || bench maps -r 1 "${big[@]}"
-	! want probes || bench probe -s 2
+	! want probes || bench probe -s 0.5
 }
 
 machine >"$out.new"
