@@ -89,9 +89,9 @@ gs_hash_flow6(const __u64 src[2], const __u64 dst[2], __u64 ports, __u64 seed)
 /*
  * Of a whole flow, under the table seed (flow table) or the selection seed (rings). What all IPv4
  * addresses have in common is left out, and the words go beside each other: every packet waits for
- * this. Each has a multiple of the seed for its key, which no difference of words known beforehand
- * can bring together. Two flows picked without knowing the seed are alike under at most one in some
- * 2^31 seeds, those that nobody picked once in 2^64.
+ * this. Each has a multiple of the seed for its key. Two flows that nobody picked are alike once in
+ * 2^64. Pairs can be picked, without knowing the seed, that are alike under one seed in some 2^10:
+ * the bound of NH, 2^31, is of keys that are independent, and small sums of these are not.
  */
 static inline __attribute__((always_inline)) __u64 gs_hash_flow(const struct gs_flow_tuple *t,
 								__u64 seed)
