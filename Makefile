@@ -260,7 +260,7 @@ $(BUILD)/lab-systems: $(call OBJ,tests/lab/systems.c tests/lab/mmdb_file.c user/
 	$(call msg,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $^ -lm -o $@
 # What it does not need of all those libraries would have to be in the small machine, too.
-$(BUILD)/vm-bond: $(call OBJ,tests/e2e/vm/bond.c) $(BUILD)/libtest.a $(BUILD)/libgs.a $(BUILD)/libgscore.a
+$(BUILD)/vm-bond: $(call OBJ,tests/e2e/vm/bond.c) $(BUILD)/libtest.a $(BUILD)/libloader.a $(BUILD)/libgs.a $(BUILD)/libgscore.a
 	$(call msg,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) -Wl,--as-needed $^ $(LDLIBS) -lcmocka -o $@
 lab-tools: $(BUILD)/lab-flowgen $(BUILD)/lab-talk $(BUILD)/lab-slowline $(BUILD)/lab-places $(BUILD)/vm-bond $(BUILD)/lab-systems; @:

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "loader/pins.h"
 #include "maps/gs_hash.h"
 #include "user/core/geotable.h"
 
@@ -577,15 +578,10 @@ void xdp_edge_adopt(struct xdp_edge *edge, const char *pin_dir)
 	snprintf(path, sizeof(path), "%s/bpf/gs_xdp.bpf.o", build ? build : "build");
 	edge->object = bpf_object__open_file(path, NULL);
 	assert_non_null(edge->object);
-	bpf_object__for_each_map(map, edge->object)
-	{
-		if (strchr(bpf_map__name(map), '.')) /* .rodata and its like are pinned by nobody */
-			continue;
-		if (!strcmp(bpf_map__name(map), "service_cache") ||
-		    !strcmp(bpf_map__name(map), "client_cache") ||
-		    !strcmp(bpf_map__name(map), "scratch")) /* the program's own */
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", pin_dir, bpf_map__name(map));
+	for (const char *const *name = gs_pins_maps; *name; name++) {
+		map = bpf_object__find_map_by_name(edge->object, *name);
+		assert_non_null(map);
+		snprintf(path, sizeof(path), "%s/%s", pin_dir, *name);
 		fd = bpf_obj_get(path);
 		assert_true(fd >= 0);
 		assert_int_equal(bpf_map__reuse_fd(map, fd), 0);
